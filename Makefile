@@ -1,0 +1,99 @@
+# at110: start it, check it, measure it.
+#
+#   make run     install into .venv when needed, then start the exchange (Ctrl-C ends it in order)
+#   make test    everything: style, types, unit tests, and calls with real phones
+#   make lint | unit | live   the parts of it
+#   make bench   measure and write bench.json
+#   make clean   remove what the others made (never the state folder: evidence is in it)
+#
+# PYTHON=python3.12 chooses the interpreter .venv is made with, VENV=folder another folder than .venv.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.NOTPARALLEL:
+.PHONY: run test lint unit live bench clean python ensurepip debian
+MAKEFLAGS   += --no-print-directory
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+# What the tests use as independent phones and judges.
+DEBIAN_PACKAGES := baresip-core baresip-ffmpeg sip-tester tshark ffmpeg sox sipsak
+export DEBIAN_FRONTEND := noninteractive
+export PIP_ROOT_USER_ACTION := ignore
+
+run: $(VENV)/.installed
+	@exec $(BIN)/at110 serve
+
+# --- installing ---------------------------------------------------------------------------------------------------
+
+python:
+	@command -v $(PYTHON) >/dev/null || { echo "at110: $(PYTHON) not found; Python 3.11 or later is needed / 找不到 $(PYTHON)，需要 Python 3.11 或更高版本" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "at110: Python 3.11 or later is needed, $(PYTHON) is $$($(PYTHON) -c 'import platform; print(platform.python_version())') / 需要 Python 3.11 或更高版本" >&2; exit 1; }
+
+# Debian splits ensurepip off its python3. Nothing can be installed into a .venv without it.
+ensurepip: python
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null && exit 0; \
+	package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "at110: $(PYTHON) cannot make a virtual environment; installing Debian's $$package / 正在安装 $$package"; \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends $$package; \
+	else \
+	    echo "at110: $(PYTHON) cannot make a virtual environment; as root: apt-get install $$package / 请以 root 安装 $$package" >&2; exit 1; \
+	fi
+
+# A stamp is newer than pyproject.toml when what that file asks for is installed.
+$(VENV)/.installed: pyproject.toml | ensurepip
+	@echo "at110: installing into $(VENV) (the first time takes a minute or two) / 正在安装，首次需要一两分钟"
+	@[ -x $(BIN)/python ] && $(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml $(VENV)/.installed
+	@echo "at110: installing what the tests need / 正在安装测试依赖"
+	@$(PIP) install --quiet --editable '.[test]'
+	@touch $@
+
+debian:
+	@missing=""; for package in $(DEBIAN_PACKAGES); do \
+	    dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q '^install ok installed' || missing="$$missing $$package"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "at110: installing Debian packages for the tests:$$missing"; \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; \
+	else \
+	    echo "at110: the tests need Debian packages that are missing; as root: apt-get install$$missing / 测试缺少软件包" >&2; exit 1; \
+	fi
+
+# --- checking -----------------------------------------------------------------------------------------------------
+
+# $(call timed,name,command): run it and say how long it took.
+timed = echo "== $(1)"; $(2); echo "== $(1): $$SECONDS s"
+
+test: $(VENV)/.installed-test debian
+	@$(MAKE) lint
+	@$(MAKE) unit
+	@$(MAKE) live
+	@echo "== everything passed / 全部通过"
+
+lint: $(VENV)/.installed-test
+	@$(call timed,ruff,$(BIN)/ruff check .)
+	@$(call timed,ruff format,$(BIN)/ruff format --check .)
+	@$(call timed,mypy,$(BIN)/mypy server.py pbx routing rtp recordings tests)
+	@$(call timed,import-linter,$(BIN)/lint-imports)
+
+unit: $(VENV)/.installed-test
+	@$(call timed,unit tests,$(BIN)/pytest -q --durations=10 --ignore=tests/live)
+
+live: $(VENV)/.installed-test debian
+	@$(call timed,live tests,$(BIN)/pytest -v --durations=0 --durations-min=1 tests/live)
+
+bench: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.bench.run
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info bench.json .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

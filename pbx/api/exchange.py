@@ -1,0 +1,70 @@
+"""What the API asks of the exchange. The exchange implements `Exchange`; the API knows nothing else of it.
+
+A view is plain data, ready for JSON after `plain()`. Times are wall-clock seconds since 1970 (float).
+
+call view: `call` (id), `state` ("waiting" | "active" | "held" | "ended"), `caller` (what the phone says it is),
+  `identity` ("verified" | "unverified" | "unavailable"), `name` (only ever from our accounts), `silent` (bool),
+  `silent_off_until` (float | None: an off request is open until then), `started`, `attached` (float | None),
+  `position` (1 = next | None), `desk` (user | None), `audio`, `video` (bool: media flowing), `alarm` (str | None)
+queue entry: `call`, `position`, `since`, `caller`, `identity`, `silent`
+desk view: `desk` (= user), `state` ("signed_out" | "calling" | "free" | "busy" | "wrap_up" | "paused"),
+  `call` (id | None), `since`, `registered` (bool)
+event: `type` ("call" | "desk" | "queue" | "health" | …) and what changed: `{"type": "call", "call": {view}}`,
+  `{"type": "call_ended", "call": {"call": id}}`, `{"type": "desk", "desk": {view}}`, `{"type": "queue", "queue": [entries]}`,
+  `{"type": "health", "health": {…}}`. A reader that doesn't know a type ignores it.
+health: `ready` (bool), `database` ("up" | "down"), `media` ("up" | "down"), and any further name → value.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+View = Mapping[str, object]
+
+
+class ExchangeError(Exception):
+    """A command that can't be done, told to the person who gave it in both languages."""
+
+    def __init__(self, status: int, code: str, zh: str, en: str) -> None:
+        """`status` is the HTTP status (404, 409 …), `code` a snake_case name for programs."""
+        super().__init__(en)
+        self.status = status
+        self.code = code
+        self.zh = zh
+        self.en = en
+
+
+class Exchange(Protocol):
+    """The exchange as the API sees it. Commands raise `ExchangeError`."""
+
+    def calls(self) -> Sequence[View]:
+        """Give all live calls, oldest first."""
+
+    def queue(self) -> Sequence[View]:
+        """Give the waiting calls, next first."""
+
+    def desks(self) -> Sequence[View]:
+        """Give every dispatcher account's desk."""
+
+    def health(self) -> View: ...
+
+    async def sign_in(self, desk: str, user: str) -> None:
+        """Call the desk's phone and keep the leg for the shift; returns when the call is under way."""
+
+    async def sign_out(self, desk: str) -> None: ...
+
+    async def pause(self, desk: str) -> None: ...
+
+    async def resume(self, desk: str) -> None: ...
+
+    async def end_call(self, desk: str) -> None:
+        """End the desk's present call; the desk stays signed in."""
+
+    async def silent_on(self, call: str) -> None: ...
+
+    async def silent_off_request(self, call: str) -> float:
+        """Open the ten seconds in which `silent_off_confirm` works; gives their end (wall seconds)."""
+
+    async def silent_off_confirm(self, call: str) -> None: ...
+
+    def subscribe(self) -> AsyncIterator[View]:
+        """Give events from now on, until the iterator is closed. `pbx.api.feed.Feed` implements it."""

@@ -1,0 +1,201 @@
+"""The live feed: one publisher, many readers, none of whom can slow another or us.
+
+in → out: `Feed.publish(event)` → every `Reader`; a reader that falls `MAX_BEHIND` events behind is dropped, and its
+browser comes back for a fresh snapshot. `GET /api/events` speaks server-sent events (HTML, section 9.2): `snapshot`
+first, then `event` for each change; both carry one JSON object in `data`.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import msgspec
+import structlog
+from aiohttp import hdrs, web
+
+from pbx.api.answers import ApiError, secure
+from pbx.api.auth import END
+from pbx.api.exchange import Exchange, View
+from pbx.metrics import Metrics
+from pbx.storage.plain import plain
+
+__all__ = ["Events", "Feed", "Reader", "ReaderDroppedError"]
+
+MAX_BEHIND: Final = 256
+"""Events a reader may be behind: some seconds of the busiest centre, 100 KB of memory."""
+KEEPALIVE: Final = 15.0  # seconds; proxies close what is silent for longer
+WRITE_SECONDS: Final = 10.0  # bars F20: a reader that takes nothing for so long is gone
+RESUBSCRIBE: Final = 1.0
+
+
+class ReaderDroppedError(Exception):
+    """The reader was too slow, or the feed has ended."""
+
+
+class Reader:
+    """One reader's place in the feed."""
+
+    def __init__(self, feed: "Feed") -> None:
+        self._feed = feed
+        self._waiting: deque[View] = deque()
+        self._something = asyncio.Event()
+        self.dropped = False
+
+    def put(self, event: View) -> None:
+        """Take an event, or drop the reader."""
+        if len(self._waiting) >= MAX_BEHIND:
+            self.drop()
+            return
+        self._waiting.append(event)
+        self._something.set()
+
+    def drop(self) -> None:
+        """End this reader: what it has not read is forgotten."""
+        self.dropped = True
+        self._waiting.clear()
+        self._something.set()
+        self._feed.forget(self)
+
+    async def next(self) -> View:
+        """Give the next event. Raises ReaderDroppedError."""
+        while not self._waiting:
+            if self.dropped:
+                raise ReaderDroppedError
+            self._something.clear()
+            await self._something.wait()
+        return self._waiting.popleft()
+
+    def close(self) -> None:
+        """Leave."""
+        self._feed.forget(self)
+
+
+class Feed:
+    """Hands every event to all readers. `publish` never waits."""
+
+    def __init__(self) -> None:
+        self._readers: dict[Reader, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    def publish(self, event: View) -> None:
+        """Hand out one event; it must not be changed afterwards."""
+        for reader in tuple(self._readers):
+            reader.put(event)
+
+    def reader(self) -> Reader:
+        """Give a new reader, which gets every event from now on."""
+        reader = Reader(self)
+        self._readers[reader] = None
+        return reader
+
+    def forget(self, reader: Reader) -> None:
+        """Take a reader out; harmless when it has left."""
+        self._readers.pop(reader, None)
+
+    def close(self) -> None:
+        """Drop everybody."""
+        for reader in tuple(self._readers):
+            reader.drop()
+
+    def subscribe(self) -> AsyncIterator[View]:
+        """Give the events from this very moment on; ends when the reader was too slow."""
+        reader = self.reader()
+
+        async def events() -> AsyncIterator[View]:
+            try:
+                while True:
+                    yield await reader.next()
+            except ReaderDroppedError:
+                return
+            finally:
+                reader.close()
+
+        return events()
+
+
+class Events:
+    """`GET /api/events`."""
+
+    def __init__(
+        self, exchange: Exchange, metrics: Metrics, max_readers: int, wall: Callable[[], float]
+    ) -> None:
+        self._exchange = exchange
+        self._metrics = metrics
+        self._max_readers = max_readers
+        self._wall = wall
+        self._feed = Feed()
+        self._log = structlog.get_logger()
+
+    def snapshot(self) -> dict[str, object]:
+        """Give all there is to see at this moment."""
+        exchange = self._exchange
+        return {
+            "type": "snapshot",
+            "now": self._wall(),
+            "calls": exchange.calls(),
+            "queue": exchange.queue(),
+            "desks": exchange.desks(),
+            "health": exchange.health(),
+        }
+
+    async def pump(self) -> None:
+        """Carry the exchange's events to all readers, for ever; spawned by the application."""
+        while True:
+            async for event in self._exchange.subscribe():
+                self._feed.publish(event)
+            # We were too slow, or the exchange was exchanged: everybody needs the whole picture again.
+            self._log.warning("feed_resubscribed")
+            await asyncio.sleep(RESUBSCRIBE)
+            self._feed.publish(self.snapshot())
+
+    def close(self) -> None:
+        """End all open feeds."""
+        self._feed.close()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Stream to one reader until it leaves, is too slow, or its right ends."""
+        if len(self._feed) >= self._max_readers:
+            raise ApiError(503, "too_many_readers", "实时连接过多", "Too many open feeds")
+        response = web.StreamResponse(
+            headers={hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
+        )
+        secure(response)
+        # Reader first, snapshot second, nothing awaited between: no event can fall through.
+        reader = self._feed.reader()
+        self._metrics.feed_readers.set(len(self._feed))
+        try:
+            first = _frame(self.snapshot())
+            await response.prepare(request)
+            await self._send(response, b"retry: 1000\n\n" + first)
+            await self._stream(request, response, reader)
+        except (TimeoutError, ReaderDroppedError):
+            self._metrics.feed_dropped.inc()
+            if request.transport is not None:  # what the slow reader has not taken is not kept for it
+                request.transport.abort()
+        except ConnectionError:
+            self._log.debug("feed_reader_left")
+        finally:
+            reader.close()
+            self._metrics.feed_readers.set(len(self._feed))
+        return response
+
+    async def _stream(self, request: web.Request, response: web.StreamResponse, reader: Reader) -> None:
+        while request[END] > self._wall():
+            try:
+                event = await asyncio.wait_for(reader.next(), KEEPALIVE)
+            except TimeoutError:
+                await self._send(response, b": still here\n\n")
+            else:
+                await self._send(response, _frame(event))
+
+    async def _send(self, response: web.StreamResponse, data: bytes) -> None:
+        async with asyncio.timeout(WRITE_SECONDS):
+            await response.write(data)
+
+
+def _frame(event: View) -> bytes:
+    name = b"snapshot" if event.get("type") == "snapshot" else b"event"
+    return b"event: " + name + b"\ndata: " + msgspec.json.encode(plain(event)) + b"\n\n"

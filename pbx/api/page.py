@@ -1,0 +1,41 @@
+"""The console: three static files, read once, served from memory."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from aiohttp import hdrs, web
+
+import pbx
+
+__all__ = ["routes"]
+
+FOLDER: Final = Path(pbx.__file__).parent / "console"
+FILES: Final = {
+    "/": ("index.html", "text/html"),
+    "/console.js": ("console.js", "text/javascript"),
+    "/style.css": ("style.css", "text/css"),
+    "/favicon.svg": ("favicon.svg", "image/svg+xml"),
+}
+
+
+def routes(folder: Path = FOLDER) -> list[web.RouteDef]:
+    """Read the files and give their routes. Raises OSError."""
+    return [
+        web.get(path, _serve((folder / name).read_bytes(), content_type))
+        for path, (name, content_type) in FILES.items()
+    ]
+
+
+def _serve(content: bytes, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    # Asked again each time: after an upgrade no browser may run the old page against the new API.
+    headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.ETAG: tag}
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.headers.get(hdrs.IF_NONE_MATCH) == tag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=content, content_type=content_type, charset="utf-8", headers=headers)
+
+    return handle

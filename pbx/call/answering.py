@@ -1,0 +1,243 @@
+"""Requests that open something new: an emergency call, a desk dialling in, a registration, a question, a text.
+
+in → out: a request and who its sender is → the machine it makes or concerns, or a refusal that says what the RFC wants
+said. Default deny; an emergency INVITE is never refused for who sends it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pbx import identity
+from pbx.binding import Binding
+from pbx.call import indialog, seats
+from pbx.call import room as rooms
+from pbx.call.call import Call, Caller
+from pbx.call.effects import Effect, Note, Respond
+from pbx.call.exchange import CALL_PATIENCE, Exchange, Item, Owner
+from pbx.call.leg import Leg
+from pbx.registrar import Effect as BindingChange
+from pbx.registrar import Registrar
+from pbx.sip.effects import RequestArrived
+from pbx.sip.errors import SipError
+from pbx.sip.flow import Flow
+from pbx.sip.message import Request, Response
+from pbx.sip.uri import NameAddr, Uri
+from pbx.targets import Emergency, FeatureCode, feature_code
+
+SUPPORTED_TAGS: Final[frozenset[str]] = frozenset()
+"""Option tags of `Require` we obey: none yet, so each is refused with 420 (RFC 3261 §8.2.2.3)."""
+
+SCHEMES: Final = frozenset({"sip", "sips", "tel", "urn"})
+
+
+@dataclass(frozen=True, slots=True)
+class Registrations:
+    """Who may register and where phones are."""
+
+    registrar: Registrar
+    gate: identity.Authenticator
+    jitter: Callable[[], float]
+    """Draws −1…1 for each registration, to spread the refreshes."""
+    changed: Callable[[Sequence[BindingChange]], None]
+    """Hears of bindings that came and went."""
+
+
+class Answering:
+    """See the module."""
+
+    def __init__(self, exchange: Exchange, registrations: Registrations) -> None:
+        self._exchange = exchange
+        self._phones = registrations
+
+    def bindings(self, account: identity.Account, now: float) -> tuple[Binding, ...]:
+        """Return the phones of an account, the newest first."""
+        return self._phones.registrar.lookup(account.aor, now)
+
+    def flow_failed(self, flow: Flow) -> list[Effect]:
+        """Forget the phones behind a broken connection."""
+        self._phones.changed(self._phones.registrar.flow_failed(flow))
+        return []
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next registration ends."""
+        return self._phones.registrar.next_due
+
+    def expire(self, now: float) -> list[Effect]:
+        """Forget registrations that ended."""
+        self._phones.changed(self._phones.registrar.expire(now))
+        return []
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def request(self, event: RequestArrived, now: float, wall: float) -> list[Effect]:
+        """Answer a request; in-dialog ones go to their leg. `wall`: seconds since 1970."""
+        request = event.request
+        if request.to.tag is not None:
+            return self._exchange.in_dialog(event, now)
+        try:
+            return self._exchange.run(self._open(event, now, wall), now)
+        except SipError as error:
+            return [Respond(event.transaction, self._refusal(request, error.status, error.headers))]
+
+    def _refusal(self, request: Request, status: int, headers: Sequence[tuple[str, str]] = ()) -> Response:
+        return request.response(status, to_tag=self._exchange.mint("tag"), headers=headers)
+
+    def _open(self, event: RequestArrived, now: float, wall: float) -> list[Item]:
+        request = event.request
+        if request.uri.scheme not in SCHEMES and request.method in indialog.METHODS:
+            return [Respond(event.transaction, self._refusal(request, 416))]
+        verdict = self._phones.gate.check(
+            request,
+            now,
+            event.flow.remote[0],
+            to_tag=self._exchange.mint("tag"),
+            registered=self._phones.registrar.registered_from(event.flow, now),
+        )
+        if isinstance(verdict, identity.Authenticated) and request.method == "INVITE" and verdict.emergency:
+            # An emergency call may ask for any extension: it gets the call without it.
+            return self._emergency_call(event, verdict, verdict.emergency, now)
+        unknown = [tag for tag in _tags(request, "Require") if tag not in SUPPORTED_TAGS]
+        if unknown:
+            refusal = self._refusal(request, 420, (("Unsupported", ", ".join(unknown)),))
+            return [Respond(event.transaction, refusal)]
+        if not isinstance(verdict, identity.Authenticated):
+            return [Respond(event.transaction, verdict.response)]
+        if request.method == "OPTIONS":
+            return [Respond(event.transaction, indialog.other(request))]
+        assert verdict.account is not None, "everything but OPTIONS and emergency calls needs an account"
+        return self._allowed(event, verdict.account, now, wall)
+
+    def _allowed(
+        self, event: RequestArrived, account: identity.Account, now: float, wall: float
+    ) -> list[Item]:
+        request = event.request
+        match request.method:
+            case "REGISTER":
+                response, effects = self._phones.registrar.register(
+                    request,
+                    event.flow,
+                    account.aor,
+                    now,
+                    wall,
+                    to_tag=self._exchange.mint("tag"),
+                    jitter=self._phones.jitter(),
+                )
+                self._phones.changed(effects)
+                return [Respond(event.transaction, response)]
+            case "INVITE":
+                return self._feature(event, account)
+            case "MESSAGE":
+                return self._text(event, account)
+        # What opens nothing and belongs to no dialog (RFC 3261 §12.2.2).
+        return [Respond(event.transaction, self._refusal(request, 481))]
+
+    # --- INVITE -----------------------------------------------------------------------------------------------------
+
+    def _emergency_call(
+        self, event: RequestArrived, verdict: identity.Authenticated, emergency: Emergency, now: float
+    ) -> list[Item]:
+        exchange = self._exchange
+        request = _with_contact(event.request, event.flow)
+        caller = _caller(request, event.flow, verdict)
+        call_id = exchange.mint("call")
+        leg, opening = Leg.incoming(
+            exchange.mint("leg"),
+            request,
+            event.flow,
+            event.transaction,
+            local_tag=exchange.mint("tag"),
+            session=exchange.session(),
+            contact=exchange.contact("110"),
+            setup=exchange.site.legs,
+            evidence=call_id,
+            patience=CALL_PATIENCE,
+        )
+        call, arriving = Call.arrive(
+            call_id,
+            leg.id,
+            caller,
+            exchange.site.policy,
+            silent=emergency.silent,
+            now=now,
+            target=emergency.asked,
+        )
+        exchange.add_leg(leg, Owner("call", call_id), event.transaction)
+        exchange.add_call(call)
+        place = [
+            Note("location_sent", call_id, {"geolocation": value})
+            for value in request.headers.all("Geolocation")
+        ]
+        return [*arriving[:2], *opening, *arriving[2:], *place]
+
+    def _feature(self, event: RequestArrived, account: identity.Account) -> list[Item]:
+        request = event.request
+        code = feature_code(request.uri)
+        if code is None:
+            return [Respond(event.transaction, self._refusal(request, 404))]
+        request = _with_contact(request, event.flow)
+        if code is FeatureCode.SIGN_IN:
+            return seats.dial_in(self._exchange, account.user, event.transaction, request, event.flow)
+        room = self._exchange.room(account.user)
+        if not room.present:
+            return [Respond(event.transaction, self._refusal(request, 480))]
+        # The phone hears the short tone that says "done" and is hung up.
+        leg, opening = Leg.incoming(
+            self._exchange.mint("leg"),
+            request,
+            event.flow,
+            event.transaction,
+            local_tag=self._exchange.mint("tag"),
+            session=self._exchange.session(),
+            contact=self._exchange.contact(room.id),
+            setup=self._exchange.site.legs,
+            evidence=None,
+        )
+        self._exchange.add_leg(leg, Owner("feature", account.user), event.transaction)
+        return [*opening, *room.receive(rooms.Feature(code.value))]
+
+    # --- the rest ---------------------------------------------------------------------------------------------------
+
+    def _text(self, event: RequestArrived, account: identity.Account) -> list[Item]:
+        """Give a text to the call of the same person; without a call nobody would read it, and the sender is told."""
+        response, text = indialog.message(event.request)
+        call = next((c for c in self._exchange.calls.values() if c.caller.user == account.user), None)
+        if text is None:
+            return [Respond(event.transaction, response)]
+        if call is None:
+            return [Respond(event.transaction, self._refusal(event.request, 480))]
+        return [Respond(event.transaction, response), *self._exchange.texted(call.id, text)]
+
+
+def _tags(request: Request, header: str) -> list[str]:
+    return [
+        tag.strip(" \t").lower() for value in request.headers.all(header) for tag in value.split(",") if tag
+    ]
+
+
+def _caller(request: Request, flow: Flow, verdict: identity.Authenticated) -> Caller:
+    """State who calls: an account's facts if it is proved, else only what the phone wrote into From."""
+    address = f"{flow.remote[0]}:{flow.remote[1]}"
+    account = verdict.account
+    if account is None:
+        stated = request.from_.uri.user_text or request.from_.uri.host
+        return Caller(None, None, stated, verified=False, proof=verdict.trouble or "none", address=address)
+    return Caller(
+        account.user,
+        account.verified_name,
+        account.phone or account.user,
+        verified=account.verified_name is not None,
+        proof=verdict.proof,
+        address=address,
+    )
+
+
+def _with_contact(request: Request, flow: Flow) -> Request:
+    """Give an INVITE without Contact one: the road it came on. It is wrong, but it may be somebody in danger."""
+    if request.contact is not None:
+        return request
+    headers = request.headers.copy()
+    host, port = flow.remote
+    headers.set("Contact", str(NameAddr(None, Uri("sip", None, None, host, port))))
+    return Request(request.method, request.uri, headers, request.body)

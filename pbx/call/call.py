@@ -1,0 +1,525 @@
+"""What one caller lives through, from the first INVITE to the closed evidence.
+
+in → out: what happened to the caller's leg, the queue's decisions, the dispatcher's acts → commands to the leg, the
+queue and the media process, and notes for evidence and database.
+
+    ARRIVING ─ports and capture are open─▶ WAITING ◀─lost desk─ TALKING
+                                             └─put through─────▶
+    any ─leg ended─▶ CLOSING ─capture closed─▶ ENDED
+
+An event that a state does not expect is ignored: hang-ups race with everything.
+"""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from pbx.call.effects import CallFinished, Effect, Note, ToMedia
+from routing.acd import AcdEvent, CallEnds, CallWaits
+from rtp.control import CloseEvidence, Join, Leave, OpenEvidence, Play, SetGates, StopPlay
+from rtp.prompts import number_items
+
+ARRIVING_SECONDS = 10.0
+"""How long ports may take; a media process that died is back in one second."""
+PLACE_SECONDS = 15.0
+"""Between two announcements of the place in the queue."""
+GOODBYE_SECONDS = 2.0
+"""How long the capture stays open for the answer to our BYE."""
+CLOSING_SECONDS = 10.0
+"""How long the capture may take to close before the folder is handed on all the same."""
+CONFIRM_SECONDS = 10.0
+"""Within this time the second act must follow the first when silent mode is switched off."""
+
+
+class State(StrEnum):
+    """What the caller is living through."""
+
+    ARRIVING = "arriving"
+    WAITING = "waiting"
+    TALKING = "talking"
+    CLOSING = "closing"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as far as it is known; `verified` says whether digest or a trusted peer vouches for it."""
+
+    user: str | None
+    name: str | None
+    number: str | None
+    verified: bool
+    proof: str
+    """`digest`, `registration` or `trunk`; otherwise what was wrong with the proof, or `none`."""
+    address: str
+    """Network address the call came from, `host:port`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a site decides for its calls."""
+
+    folder: str
+    """Where evidence folders are made."""
+    languages: tuple[str, ...] = ("zh", "en")
+    host_picture: bool = True
+    """Whether callers see the dispatcher."""
+    host_picture_in_silent: bool = False
+
+
+# --- events -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The leg's ports are bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureOpened:
+    """The capture is open (`fault` is None), or can't be opened and why."""
+
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The caller's phone sent its ACK."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceTold:
+    """The queue gave a new place."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTo:
+    """The queue gave the caller to a desk."""
+
+    desk: str
+    room: str
+    waited: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeskLost:
+    """The desk is gone; the queue has taken the caller back."""
+
+    desk: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegOver:
+    """The leg ended."""
+
+    cause: str
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LegGone:
+    """The leg's last message has come: the capture holds the whole dialog."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureClosed:
+    """The capture is on disk."""
+
+    packets: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostEnds:
+    """The dispatcher ends the call."""
+
+    desk: str
+
+
+@dataclass(frozen=True, slots=True)
+class SilentOn:
+    """The dispatcher switches silent mode on; at once."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SilentOffAsked:
+    """First of the two acts that switch it off."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SilentOffConfirmed:
+    """Second of the two acts."""
+
+    by: str
+
+
+CallEvent = (
+    Opened | CaptureOpened | Confirmed | PlaceTold | GivenTo | DeskLost | LegOver | LegGone | CaptureClosed | HostEnds
+    | SilentOn | SilentOffAsked | SilentOffConfirmed
+)  # fmt: skip
+
+
+# --- commands to the neighbours -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLeg:
+    """Send the 200."""
+
+    leg: str
+    headers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseLeg:
+    """Send a final refusal: only when no port could be had."""
+
+    leg: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndLeg:
+    """Hang up."""
+
+    leg: str
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send a text in the dialog, if the phone takes it."""
+
+    leg: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToAcd:
+    """Tell the queue."""
+
+    event: AcdEvent
+
+
+CallCommand = AnswerLeg | RefuseLeg | EndLeg | Say | ToAcd
+
+WAIT_TEXT = {
+    "zh": "您好，这里是110视频报警。接警员正忙，请不要挂断，您排在第{n}位。您的声音和画面正在被接收和记录。",
+    "en": "This is the 110 video emergency line. All dispatchers are busy, please stay on the line; you are number {n} "
+    "in the queue. Your sound and picture are being received and recorded.",
+}
+LOST_TEXT = {
+    "zh": "您与接警员的连接中断，您排在最前面，请不要挂断。",
+    "en": "Your dispatcher was disconnected. You are first in the queue, please stay on the line.",
+}
+
+
+class Call:
+    """See the module."""
+
+    def __init__(
+        self, call: str, leg: str, caller: Caller, policy: Policy, *, silent: bool, now: float
+    ) -> None:
+        """Use `arrive`."""
+        self.id = call
+        self.leg = leg
+        self.caller = caller
+        self.silent = silent
+        self.state = State.ARRIVING
+        self.desk: str | None = None
+        self.position = 0
+        self.arrived = now
+        self._policy = policy
+        self._opened = False
+        self._captured = False
+        self.fault: str | None = None
+        self._confirmed = False
+        self._returned = False
+        self._plays = 0
+        self._told_at = now - PLACE_SECONDS
+        self._tell_at: float | None = None  # a new place waits to be told
+        self._off_until: float | None = None
+        self._deadline: float | None = now + ARRIVING_SECONDS
+        self._capture_closing = False
+
+    @classmethod
+    def arrive(
+        cls, call: str, leg: str, caller: Caller, policy: Policy, *, silent: bool, now: float, target: str
+    ) -> tuple[Self, list[Effect | CallCommand]]:
+        """Begin: the capture is opened before the leg's ports, so that evidence precedes the first packet."""
+        self = cls(call, leg, caller, policy, silent=silent, now=now)
+        noted = {**asdict(caller), "silent": silent, "target": target}
+        return self, [
+            Note("call_arrived", call, noted),
+            ToMedia(OpenEvidence(call, f"{policy.folder}/{call}")),
+            self._gates(),
+        ]
+
+    # --- the machine ------------------------------------------------------------------------------------------
+
+    def receive(self, event: CallEvent, now: float) -> list[Effect | CallCommand]:
+        """Take one event; return what must happen."""
+        match event:
+            case Opened():
+                self._opened = True
+                return self._answer_when_open()
+            case CaptureOpened(fault):
+                return self._capture_opened(fault)
+            case LegOver(cause, status):
+                return self._leg_over(cause, status, now)
+            case LegGone():
+                return self._close_capture(now)
+            case CaptureClosed(packets, size):
+                return self._capture_closed(packets, size)
+        if self.state not in {State.WAITING, State.TALKING}:
+            return []
+        match event:
+            case Confirmed():
+                self._confirmed = True
+                return [Note("call_confirmed", self.id), *self._write_place()]
+            case PlaceTold(position):
+                self.position = position
+                return self._tell_soon(now)
+            case GivenTo():
+                return self._given_to(event)
+            case DeskLost(desk):
+                return self._desk_lost(desk)
+            case HostEnds(desk):
+                return [Note("ended_by_host", self.id, {"desk": desk}), EndLeg(self.leg)]
+            case SilentOn(by):
+                return self._silent_on(by)
+            case SilentOffAsked(by):
+                self._off_until = now + CONFIRM_SECONDS
+                return [Note("silent_off_asked", self.id, {"by": by})]
+            case SilentOffConfirmed(by):
+                return self._silent_off(by, now)
+
+    @property
+    def next_due(self) -> float | None:
+        """When `expire` wants to be called."""
+        return min((due for due in (self._deadline, self._tell_at) if due is not None), default=None)
+
+    def expire(self, now: float) -> list[Effect | CallCommand]:
+        """Give up waiting for a media process that does not answer."""
+        if self._tell_at is not None and now >= self._tell_at:
+            return self._tell_soon(now)
+        if self._deadline is None or now < self._deadline:
+            return []
+        self._deadline = None
+        if self.state is State.CLOSING and not self._capture_closing:
+            return self._close_capture(now)
+        if self.state is State.CLOSING:
+            return self._capture_closed(0, 0, fault="capture_not_closed")
+        if self.state is State.ARRIVING and self._opened:
+            return self._capture_opened("capture_not_opened")
+        if self.state is State.ARRIVING:
+            return [RefuseLeg(self.leg, 503)]
+        return []
+
+    # --- one event each ---------------------------------------------------------------------------------------
+
+    def _capture_opened(self, fault: str | None) -> list[Effect | CallCommand]:
+        if self._captured:
+            return []
+        self._captured = True
+        out: list[Effect | CallCommand] = []
+        if fault is not None:
+            # Always answered: a full disk is stated, the call goes on.
+            self.fault = fault
+            out.append(Note("not_recorded", self.id, {"reason": fault}))
+        return [*out, *self._answer_when_open()]
+
+    def _answer_when_open(self) -> list[Effect | CallCommand]:
+        if self.state is not State.ARRIVING or not (self._opened and self._captured):
+            return []
+        self.state = State.WAITING
+        self._deadline = None
+        return [
+            Note("call_answered", self.id),
+            AnswerLeg(self.leg, (("X-At110-Evidence", self.id),)),
+            ToAcd(CallWaits(self.id)),
+        ]
+
+    def _given_to(self, event: GivenTo) -> list[Effect | CallCommand]:
+        if self.state is not State.WAITING:
+            return []
+        self.state = State.TALKING
+        self.desk = event.desk
+        self.position = 0
+        self._returned = False
+        noted = {"desk": event.desk, "room": event.room, "waited_ms": round(event.waited * 1000)}
+        return [
+            ToMedia(Join(event.room, self.leg, "guest")),
+            ToMedia(StopPlay(self.leg)),
+            Note("put_through", self.id, noted),
+        ]
+
+    def _desk_lost(self, desk: str) -> list[Effect | CallCommand]:
+        if self.state is not State.TALKING:
+            return []
+        self.state = State.WAITING
+        self.desk = None
+        self._returned = True
+        out: list[Effect | CallCommand] = [
+            ToMedia(Leave(self.leg)),
+            Note("desk_lost", self.id, {"desk": desk}),
+        ]
+        if self._confirmed and not self.silent:
+            out.append(Say(self.leg, self._text(LOST_TEXT)))
+        return out
+
+    def _leg_over(self, cause: str, status: int | None, now: float) -> list[Effect | CallCommand]:
+        if self.state in {State.CLOSING, State.ENDED}:
+            return []
+        before = self.state
+        self.state = State.CLOSING
+        self.desk = None
+        self.position = 0
+        self._deadline = now + GOODBYE_SECONDS
+        noted = {
+            "cause": cause,
+            "status": status,
+            "while": str(before),
+            "seconds": round(now - self.arrived, 3),
+        }
+        return [
+            Note("call_ended", self.id, noted),
+            ToAcd(CallEnds(self.id)),
+        ]
+
+    def _close_capture(self, now: float) -> list[Effect | CallCommand]:
+        if self.state is not State.CLOSING or self._capture_closing:
+            return []
+        self._capture_closing = True
+        self._deadline = now + CLOSING_SECONDS
+        return [ToMedia(CloseEvidence(self.id))]
+
+    def _capture_closed(
+        self, packets: int, size: int, fault: str | None = None
+    ) -> list[Effect | CallCommand]:
+        if self.state is not State.CLOSING:
+            return []
+        self.state = State.ENDED
+        self._deadline = None
+        noted = {"packets": packets, "bytes": size, "fault": fault or self.fault}
+        return [Note("capture_closed", self.id, noted), CallFinished(self.id)]
+
+    # --- silent mode: on at once, off by two separate acts --------------------------------------------------------
+
+    def _silent_on(self, by: str) -> list[Effect | CallCommand]:
+        self._off_until = None
+        if self.silent:
+            return []
+        self.silent = True
+        return [self._gates(), ToMedia(StopPlay(self.leg)), Note("silent_on", self.id, {"by": by})]
+
+    def _silent_off(self, by: str, now: float) -> list[Effect | CallCommand]:
+        asked, self._off_until = self._off_until, None
+        if not self.silent or asked is None or now > asked:
+            return [Note("silent_off_refused", self.id, {"by": by})]
+        self.silent = False
+        return [self._gates(), Note("silent_off", self.id, {"by": by}), *self.wait_sound()]
+
+    # --- small pieces -----------------------------------------------------------------------------------------
+
+    @property
+    def gates(self) -> tuple[bool, bool]:
+        """Whether the caller is silent, and whether the host's picture may reach it."""
+        picture = self._policy.host_picture_in_silent if self.silent else self._policy.host_picture
+        return self.silent, picture
+
+    def _gates(self) -> Effect:
+        return ToMedia(SetGates(self.leg, *self.gates))
+
+    def _tell_soon(self, now: float) -> list[Effect | CallCommand]:
+        """Tell the present place, but not so often that a caller hears nothing but numbers."""
+        if self.state is not State.WAITING:
+            self._tell_at = None
+            return []
+        earliest = self._told_at + PLACE_SECONDS
+        if now < earliest and not self._returned:
+            self._tell_at = earliest
+            return []
+        self._told_at, self._tell_at = now, None
+        out: list[Effect | CallCommand] = [Note("position", self.id, {"position": self.position})]
+        out += [*self._write_place(), *self.wait_sound()]
+        self._returned = False
+        return out
+
+    def _write_place(self) -> list[CallCommand]:
+        """Say the place in text. A silent caller's phone must not even beep for a message."""
+        if self.state is not State.WAITING or not self._confirmed or self.silent or self.position == 0:
+            return []
+        return [Say(self.leg, self._text(WAIT_TEXT))]
+
+    def _text(self, texts: dict[str, str]) -> str:
+        return "\n".join(
+            texts[lang].format(n=self.position) for lang in self._policy.languages if lang in texts
+        )
+
+    def wait_sound(self) -> list[Effect]:
+        """Play what a waiting caller hears; nothing in silent mode or at a desk."""
+        if self.state is not State.WAITING or self.silent or self.position == 0:
+            return []
+        first = self._plays == 0
+        self._plays += 1
+        items: list[str] = []
+        for lang in self._policy.languages:
+            if self._returned:
+                items.append(f"{lang}/desk-lost")
+                continue
+            if first:
+                items += [f"{lang}/welcome", f"{lang}/please-wait"]
+            items += [f"{lang}/you-are-number", *number_items(lang, self.position), f"{lang}/in-the-queue"]
+        items += ["tone:waiting"]
+        return [ToMedia(Play(self.leg, f"{self.id}/{self._plays}", tuple(items), loop=True))]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "id": self.id,
+            "leg": self.leg,
+            "caller": asdict(self.caller),
+            "silent": self.silent,
+            "state": str(self.state),
+            "desk": self.desk,
+            "position": self.position,
+            "arrived": self.arrived,
+            "opened": self._opened,
+            "captured": self._captured,
+            "fault": self.fault,
+            "confirmed": self._confirmed,
+            "returned": self._returned,
+            "plays": self._plays,
+            "told_at": self._told_at,
+            "tell_at": self._tell_at,
+            "off_until": self._off_until,
+            "deadline": self._deadline,
+            "capture_closing": self._capture_closing,
+        }
+
+    @classmethod
+    def restore(cls, data: dict[str, Any], policy: Policy) -> Self:
+        """Make the call that `snapshot` described."""
+        caller = Caller(**data["caller"])
+        self = cls(data["id"], data["leg"], caller, policy, silent=data["silent"], now=data["arrived"])
+        self.state = State(data["state"])
+        self.desk = data["desk"]
+        self.position = data["position"]
+        self._opened = data["opened"]
+        self._captured = data["captured"]
+        self.fault = data["fault"]
+        self._confirmed = data["confirmed"]
+        self._returned = data["returned"]
+        self._plays = data["plays"]
+        self._told_at = data["told_at"]
+        self._tell_at = data["tell_at"]
+        self._off_until = data["off_until"]
+        self._deadline = data["deadline"]
+        self._capture_closing = data["capture_closing"]
+        return self

@@ -1,0 +1,140 @@
+"""What the machines of a call want done. `control` carries these out and decides nothing."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pbx.sip.flow import Flow
+from pbx.sip.message import Request, Response
+from rtp.control import Command
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """Send a response on a server transaction."""
+
+    transaction: str
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class SendRequest:
+    """Start a client transaction; its outcome comes back under `ref`."""
+
+    ref: str
+    request: Request
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class SendAck:
+    """Send the ACK of a 2xx; it is no transaction (RFC 3261 §13.2.2.4)."""
+
+    request: Request
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class SendCancel:
+    """Cancel the pending INVITE that was sent under `ref`."""
+
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToMedia:
+    """Send a command to the media process."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something happened that evidence, database and the live feed must know.
+
+    `call` is None when it belongs to no call (a desk signed in).
+    """
+
+    event: str
+    call: str | None
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished:
+    """The call's capture is closed: hand the folder to the recorder."""
+
+    call: str
+
+
+Effect = Respond | SendRequest | SendAck | SendCancel | ToMedia | Note | CallFinished
+
+
+# --- what a leg tells the call or the room it belongs to ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LegReady:
+    """The ports are bound; the leg can be answered or placed."""
+
+    leg: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegUp:
+    """The dialog is confirmed on both sides."""
+
+    leg: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegNegotiated:
+    """An offer/answer exchange ended; the media process was told."""
+
+    leg: str
+    held: bool
+    """The peer wants to hear nothing of us (hold)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegEnded:
+    """The leg is over for its owner; its dialog may still be saying goodbye."""
+
+    leg: str
+    cause: str
+    """`bye`, `cancelled`, `hung_up`, `unreachable`, `no_ack`, `refused`, `no_answer`, `no_media_ports` …"""
+    status: int | None = None
+    """The SIP status that ended it, if one did."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegGone:
+    """The dialog has said goodbye too: no message of it is expected any more."""
+
+    leg: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegText:
+    """The peer wrote (RFC 3428)."""
+
+    leg: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegTextDelivered:
+    """Outcome of a text we sent."""
+
+    leg: str
+    delivered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LegDigit:
+    """The peer pressed a key, told by INFO."""
+
+    leg: str
+    digit: str
+
+
+LegEvent = LegReady | LegUp | LegNegotiated | LegEnded | LegGone | LegText | LegTextDelivered | LegDigit

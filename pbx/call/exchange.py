@@ -1,0 +1,445 @@
+"""The whole exchange as one pure machine: it finds the leg, call, room or queue an event is for, and nothing else.
+
+in → out: what the transaction layer, the media process and the API say → effects for `control`.
+
+Effects that are meant for another machine (`ToAcd`, `AnswerLeg`, `LegUp` …) are taken up here at once, depth first, so
+that causes stay before consequences; only those for the outside are returned.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pbx.call import call as calls
+from pbx.call import room as rooms
+from pbx.call.agenda import Agenda
+from pbx.call.call import Call, Policy
+from pbx.call.effects import (
+    CallFinished,
+    Effect,
+    LegDigit,
+    LegEnded,
+    LegEvent,
+    LegGone,
+    LegNegotiated,
+    LegReady,
+    LegText,
+    LegTextDelivered,
+    LegUp,
+    Note,
+    Respond,
+    ToMedia,
+)
+from pbx.call.leg import Leg, LegSetup
+from pbx.call.leg import State as LegState
+from pbx.call.room import Room
+from pbx.sip.effects import (
+    AckArrived,
+    Cancelled,
+    RequestArrived,
+    ResponseArrived,
+    ServerTimeout,
+    StrayResponse,
+    TransactionFailed,
+)
+from pbx.sip.message import Request
+from pbx.sip.uri import NameAddr, Uri
+from routing.acd import (
+    Acd,
+    AcdEffect,
+    BackToQueue,
+    DeskChanged,
+    PositionChanged,
+    PutThrough,
+)
+from rtp.control import Play
+
+Mint = Callable[[str], str]
+"""Gives a fresh id nobody can guess; the argument says what for: `call`, `leg`, `tag`, `session`."""
+
+Item = Any  # an effect, or a command one machine has for another; `_take` names every kind
+
+CALL_PATIENCE: Final = 12
+"""Probes a caller may leave unanswered while its media is lost too: about a minute. Emergencies happen in tunnels."""
+DESK_PATIENCE: Final = 1
+"""A desk that neither sends nor answers is of no use to the caller in front of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose leg it is: `call`, `desk`, or `feature` (a phone that dialled a feature code)."""
+
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the exchange is set up with."""
+
+    legs: LegSetup
+    policy: Policy
+    host: str
+    """Host of our Contact."""
+    port: int
+    wrap_up: float = 5.0
+
+
+@dataclass(slots=True)
+class Media:
+    """What is known of a call's media, for the people who watch."""
+
+    flowing: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    report: tuple[Any, ...] = ()
+    """The last `StreamReport`s of the caller's leg."""
+
+
+class Exchange:
+    """See the module. `answering` handles what opens something new; the verbs live in files of their own."""
+
+    def __init__(self, site: Site, mint: Mint) -> None:
+        self.site = site
+        self.mint = mint
+        self.acd = Acd(wrap_up=site.wrap_up)
+        self.legs: dict[str, Leg] = {}
+        self.calls: dict[str, Call] = {}
+        self.rooms: dict[str, Room] = {}
+        self.owners: dict[str, Owner] = {}
+        self.media: dict[str, Media] = {}
+        self._agenda = Agenda()
+        self._touched: set[str] = set()
+        self._dialogs: dict[tuple[str, str], str] = {}  # (Call-ID, our tag) → leg
+        self._invites: dict[str, str] = {}  # server transaction of an INVITE → leg
+        self._sip_calls: dict[str, str] = {}  # Call-ID of a caller's leg → call
+
+    # --- making ---
+
+    def contact(self, user: str) -> NameAddr:
+        """Return our Contact for a leg."""
+        return NameAddr(None, Uri("sip", user, None, self.site.host, self.site.port))
+
+    def session(self) -> int:
+        """Return a number for the o= line of an SDP."""
+        return int(self.mint("session"))
+
+    # --- finding ----------------------------------------------------------------------------------------------
+
+    def room(self, desk: str) -> Room:
+        """Return the room of a desk, made when first asked for."""
+        return self.rooms.setdefault(desk, Room(desk))
+
+    def add_leg(self, leg: Leg, owner: Owner, transaction: str | None) -> None:
+        """Take a new leg in."""
+        assert leg.invite is not None, "a leg is made of its INVITE"
+        self.legs[leg.id] = leg
+        self.owners[leg.id] = owner
+        self._dialogs[leg.invite.call_id, leg.local_tag] = leg.id
+        self._touched.add(leg.id)
+        if owner.kind == "call":
+            self._sip_calls[leg.invite.call_id] = owner.id
+        if transaction is not None:
+            self._invites[transaction] = leg.id
+
+    def add_call(self, call: Call) -> None:
+        """Take a new call in."""
+        self.calls[call.id] = call
+        self.media[call.id] = Media()
+        self._touched.add(call.id)
+
+    def leg(self, leg: str) -> Leg | None:
+        """Return a leg to do something with; its wake-up is looked at again afterwards."""
+        self._touched.add(leg)
+        return self.legs.get(leg)
+
+    def leg_in_dialog(self, request: Request) -> Leg | None:
+        """Find the leg of a request that has a To tag. All of Call-ID and both tags must fit (RFC 3261 §12.2.2)."""
+        leg = self.leg(self._dialogs.get((request.call_id, request.to.tag or ""), ""))
+        if leg is None or leg.dialog is None:
+            return None
+        return leg if leg.dialog.key == (request.call_id, request.to.tag, request.from_.tag) else None
+
+    def call_of(self, sip_call_id: str) -> str | None:
+        """Return the call a SIP Call-ID belongs to, so that its messages become evidence."""
+        return self._sip_calls.get(sip_call_id)
+
+    # --- in -----------------------------------------------------------------------------------------------------
+
+    def sip(
+        self,
+        event: AckArrived | Cancelled | ResponseArrived | TransactionFailed | StrayResponse | ServerTimeout,
+        now: float,
+    ) -> list[Effect]:
+        """Take what the transaction layer says about what already exists."""
+        match event:
+            case AckArrived(request, flow):
+                leg = self.leg_in_dialog(request)
+                return [] if leg is None else self.run(leg.ack(request, flow), now)
+            case Cancelled(transaction, _, _):
+                leg = self.leg(self._invites.get(transaction, ""))
+                return [] if leg is None else self.run(leg.cancelled(), now)
+            case ResponseArrived(ref, response, flow):
+                leg = self.leg(ref.split("/")[0])
+                return [] if leg is None else self.run(leg.response(ref, response, flow), now)
+            case TransactionFailed(ref, why):
+                leg = self.leg(ref.split("/")[0])
+                return [] if leg is None else self.run(leg.failed(ref, why), now)
+            case StrayResponse(response, flow):
+                leg = self.leg(self._dialogs.get((response.call_id, response.from_.tag or ""), ""))
+                return [] if leg is None else self.run(leg.stray(response, flow), now)
+            case ServerTimeout():
+                return []
+
+    def in_dialog(self, event: RequestArrived, now: float) -> list[Effect]:
+        """Take a request that has a To tag."""
+        leg = self.leg_in_dialog(event.request)
+        if leg is None:
+            return [Respond(event.transaction, event.request.response(481))]
+        return self.run(leg.request(event.transaction, event.request, event.flow, now), now)
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    @property
+    def next_due(self) -> float | None:
+        """When `expire` wants to be called."""
+        return self._agenda.next_due
+
+    def expire(self, now: float) -> list[Effect]:
+        """Do what is due."""
+        out: list[Effect] = []
+        for key in list(self._agenda.expired(now)):
+            if key in self.legs:
+                out += self.run(self.legs[key].expire(now), now, key)
+            elif key in self.calls:
+                out += self.run(self.calls[key].expire(now), now, key)
+            else:
+                out += self.run(self.acd.expire(now), now)
+        return out
+
+    # --- the pump -------------------------------------------------------------------------------------------------
+
+    def run(self, items: Iterable[Item], now: float, *touched: str) -> list[Effect]:
+        """Carry commands from machine to machine until only effects for the outside are left.
+
+        `touched`: ids of the machines that made `items`.
+        """
+        out: list[Effect] = []
+        self._touched.update(touched)
+        todo: deque[Item] = deque(items)
+        while todo:
+            item = todo.popleft()
+            follow = self._take(item, now)
+            if follow is None:
+                out.append(item)
+                if isinstance(item, CallFinished):
+                    self._forget_call(item.call)
+            else:
+                todo.extendleft(reversed(follow))
+        self._settle()
+        return out
+
+    def _settle(self) -> None:
+        """Look again at what was touched: its wake-up, and whether it is over."""
+        for key in self._touched:
+            if (leg := self.legs.get(key)) is not None:
+                self._agenda.set(key, leg.next_due)
+                if leg.state is LegState.TERMINATED and not self._needed(self.owners[key]):
+                    self._forget_leg(key)
+            elif (call := self.calls.get(key)) is not None:
+                self._agenda.set(key, call.next_due)
+            else:
+                self._agenda.set(key, None)
+        self._touched.clear()
+        self._agenda.set("acd", self.acd.next_due)
+
+    def _take(self, item: Item, now: float) -> list[Item] | None:
+        """Give an item to the machine it is for; None means it is for the outside."""
+        match item:
+            case (
+                LegReady()
+                | LegUp()
+                | LegNegotiated()
+                | LegEnded()
+                | LegGone()
+                | LegText()
+                | LegTextDelivered()
+                | LegDigit()
+            ):
+                return self._leg_said(item, now)
+            case calls.AnswerLeg(leg, headers):
+                return [] if (found := self.leg(leg)) is None else list(found.answer(now, headers))
+            case calls.RefuseLeg(leg, status):
+                return self._refuse(leg, status)
+            case calls.EndLeg(leg):
+                return [] if (found := self.leg(leg)) is None else list(found.hang_up())
+            case calls.Say(leg, text):
+                return [] if (found := self.leg(leg)) is None else list(found.text(text))
+            case calls.ToAcd(event):
+                return list(self.acd.receive(event, now))
+            case rooms.EndGuest(call, desk):
+                return self.to_call(call, calls.HostEnds(desk), now)
+            case PutThrough() | PositionChanged() | BackToQueue() | DeskChanged():
+                return self._acd_said(item, now)
+        return None
+
+    def _refuse(self, leg: str, status: int) -> list[Item]:
+        found = self.leg(leg)
+        if found is None:
+            return []
+        return [
+            *found.reject(status, (("Retry-After", "2"),)),
+            LegEnded(leg, "no_media_ports", status),
+            LegGone(leg),
+        ]
+
+    def to_call(self, call: str, event: calls.CallEvent, now: float) -> list[Item]:
+        """Give a call an event; nothing happens if it is over."""
+        found = self.calls.get(call)
+        self._touched.add(call)
+        return [] if found is None else list(found.receive(event, now))
+
+    def _forget_call(self, call: str) -> None:
+        leg = self.calls.pop(call).leg
+        self.media.pop(call, None)
+        self._touched |= {call, leg}
+
+    def _needed(self, owner: Owner) -> bool:
+        """Whether an ended leg stays findable: late messages of a call are still its evidence."""
+        return owner.kind == "call" and owner.id in self.calls
+
+    def _forget_leg(self, key: str) -> None:
+        leg = self.legs.pop(key)
+        del self.owners[key]
+        self._agenda.set(key, None)
+        assert leg.invite is not None, "a leg is made of its INVITE"
+        self._dialogs.pop((leg.invite.call_id, leg.local_tag), None)
+        self._sip_calls.pop(leg.invite.call_id, None)
+        if leg.transaction is not None:
+            self._invites.pop(leg.transaction, None)
+
+    # --- what a leg said ------------------------------------------------------------------------------------------
+
+    def _leg_said(self, event: LegEvent, now: float) -> list[Item]:
+        owner = self.owners.get(event.leg)
+        if owner is None:
+            return []
+        self._touched.add(event.leg)
+        match owner.kind:
+            case "call":
+                return self._call_leg_said(owner.id, event, now)
+            case "desk":
+                return self._desk_leg_said(owner.id, event, now)
+        match event:
+            case LegReady(leg):
+                return list(self.legs[leg].answer(now))
+            case LegUp(leg):
+                return [ToMedia(Play(leg, f"{leg}/done", ("tone:zip",)))]
+        return []
+
+    def _call_leg_said(self, call: str, event: LegEvent, now: float) -> list[Item]:
+        match event:
+            case LegReady():
+                return self.to_call(call, calls.Opened(), now)
+            case LegUp():
+                return self.to_call(call, calls.Confirmed(), now)
+            case LegEnded(_, cause, status):
+                return self.to_call(call, calls.LegOver(cause, status), now) + self._guest_out(call)
+            case LegGone():
+                return self.to_call(call, calls.LegGone(), now)
+            case LegNegotiated(leg, held):
+                return [self._negotiated(call, "caller", leg), Note("caller_hold", call, {"held": held})]
+            case LegText(_, text):
+                return self.texted(call, text)
+            case LegTextDelivered(_, delivered):
+                return [Note("text_delivered", call, {"delivered": delivered})]
+            case LegDigit(_, digit):
+                return [Note("dtmf", call, {"from": "caller", "digit": digit})]
+
+    def _desk_leg_said(self, desk: str, event: LegEvent, now: float) -> list[Item]:
+        room = self.room(desk)
+        match event:
+            case LegReady(leg):
+                # Dialled in: answer it. Our own call: send it.
+                return [*self.legs[leg].answer(now), *self.legs[leg].place(now)]
+            case LegUp(leg):
+                return list(room.receive(rooms.HostUp(leg)))
+            case LegEnded(leg, cause, status):
+                return list(room.receive(rooms.HostGone(leg, cause, status)))
+            case LegDigit(_, digit):
+                return list(room.receive(rooms.KeyPressed(digit)))
+            case LegNegotiated(leg) if room.guest is not None:
+                return [self._negotiated(room.guest, f"desk:{desk}", leg)]
+            case LegText(_, text) if room.guest is not None and room.guest in self.calls:
+                guest = self.calls[room.guest]
+                noted = Note("text", guest.id, {"from": desk, "text": text})
+                return [noted, calls.Say(guest.leg, text)]
+        return []
+
+    def _guest_out(self, call: str) -> list[Item]:
+        return [item for room in self.rooms.values() for item in room.receive(rooms.GuestOut(call))]
+
+    def texted(self, call: str, text: str) -> list[Item]:
+        """Take what a caller wrote: it is kept, and shown on the desk's phone if that takes texts."""
+        return [Note("text", call, {"from": "caller", "text": text}), *self._say_to_host(call, text)]
+
+    def _say_to_host(self, call: str, text: str) -> list[Item]:
+        return [
+            calls.Say(room.leg, text)
+            for room in self.rooms.values()
+            if room.guest == call and room.leg is not None
+        ]
+
+    def _negotiated(self, call: str, label: str, leg: str) -> Note:
+        """State which ports and codecs a leg has: whoever reads the capture needs it."""
+        negotiation = self.legs[leg].negotiation
+        streams = [
+            {
+                "medium": s.medium,
+                "local_port": negotiation.port(s.medium),
+                "remote": None if s.remote is None else list(s.remote),
+                "codecs": [
+                    {
+                        "name": c.name,
+                        "payload_type": c.payload_type,
+                        "clock_rate": c.clock_rate,
+                        "channels": c.channels,
+                        "fmtp": c.fmtp,
+                    }
+                    for c in dict.fromkeys((*s.receive, *s.send))
+                ],
+            }
+            for s in negotiation.streams
+        ]
+        return Note("media_negotiated", call, {"leg": label, "streams": streams})
+
+    # --- what the queue decided -----------------------------------------------------------------------------------
+
+    def _acd_said(self, effect: AcdEffect, now: float) -> list[Item]:
+        match effect:
+            case PutThrough(call, desk, waited):
+                return self._put_through(call, desk, waited, now)
+            case PositionChanged(call, position):
+                return self.to_call(call, calls.PlaceTold(position), now)
+            case BackToQueue(call, desk):
+                return self.to_call(call, calls.DeskLost(desk), now)
+            case DeskChanged(desk, state, call):
+                noted = {"desk": desk, "state": None if state is None else str(state), "guest": call}
+                return [Note("desk_changed", None, noted)]
+
+    def _put_through(self, call: str, desk: str, waited: float, now: float) -> list[Item]:
+        room = self.room(desk)
+        found = self.calls.get(call)
+        if found is None or room.leg is None:
+            # The queue and the rooms hold the same desks and calls; should they ever differ, say so and go on.
+            return [Note("put_through_failed", call, {"desk": desk})]
+        who = found.caller
+        name = who.name or who.user or who.number or "?"
+        mark = "已核实 verified" if who.verified else "未核实 unverified"
+        silent = " · 静默 SILENT" if found.silent else ""
+        return [
+            *found.receive(calls.GivenTo(desk, room.id, waited), now),
+            *room.receive(rooms.GuestIn(call)),
+            self._negotiated(call, f"desk:{desk}", room.leg),
+            calls.Say(room.leg, f"110 来电 call: {name} ({mark}){silent}"),
+        ]

@@ -1,0 +1,61 @@
+"""Answers to what a peer asks inside a dialog: OPTIONS, INFO, MESSAGE and everything we do not do.
+
+in → out: a request → a response and what it said.
+"""
+
+import re
+from typing import Final
+
+from pbx.sip.message import Request, Response
+
+METHODS: Final = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "MESSAGE", "REGISTER")
+KNOWN_ELSEWHERE: Final = frozenset({"UPDATE", "PRACK", "REFER", "NOTIFY", "SUBSCRIBE", "PUBLISH"})
+"""Methods that exist but that we do not allow: 405. Any other is unknown: 501 (RFC 3261 §8.2.1)."""
+
+ALLOW: Final = ("Allow", ", ".join(METHODS))
+CAPABILITIES: Final = (ALLOW, ("Accept", "application/sdp"))
+"""What a 2xx to INVITE or OPTIONS states about us (RFC 3261 §11.2, §13.2.2.4)."""
+
+PICTURE_FAST_UPDATE: Final = (
+    b'<?xml version="1.0" encoding="utf-8"?><media_control><vc_primitive><to_encoder>'
+    b"<picture_fast_update/></to_encoder></vc_primitive></media_control>"
+)
+"""RFC 5168 §4: the body that asks an encoder for a key frame."""
+
+MAX_TEXT = 8_192
+"""Bytes of one text message that are kept; more is refused with 413."""
+
+_SIGNAL = re.compile(rb"(?:^|\n)[Ss]ignal *= *([0-9A-Da-d*#])[ \t]*(?:\r|\n|$)")
+
+
+def info(request: Request) -> tuple[Response, str | None]:
+    """Answer an INFO; the second value is the digit it told, if any."""
+    match request.content_type:
+        case "application/dtmf-relay":
+            found = _SIGNAL.search(request.body)
+            return request.response(200), None if found is None else found[1].decode().upper()
+        case "application/dtmf":
+            body = request.body.strip(b" \t\r\n")
+            digit = body.decode().upper() if re.fullmatch(rb"[0-9A-Da-d*#]", body) else None
+            return request.response(200), digit
+        case "application/media_control+xml" | None:
+            return request.response(200), None
+    accept = ("Accept", "application/dtmf-relay, application/dtmf, application/media_control+xml")
+    return request.response(415, headers=(accept,)), None
+
+
+def message(request: Request) -> tuple[Response, str | None]:
+    """Answer a MESSAGE; the second value is its text."""
+    if request.content_type not in {None, "text/plain"}:
+        return request.response(415, headers=(("Accept", "text/plain"),)), None
+    if len(request.body) > MAX_TEXT:
+        return request.response(413), None
+    return request.response(200), request.body.decode(errors="replace")
+
+
+def other(request: Request) -> Response:
+    """Answer OPTIONS, and refuse the rest as RFC 3261 wants it refused."""
+    if request.method == "OPTIONS":
+        return request.response(200, headers=CAPABILITIES)
+    status = 405 if request.method in KNOWN_ELSEWHERE else 501
+    return request.response(status, headers=(ALLOW,))

@@ -1,0 +1,181 @@
+"""What the media process says, given to the machines it concerns.
+
+in → out: an `Event` of `rtp.control` → effects.
+"""
+
+from typing import assert_never
+
+from pbx.call import call as calls
+from pbx.call.effects import Effect, LegDigit, Note, ToMedia
+from pbx.call.exchange import Exchange, Item, Owner
+from pbx.call.leg import Leg
+from rtp.control import (
+    CloseEvidence,
+    CloseLeg,
+    ConfigureLeg,
+    Dtmf,
+    Event,
+    EvidenceClosed,
+    EvidenceOpened,
+    FirstRelayed,
+    Holdings,
+    Join,
+    Joined,
+    LegOpened,
+    LegReport,
+    MediaLost,
+    MediaStarted,
+    OpenEvidence,
+    OpenLeg,
+    PictureWanted,
+    PlayEnded,
+    Refused,
+    SetGates,
+    StreamReport,
+)
+
+
+def media_said(exchange: Exchange, event: Event, now: float) -> list[Effect]:
+    """Take one event of the media process."""
+    return exchange.run(_items(exchange, event, now), now)
+
+
+def _items(exchange: Exchange, event: Event, now: float) -> list[Item]:
+    match event:
+        case LegOpened(leg, ports):
+            found = exchange.leg(leg)
+            return [ToMedia(CloseLeg(leg))] if found is None else list(found.ports(ports, now))
+        case Refused():
+            return _refused(exchange, event, now)
+        case MediaStarted(leg, medium, at):
+            return _media_started(exchange, leg, medium, at)
+        case MediaLost(leg, medium, seconds):
+            return _media_lost(exchange, leg, medium, seconds, now)
+        case Dtmf(leg, digit):
+            return [LegDigit(leg, digit)]
+        case PictureWanted(leg):
+            found = exchange.leg(leg)
+            return [] if found is None else list(found.want_picture())
+        case PlayEnded(leg, _):
+            return _play_ended(exchange, leg)
+        case FirstRelayed(room, leg, medium, at):
+            return _note(exchange, leg, "first_relayed", {"room": room, "medium": medium, "media_at_ns": at})
+        case EvidenceOpened(call):
+            return exchange.to_call(call, calls.CaptureOpened(), now)
+        case EvidenceClosed(call, packets, size):
+            return exchange.to_call(call, calls.CaptureClosed(packets, size), now)
+        case LegReport(leg, streams):
+            return _report(exchange, leg, streams)
+        case Joined():
+            return []
+        case Holdings():
+            return _reconcile(exchange, event)
+    assert_never(event)
+
+
+def _note(exchange: Exchange, leg: str, name: str, fields: dict[str, object]) -> list[Item]:
+    owner = exchange.owners.get(leg)
+    if owner is None:
+        return []
+    if owner.kind == "call":
+        return [Note(name, owner.id, {"leg": "caller", **fields})]
+    guest = exchange.room(owner.id).guest if owner.kind == "desk" else None
+    return [] if guest is None else [Note(name, guest, {"leg": f"desk:{owner.id}", **fields})]
+
+
+def _refused(exchange: Exchange, event: Refused, now: float) -> list[Item]:
+    match event.command:
+        case "OpenLeg":
+            found = exchange.leg(event.id)
+            return [] if found is None else list(found.no_ports())
+        case "OpenEvidence":
+            return exchange.to_call(event.id, calls.CaptureOpened(event.reason), now)
+        case "Evidence":
+            # The disk failed in mid-call: stated, and the call goes on.
+            return [Note("not_recorded", event.id, {"reason": event.reason})]
+    call = event.id if event.id in exchange.calls else None
+    return [Note("media_refused", call, {"command": event.command, "id": event.id, "reason": event.reason})]
+
+
+def _media_started(exchange: Exchange, leg: str, medium: str, at: int) -> list[Item]:
+    found, owner = exchange.leg(leg), exchange.owners.get(leg)
+    if found is None or owner is None:
+        return []
+    found.alive()
+    if owner.kind == "call" and (media := exchange.media.get(owner.id)) is not None:
+        media.flowing.add(medium)
+        media.lost.discard(medium)
+    return _note(exchange, leg, "media_started", {"medium": medium, "media_at_ns": at})
+
+
+def _media_lost(exchange: Exchange, leg: str, medium: str, seconds: float, now: float) -> list[Item]:
+    found, owner = exchange.leg(leg), exchange.owners.get(leg)
+    if found is None or owner is None:
+        return []
+    items: list[Item] = []
+    if owner.kind == "call" and (media := exchange.media.get(owner.id)) is not None:
+        if medium not in media.lost:
+            items += _note(exchange, leg, "media_lost", {"medium": medium, "seconds": seconds})
+        media.flowing.discard(medium)
+        media.lost.add(medium)
+    # Sound decides whether somebody is there: a picture may stop because a camera was covered.
+    return [*items, *found.probe(now)] if medium == "audio" or not _has_sound(found) else items
+
+
+def _has_sound(leg: Leg) -> bool:
+    return any(s.medium == "audio" for s in leg.negotiation.streams)
+
+
+def _play_ended(exchange: Exchange, leg: str) -> list[Item]:
+    owner = exchange.owners.get(leg)
+    return [calls.EndLeg(leg)] if owner is not None and owner.kind == "feature" else []
+
+
+def _report(exchange: Exchange, leg: str, streams: tuple[StreamReport, ...]) -> list[Item]:
+    owner = exchange.owners.get(leg)
+    if owner is not None and owner.kind == "call" and (media := exchange.media.get(owner.id)) is not None:
+        media.report = streams
+    return []
+
+
+def _reconcile(exchange: Exchange, held: Holdings) -> list[Item]:
+    """Make the media process hold what signalling knows, after either of them was away.
+
+    Legs it holds that nobody knows are closed. Legs it lost (it was restarted) are opened again on the same ports,
+    configured and joined as before; the gap is stated in the evidence.
+    """
+    out: list[Item] = []
+    kept = {h.leg for h in held.legs}
+    out += [ToMedia(CloseLeg(leg)) for leg in kept if leg not in exchange.legs]
+    out += [ToMedia(CloseEvidence(call)) for call in held.evidence if call not in exchange.calls]
+    for call in exchange.calls.values():
+        if call.id not in held.evidence and call.state not in {calls.State.CLOSING, calls.State.ENDED}:
+            out.append(ToMedia(OpenEvidence(call.id, f"{exchange.site.policy.folder}/{call.id}")))
+            out.append(Note("media_restarted", call.id))
+    for leg in exchange.legs.values():
+        if leg.id in kept or not leg.live:
+            continue
+        ports = leg.negotiation.pairs
+        owner = exchange.owners[leg.id]
+        evidence = owner.id if owner.kind == "call" else None
+        media = leg.negotiation.open_media or leg.asked
+        out.append(ToMedia(OpenLeg(leg.id, media, exchange.site.legs.bind, evidence, ports)))
+        if leg.negotiation.streams:
+            sources = leg.negotiation.sources(leg.flow.remote[0])
+            out.append(ToMedia(ConfigureLeg(leg.id, leg.negotiation.streams, sources)))
+        out += _rejoin(exchange, leg.id, owner)
+    return out
+
+
+def _rejoin(exchange: Exchange, leg: str, owner: Owner) -> list[Item]:
+    if owner.kind == "desk":
+        room = exchange.room(owner.id)
+        return [ToMedia(Join(room.id, leg, "host"))] if room.present else []
+    call = exchange.calls.get(owner.id) if owner.kind == "call" else None
+    if call is None:
+        return []
+    silent, picture = call.gates
+    out: list[Item] = [ToMedia(SetGates(leg, silent, picture))]
+    if call.desk is not None:
+        out.append(ToMedia(Join(exchange.room(call.desk).id, leg, "guest")))
+    return [*out, *call.wait_sound()]

@@ -1,0 +1,141 @@
+"""Offers and answers of one leg (RFC 3264): what is negotiated and on which ports.
+
+in → out: a body with SDP, ports → our SDP, `Stream`s for the media process.
+"""
+
+from typing import Any, Self
+
+import msgspec
+
+from pbx.sdp import offer_answer
+from pbx.sdp.description import Description, parse
+from pbx.sdp.offer_answer import Capabilities
+from pbx.sip.errors import SipError
+from rtp.control import Medium, PortPair, Stream
+
+ALL_MEDIA: tuple[Medium, ...] = ("audio", "video")
+
+
+class Negotiation:
+    """The media side of a dialog."""
+
+    def __init__(self, capabilities: Capabilities, address: str, session: int) -> None:
+        """`address`: the IP address our SDP states. `session`: the o= session id, a number nobody guesses."""
+        self._capabilities = capabilities
+        self._address = address
+        self._session = session
+        self._version = 0
+        self._ports: dict[Medium, PortPair] = {}
+        self._offered: Description | None = None
+        self._peer_addresses: tuple[str, ...] = ()
+        self.streams: tuple[Stream, ...] = ()
+
+    @property
+    def held(self) -> bool:
+        """Whether the peer takes no sound from us though it has sound."""
+        sound = [s for s in self.streams if s.medium == "audio"]
+        return bool(sound) and not any(s.sending for s in sound)
+
+    def wanted(self, body: bytes | None) -> tuple[Medium, ...]:
+        """Return the media that need ports for this offer; all we know when the offer is ours to make.
+
+        Raises `SipError` (400 or 488) when the body is no usable SDP.
+        """
+        if body is None:
+            return ALL_MEDIA
+        return offer_answer.wanted(parse(body), self._capabilities)
+
+    def missing(self, media: tuple[Medium, ...]) -> tuple[Medium, ...]:
+        """Return those of `media` that have no ports yet."""
+        return tuple(m for m in media if m not in self._ports)
+
+    @property
+    def open_media(self) -> tuple[Medium, ...]:
+        """The media that have ports."""
+        return tuple(self._ports)
+
+    @property
+    def pairs(self) -> tuple[PortPair, ...]:
+        """The ports themselves."""
+        return tuple(self._ports.values())
+
+    def opened(self, ports: tuple[PortPair, ...]) -> None:
+        """Take the ports the media process bound."""
+        self._ports = {pair.medium: pair for pair in ports}
+
+    def port(self, medium: Medium) -> int | None:
+        """Return our RTP port of a medium."""
+        pair = self._ports.get(medium)
+        return None if pair is None else pair.rtp
+
+    def answer(self, body: bytes) -> bytes:
+        """Answer an offer; afterwards `streams` holds what was agreed. Raises `SipError`."""
+        offered = parse(body)
+        answer, streams = offer_answer.answer(
+            offered,
+            self._capabilities,
+            address=self._address,
+            ports=self._pairs(),
+            session=self._session,
+            version=self._next_version(),
+        )
+        self._agreed(offered, streams)
+        return answer.encode()
+
+    def offer(self) -> bytes:
+        """Offer everything that has ports."""
+        self._offered = offer_answer.offer(
+            self._capabilities,
+            address=self._address,
+            ports=self._pairs(),
+            session=self._session,
+            version=self._next_version(),
+        )
+        return self._offered.encode()
+
+    def accept(self, body: bytes) -> None:
+        """Take the answer to our offer. Raises `SipError` when it does not fit."""
+        if self._offered is None:
+            raise SipError(400, "Answer Without Offer")
+        answered = parse(body)
+        streams = offer_answer.accept(self._offered, answered)
+        self._offered = None
+        self._agreed(answered, streams)
+
+    def sources(self, signalling: str) -> tuple[str, ...]:
+        """Return the addresses media may come from: those of the peer's SDP and of its signalling."""
+        return tuple(dict.fromkeys((*self._peer_addresses, signalling)))
+
+    def _agreed(self, peer: Description, streams: tuple[Stream, ...]) -> None:
+        self.streams = streams
+        self._peer_addresses = offer_answer.media_addresses(peer)
+
+    def _pairs(self) -> dict[Medium, tuple[int, int]]:
+        return {medium: (pair.rtp, pair.rtcp) for medium, pair in self._ports.items()}
+
+    def _next_version(self) -> int:
+        self._version += 1
+        return self._version
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "address": self._address,
+            "session": self._session,
+            "version": self._version,
+            "ports": [msgspec.to_builtins(p) for p in self._ports.values()],
+            "offered": None if self._offered is None else self._offered.encode(),
+            "peer_addresses": list(self._peer_addresses),
+            "streams": [msgspec.to_builtins(s) for s in self.streams],
+        }
+
+    @classmethod
+    def restore(cls, data: dict[str, Any], capabilities: Capabilities) -> Self:
+        """Make the negotiation that `snapshot` described."""
+        self = cls(capabilities, data["address"], data["session"])
+        self._version = data["version"]
+        self._ports = {p.medium: p for p in msgspec.convert(data["ports"], tuple[PortPair, ...])}
+        self._offered = None if data["offered"] is None else parse(data["offered"])
+        self._peer_addresses = tuple(data["peer_addresses"])
+        self.streams = msgspec.convert(data["streams"], tuple[Stream, ...])
+        return self

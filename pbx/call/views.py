@@ -1,0 +1,105 @@
+"""How calls, queue and desks look to people: plain data for the API, the live feed and the database.
+
+in → out: the machines and the wall-clock times of a call → dicts as `pbx.api.exchange` describes them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pbx.call.call import Call, State
+from pbx.call.exchange import Exchange
+from pbx.call.seats import seat_state
+from rtp.control import StreamReport
+
+_STATES: Final = {
+    State.ARRIVING: "waiting",
+    State.WAITING: "waiting",
+    State.TALKING: "active",
+    State.CLOSING: "ended",
+    State.ENDED: "ended",
+}
+
+
+@dataclass(slots=True)
+class Times:
+    """Wall-clock times of one call, seconds since 1970; the machines know only the monotonic clock."""
+
+    started: float
+    answered: float | None = None
+    attached: float | None = None
+    ended: float | None = None
+    silent_off_until: float | None = None
+
+
+def call_view(exchange: Exchange, call: Call, times: Times) -> dict[str, Any]:
+    """Return one call."""
+    media = exchange.media.get(call.id)
+    flowing = set() if media is None else media.flowing
+    return {
+        "call": call.id,
+        "state": _STATES[call.state],
+        "caller": call.caller.number or call.caller.user or call.caller.address,
+        "account": call.caller.user,
+        "identity": "verified" if call.caller.verified else "unverified",
+        "name": call.caller.name,
+        "address": call.caller.address,
+        "silent": call.silent,
+        "silent_off_until": times.silent_off_until,
+        "started": times.started,
+        "attached": times.attached,
+        "position": call.position or None,
+        "desk": call.desk,
+        "audio": "audio" in flowing,
+        "video": "video" in flowing,
+        "alarm": _alarm(call, () if media is None else sorted(media.lost)),
+        "media": [] if media is None else [_report(r) for r in media.report],
+    }
+
+
+def _alarm(call: Call, lost: Iterable[str]) -> str | None:
+    if call.fault is not None:
+        return "not_recorded"
+    return "no_media" if "audio" in lost else "no_picture" if "video" in lost else None
+
+
+def _report(report: StreamReport) -> dict[str, Any]:
+    return {
+        "medium": report.medium,
+        "received": report.received,
+        "lost": report.lost,
+        "jitter_ms": report.jitter_ms,
+        "sent": report.sent,
+        "rejected": report.rejected,
+        "round_trip_ms": report.round_trip_ms,
+    }
+
+
+def queue_view(exchange: Exchange, times: dict[str, Times]) -> list[dict[str, Any]]:
+    """Return the queue, the next caller first."""
+    found = [(place, exchange.calls.get(place.call)) for place in exchange.acd.queue]
+    return [
+        {
+            "call": call.id,
+            "position": place.told,
+            "since": times[call.id].started,
+            "caller": call.caller.number or call.caller.user or call.caller.address,
+            "identity": "verified" if call.caller.verified else "unverified",
+            "silent": call.silent,
+        }
+        for place, call in found
+        if call is not None and call.id in times
+    ]
+
+
+def desk_view(exchange: Exchange, desk: str, *, since: float, registered: bool) -> dict[str, Any]:
+    """Return one desk."""
+    room = exchange.rooms.get(desk)
+    return {
+        "desk": desk,
+        "state": seat_state(exchange, desk),
+        "call": None if room is None else room.guest,
+        "since": since,
+        "registered": registered,
+        "fault": None if room is None else room.fault,
+    }

@@ -1,0 +1,251 @@
+"""Writes down what happens: the call's event log, the database's outbox, the live feed, metrics and the log.
+
+in → out: `Note`s → lines of `events.jsonl`, rows, feed events. Nothing here decides anything, and no fault here may touch
+a call: a log that can't be written is stated and the call goes on.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+
+from pbx.call import views
+from pbx.call.call import State
+from pbx.call.effects import Note
+from pbx.call.exchange import Exchange
+from pbx.call.views import Times
+from pbx.metrics import Metrics
+from recordings.events import EventLog
+
+log = structlog.get_logger("signalling")
+
+QUIET: Final = frozenset({"desk_changed", "media_negotiated", "position"})
+"""Notes that are no lines of the log: they follow from others, or say too much."""
+PRIVATE: Final = frozenset({"text", "digit", "geolocation"})
+"""Fields that stay in evidence and database: a log is read by people who may not read those."""
+
+
+class Outbox(Protocol):
+    """What the database's outbox does for us."""
+
+    def append(self, kind: str, record: dict[str, Any]) -> None: ...
+
+
+class Watch:
+    """See the module."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        outbox: Outbox,
+        publish: Callable[[dict[str, Any]], None],
+        metrics: Metrics,
+        spool: Path,
+        registered: Callable[[str], bool],
+    ) -> None:
+        """`publish` takes events of the live feed; `spool` is where the recorder looks for finished calls."""
+        self._exchange = exchange
+        self._outbox = outbox
+        self._publish = publish
+        self._metrics = metrics
+        self._spool = spool
+        self._registered = registered
+        self._logs: dict[str, EventLog] = {}
+        self._changed: set[str] = set()
+        self._disk = ThreadPoolExecutor(1, "evidence")
+        self._desk_since: dict[str, float] = {}
+        self.times: dict[str, Times] = {}
+
+    # --- Watcher ------------------------------------------------------------------------------------------------
+
+    def noted(self, note: Note, wall_ns: int, mono: float) -> None:
+        """Take one note."""
+        if note.call is not None:
+            self._keep_times(note, note.call, wall_ns / 1e9)
+            self._to_evidence(note, note.call, wall_ns, mono)
+            self._to_database(note, note.call, wall_ns)
+        if note.event not in QUIET:
+            fields = {key: value for key, value in note.fields.items() if key not in PRIVATE}
+            log.info(note.event, call=note.call, **fields)
+        if note.event == "desk_changed" or note.event.startswith("desk_sign"):
+            self._desk_changed(note.fields["desk"], wall_ns)
+        elif note.call is not None:
+            self._changed.add(note.call)
+        self._count(note)
+
+    def finished(self, call: str) -> None:
+        """Close the call's log and hand its folder to the recorder."""
+        folder = f"{self._exchange.site.policy.folder}/{call}"
+        # Flushing waits for the disk, so a thread does it.
+        self._disk.submit(_finish, self._logs.pop(call, None), self._spool, call, folder)
+        self.times.pop(call, None)
+        self._changed.discard(call)
+        self._publish({"type": "call_ended", "call": {"call": call}})
+
+    def flush(self) -> None:
+        """Publish what changed since the last time; call it ten times a second.
+
+        A caller who is put through moves two hundred others: gathering spares the watchers, and the loop.
+        """
+        if not self._changed:
+            return
+        for call in self._changed:
+            found = self._exchange.calls.get(call)
+            if found is not None and call in self.times:
+                self._publish(
+                    {"type": "call", "call": views.call_view(self._exchange, found, self.times[call])}
+                )
+        self._changed.clear()
+        self._publish({"type": "queue", "queue": self.queue()})
+        states = [call.state for call in self._exchange.calls.values()]
+        self._metrics.calls.labels("waiting").set(sum(s is State.WAITING for s in states))
+        self._metrics.calls.labels("active").set(sum(s is State.TALKING for s in states))
+
+    def close(self) -> None:
+        """Close every log that is still open, and wait until all is on disk."""
+        for call in list(self._logs):
+            self.finished(call)
+        self._disk.shutdown()
+
+    # --- for the API ----------------------------------------------------------------------------------------------
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return the live calls, oldest first."""
+        found = self._exchange.calls.values()
+        return [views.call_view(self._exchange, c, self.times[c.id]) for c in found if c.id in self.times]
+
+    def queue(self) -> list[dict[str, Any]]:
+        """Return the queue."""
+        return views.queue_view(self._exchange, self.times)
+
+    def desk(self, desk: str) -> dict[str, Any]:
+        """Return one desk."""
+        since = self._desk_since.setdefault(desk, time.time())
+        return views.desk_view(self._exchange, desk, since=since, registered=self._registered(desk))
+
+    # --- small pieces -----------------------------------------------------------------------------------------------
+
+    def _keep_times(self, note: Note, call: str, wall: float) -> None:
+        times = self.times.get(call)
+        match note.event:
+            case "call_arrived":
+                self.times[call] = Times(wall)
+                return
+        if times is None:
+            return
+        match note.event:
+            case "call_answered":
+                times.answered = wall
+                self._metrics.setup_seconds.observe(wall - times.started)
+            case "put_through":
+                times.attached = wall
+                self._metrics.wait_seconds.observe(note.fields["waited_ms"] / 1000)
+            case "desk_lost":
+                times.attached = None
+            case "call_ended":
+                times.ended = wall
+            case "silent_off_asked":
+                times.silent_off_until = wall + 10.0
+            case "silent_off" | "silent_on" | "silent_off_refused":
+                times.silent_off_until = None
+
+    def _to_evidence(self, note: Note, call: str, wall_ns: int, mono: float) -> None:
+        try:
+            if note.event == "call_arrived":
+                folder = f"{self._exchange.site.policy.folder}/{call}"
+                self._logs[call] = EventLog(call, folder, wall_ns=wall_ns, mono=mono)
+            if call in self._logs:
+                self._logs[call].append(note.event, _plain(note.fields), wall_ns=wall_ns, mono=mono)
+        except OSError as error:
+            log.error("event_not_recorded", call=call, event_name=note.event, why=str(error))
+
+    def _to_database(self, note: Note, call: str, wall_ns: int) -> None:
+        self._outbox.append(
+            "call_event", {"call": call, "at": wall_ns, "event": note.event, **_plain(note.fields)}
+        )
+        match note.event:
+            case "call_arrived":
+                f = note.fields
+                row = {
+                    "started_at": wall_ns,
+                    "state": "waiting",
+                    "caller": f["number"],
+                    "account": f["user"],
+                    "name": f["name"],
+                    "identity": "verified" if f["verified"] else "unverified",
+                    "silent": f["silent"],
+                    "evidence": call,
+                }
+            case "call_answered":
+                row = {"answered_at": wall_ns}
+            case "put_through":
+                row = {"attached_at": wall_ns, "desk": note.fields["desk"], "state": "active"}
+            case "desk_lost":
+                row = {"state": "waiting"}
+            case "silent_on" | "silent_off":
+                row = {"silent": note.event == "silent_on"}
+            case "call_ended":
+                row = {"ended_at": wall_ns, "reason": note.fields["cause"], "state": "ended"}
+            case "text":
+                message = {
+                    "sender": note.fields["from"],
+                    "content_type": "text/plain",
+                    "text": note.fields["text"],
+                }
+                self._outbox.append("message", {"call": call, "at": wall_ns, **message})
+                return
+            case _:
+                return
+        self._outbox.append("call", {"call": call, **row})
+
+    def _desk_changed(self, desk: str, wall_ns: int) -> None:
+        self._desk_since[desk] = wall_ns / 1e9
+        view = self.desk(desk)
+        self._publish({"type": "desk", "desk": view})
+        row = {"desk": desk, "account": desk, "state": view["state"], "call": view["call"], "since": wall_ns}
+        self._outbox.append("desk", row)
+
+    def _count(self, note: Note) -> None:
+        match note.event:
+            case "call_ended":
+                self._metrics.calls_total.labels(_result(note.fields)).inc()
+            case "capture_closed":
+                self._metrics.evidence_bytes.inc(note.fields["bytes"])
+
+
+def _result(fields: dict[str, Any]) -> str:
+    if fields["while"] == "talking":
+        return "answered"
+    if fields["while"] == "waiting" or fields["cause"] == "cancelled":
+        return "abandoned"
+    return "refused" if fields["cause"] == "no_media_ports" else "failed"
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Rename fields that clash with those of the event log itself."""
+    return {("dialled" if key == "call" else key): value for key, value in fields.items()}
+
+
+def _finish(events: EventLog | None, spool: Path, call: str, folder: str) -> None:
+    try:
+        if events is not None:
+            events.close()
+        _drop(spool / f"{call}.json", msgspec.json.encode({"call": call, "folder": folder}))
+    except OSError as error:
+        log.error("evidence_not_finished", call=call, why=str(error))
+
+
+def _drop(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

@@ -1,0 +1,346 @@
+// The dispatcher's page: what the event feed says, drawn anew; what the buttons say, posted to the API.
+// Everything that came from a phone goes through textContent and nothing else.
+"use strict";
+
+const TEXT = {
+  zh: {
+    title: "110 视频接警台", language: "English", logout: "退出", login: "登录", token: "接口口令",
+    token_hint: "口令在状态目录的 credentials.json 中（api_token）。",
+    waiting: "排队中", active: "通话中", desks: "坐席", place: "位次", caller: "来电", identity: "身份", media: "媒体",
+    since: "时长", silent: "静默", desk: "坐席", state: "状态", phone: "话机", acts: "操作",
+    nobody_waiting: "无人排队", nobody_active: "没有通话", no_desks: "没有坐席账号",
+    verified: "已核实", unverified: "未核实", unavailable: "无法核实",
+    sound: "声音", picture: "图像", nothing: "无媒体",
+    signed_out: "未签入", calling: "正在呼叫话机", free: "空闲", busy: "通话中", wrap_up: "话后整理", paused: "暂停", held: "保持",
+    registered: "已注册", unregistered: "未注册",
+    "sign-in": "签入", "sign-out": "签出", pause: "暂停", resume: "恢复", "end-call": "结束通话",
+    silent_badge: "静默", silent_on: "开启静默", silent_off: "关闭静默…",
+    silent_off_title: "关闭静默模式？", keep_silent: "保持静默", silent_off_confirm: "确认关闭",
+    silent_off_warning: "关闭后来电人会听到声音。只有确认不会危及来电人时才可关闭。",
+    seconds_left: "剩余 {n} 秒", off_open: "关闭申请中",
+    connecting: "正在连接…", live: "实时", lost: "连接中断，正在重连…",
+    database_down: "数据库不可用（接警不受影响）", media_down: "媒体进程不可用", not_ready: "系统尚未就绪",
+    failed: "操作失败", expired: "登录已过期，请重新登录", evidence: "证据",
+  },
+  en: {
+    title: "110 video call desk", language: "中文", logout: "Log out", login: "Log in", token: "API token",
+    token_hint: "The token stands in credentials.json in the state folder (api_token).",
+    waiting: "Waiting", active: "Active", desks: "Desks", place: "Place", caller: "Caller", identity: "Identity", media: "Media",
+    since: "Duration", silent: "Silent", desk: "Desk", state: "State", phone: "Phone", acts: "Actions",
+    nobody_waiting: "Nobody is waiting", nobody_active: "No calls", no_desks: "No desk accounts",
+    verified: "verified", unverified: "unverified", unavailable: "can't be verified",
+    sound: "sound", picture: "picture", nothing: "no media",
+    signed_out: "signed out", calling: "calling the phone", free: "free", busy: "in a call", wrap_up: "wrap-up", paused: "paused", held: "on hold",
+    registered: "registered", unregistered: "not registered",
+    "sign-in": "Sign in", "sign-out": "Sign out", pause: "Pause", resume: "Resume", "end-call": "End call",
+    silent_badge: "SILENT", silent_on: "Silent on", silent_off: "Silent off…",
+    silent_off_title: "Switch silent mode off?", keep_silent: "Keep silent", silent_off_confirm: "Switch off",
+    silent_off_warning: "The caller will hear sound. Switch off only when that can't endanger the caller.",
+    seconds_left: "{n} s left", off_open: "off requested",
+    connecting: "connecting…", live: "live", lost: "connection lost, reconnecting…",
+    database_down: "database away (calls go on)", media_down: "media process away", not_ready: "not ready yet",
+    failed: "That failed", expired: "The login has expired; log in again", evidence: "evidence",
+  },
+};
+const ACTS = {
+  signed_out: ["sign-in"], calling: ["sign-out"], free: ["pause", "sign-out"], wrap_up: ["pause", "sign-out"],
+  busy: ["end-call", "pause", "sign-out"], paused: ["resume", "sign-out"],
+};
+const ALARM_SECONDS = 8;
+
+const $ = (id) => document.getElementById(id);
+const shown = { calls: new Map(), desks: new Map(), health: {}, skew: 0, link: "connecting" };
+let language = "zh";
+let feed = null;
+let drawing = false;
+
+const t = (name) => TEXT[language][name] ?? name;
+const now = () => Date.now() / 1000 + shown.skew;
+
+function make(tag, text, className) {
+  const node = document.createElement(tag);
+  if (text !== undefined && text !== null) node.textContent = String(text);
+  if (className) node.className = className;
+  return node;
+}
+
+function duration(since) {
+  if (typeof since !== "number") return "";
+  const all = Math.max(0, Math.floor(now() - since));
+  const two = (n) => String(n).padStart(2, "0");
+  const hours = Math.floor(all / 3600);
+  return (hours ? `${hours}:` : "") + `${two(Math.floor(all / 60) % 60)}:${two(all % 60)}`;
+}
+
+function alarm(text) {
+  $("alarm").textContent = text;
+  $("alarm").hidden = !text;
+  clearTimeout(alarm.timer);
+  if (text) alarm.timer = setTimeout(() => alarm(""), ALARM_SECONDS * 1000);
+}
+
+async function post(path, body) {
+  let answer;
+  try {
+    answer = await fetch(path, {
+      method: "POST", credentials: "same-origin",
+      headers: body === undefined ? {} : { "Content-Type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch {
+    alarm(t("lost"));
+    return null;
+  }
+  const told = await answer.json().catch(() => ({}));
+  if (answer.ok) return told;
+  if (answer.status === 401 && path !== "/api/login") leave(t("expired"));
+  else alarm(`${t("failed")}: ${told.error?.[language] ?? answer.status}`);
+  return null;
+}
+
+// --- drawing ---------------------------------------------------------------------------------------------------
+
+function button(name, act, className) {
+  const node = make("button", t(name), className);
+  node.type = "button";
+  node.dataset.act = name;
+  node.addEventListener("click", async () => {
+    node.disabled = true;
+    await act();
+    node.disabled = false;
+  });
+  return node;
+}
+
+function callerCell(call) {
+  const cell = make("td", call.name ? `${call.name}` : call.caller ?? "");
+  const under = make("small", call.name ? `${call.caller ?? ""} · ${call.call}` : call.call);
+  cell.append(under);
+  if (call.alarm) cell.append(make("small", call.alarm, "warning"));
+  return cell;
+}
+
+function badgeCell(name, text) {
+  const cell = make("td");
+  cell.append(make("span", text ?? t(name), `badge ${/^[a-z_]+$/.test(name) ? name : ""}`));
+  return cell;
+}
+
+function mediaCell(call) {
+  const has = [call.audio && t("sound"), call.video && t("picture")].filter(Boolean);
+  return make("td", has.length ? has.join(" + ") : t("nothing"), has.length ? "" : "warning");
+}
+
+function timeCell(since) {
+  const cell = make("td", duration(since), "time");
+  cell.dataset.since = String(since ?? "");
+  return cell;
+}
+
+function silentCell(call) {
+  const cell = make("td");
+  const path = `/api/calls/${encodeURIComponent(call.call)}/silent`;
+  if (!call.silent) {
+    cell.append(button("silent_on", () => post(path, { on: true })));
+    return cell;
+  }
+  cell.append(make("span", t("silent_badge"), "badge silent"));
+  if (typeof call.silent_off_until === "number" && call.silent_off_until > now()) {
+    cell.append(make("span", t("off_open"), "badge warning"));
+  }
+  cell.append(button("silent_off", () => askSilentOff(call, path)));
+  return cell;
+}
+
+function deskRow(desk) {
+  const row = make("tr");
+  row.append(make("td", desk.desk), badgeCell(desk.state), badgeCell(desk.registered ? "registered" : "unregistered"));
+  row.append(timeCell(desk.state === "signed_out" ? null : desk.since));
+  const acts = make("td");
+  for (const name of ACTS[desk.state] ?? []) {
+    const path = `/api/desks/${encodeURIComponent(desk.desk)}/${name}`;
+    acts.append(button(name, () => post(path), name === "end-call" ? "danger" : ""));
+  }
+  row.append(acts);
+  return row;
+}
+
+function callRow(call, waiting) {
+  const row = make("tr");
+  const first = make("td", waiting ? call.position ?? "" : call.desk ?? "");
+  row.append(first, callerCell(call), badgeCell(call.identity ?? "unverified"), mediaCell(call));
+  row.append(timeCell(waiting ? call.started : call.attached ?? call.started), silentCell(call));
+  return row;
+}
+
+function draw() {
+  drawing = false;
+  const calls = [...shown.calls.values()].filter((call) => call.state !== "ended");
+  const waiting = calls.filter((call) => call.state === "waiting");
+  const active = calls.filter((call) => call.state !== "waiting");
+  waiting.sort((a, b) => (a.position ?? Infinity) - (b.position ?? Infinity) || a.started - b.started);
+  active.sort((a, b) => (a.attached ?? 0) - (b.attached ?? 0));
+  const desks = [...shown.desks.values()].sort((a, b) => String(a.desk).localeCompare(String(b.desk)));
+  const focused = focusKey();
+  $("waiting").replaceChildren(...waiting.map((call) => keyed(callRow(call, true), call.call)));
+  $("active").replaceChildren(...active.map((call) => keyed(callRow(call, false), call.call)));
+  $("desks").replaceChildren(...desks.map((desk) => keyed(deskRow(desk), desk.desk)));
+  refocus(focused);
+  $("waiting-count").textContent = String(waiting.length);
+  $("active-count").textContent = String(active.length);
+  document.title = (waiting.length ? `(${waiting.length}) ` : "") + t("title");
+  drawHealth();
+}
+
+function drawHealth() {
+  const troubles = [];
+  if (shown.link !== "live") troubles.push(t(shown.link));
+  if (shown.health.ready === false) troubles.push(t("not_ready"));
+  if (shown.health.database === "down") troubles.push(t("database_down"));
+  if (shown.health.media === "down") troubles.push(t("media_down"));
+  $("health").textContent = feed ? troubles.join(" · ") || t("live") : "";
+  $("health").className = feed && troubles.length ? "bad" : "";
+}
+
+// Rows are drawn anew while somebody may be about to press a button with the keyboard: give the focus back.
+function keyed(row, key) {
+  row.dataset.key = String(key);
+  return row;
+}
+
+function focusKey() {
+  const act = document.activeElement?.dataset?.act;
+  const key = document.activeElement?.closest("tr")?.dataset.key;
+  return act && key ? { act, key } : null;
+}
+
+function refocus(wanted) {
+  if (!wanted) return;
+  for (const row of document.querySelectorAll("tr[data-key]")) {
+    if (row.dataset.key !== wanted.key) continue;
+    for (const node of row.querySelectorAll("button")) if (node.dataset.act === wanted.act) node.focus();
+  }
+}
+
+function redraw() {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(draw);
+}
+
+function tick() {
+  for (const cell of document.querySelectorAll("td.time")) {
+    if (cell.dataset.since) cell.textContent = duration(Number(cell.dataset.since));
+  }
+}
+
+function speak(wanted) {
+  language = wanted in TEXT ? wanted : "zh";
+  localStorage.setItem("language", language);
+  document.documentElement.lang = language;
+  for (const node of document.querySelectorAll("[data-text]")) node.textContent = t(node.dataset.text);
+  $("language").textContent = t("language");
+  draw();
+}
+
+// --- silent mode off: two acts ------------------------------------------------------------------------------------
+
+async function askSilentOff(call, path) {
+  const told = await post(path, { off: "request" });
+  if (!told) return;
+  const dialog = $("confirm");
+  $("confirm-who").textContent = `${call.name ?? call.caller ?? ""} · ${call.call}`;
+  const left = () => Math.ceil(told.expires - now());
+  const show = () => {
+    $("confirm-left").textContent = t("seconds_left").replace("{n}", String(Math.max(0, left())));
+    if (left() <= 0) dialog.close("cancel");
+  };
+  dialog.returnValue = "cancel";
+  dialog.showModal();
+  show();
+  const timer = setInterval(show, 250);
+  await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
+  clearInterval(timer);
+  if (dialog.returnValue === "confirm") await post(path, { off: "confirm" });
+}
+
+// --- the feed ---------------------------------------------------------------------------------------------------
+
+function take(event) {
+  switch (event.type) {
+    case "snapshot":
+      shown.skew = event.now - Date.now() / 1000;
+      shown.calls = new Map(event.calls.map((call) => [call.call, call]));
+      shown.desks = new Map(event.desks.map((desk) => [desk.desk, desk]));
+      shown.health = event.health;
+      place(event.queue);
+      break;
+    case "call": shown.calls.set(event.call.call, event.call); break;
+    case "call_ended": shown.calls.delete(event.call.call); break;
+    case "desk": shown.desks.set(event.desk.desk, event.desk); break;
+    case "queue": place(event.queue); break;
+    case "health": shown.health = event.health; break;
+    default: return;
+  }
+  redraw();
+}
+
+function place(queue) {
+  for (const entry of queue) {
+    const call = shown.calls.get(entry.call);
+    if (call) call.position = entry.position;
+  }
+}
+
+function follow() {
+  feed = new EventSource("/api/events");
+  const hear = (message) => take(JSON.parse(message.data));
+  feed.addEventListener("snapshot", hear);
+  feed.addEventListener("event", hear);
+  feed.addEventListener("open", () => { shown.link = "live"; drawHealth(); });
+  feed.addEventListener("error", async () => {
+    shown.link = "lost";
+    drawHealth();
+    // A browser does not say why: ask, and come back by ourselves when it has given up.
+    const asked = feed;
+    const answer = await fetch("/api/queue", { credentials: "same-origin" }).catch(() => null);
+    if (feed !== asked) return;
+    if (answer?.status === 401) leave(t("expired"));
+    else if (asked.readyState === EventSource.CLOSED) setTimeout(() => { if (feed === asked) follow(); }, 1000);
+  });
+  $("login").hidden = true;
+  $("board").hidden = false;
+  $("logout").hidden = false;
+}
+
+function leave(why) {
+  feed?.close();
+  feed = null;
+  shown.calls.clear();
+  shown.desks.clear();
+  if ($("confirm").open) $("confirm").close("cancel");
+  $("board").hidden = true;
+  $("logout").hidden = true;
+  $("login").hidden = false;
+  draw();
+  alarm(why ?? "");
+  $("token").focus();
+}
+
+async function begin() {
+  speak(localStorage.getItem("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en"));
+  $("language").addEventListener("click", () => speak(language === "zh" ? "en" : "zh"));
+  $("logout").addEventListener("click", async () => { await post("/api/logout"); leave(); });
+  $("login").querySelector("form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const token = $("token").value.trim();
+    $("token").value = "";
+    if (await post("/api/login", { token })) { alarm(""); follow(); }
+  });
+  setInterval(tick, 1000);
+  const answer = await fetch("/api/queue", { credentials: "same-origin" }).catch(() => null);
+  if (answer?.ok) follow();
+  else leave();
+}
+
+begin();

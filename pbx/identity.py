@@ -1,0 +1,294 @@
+"""Who is asking, and may they: the gate every request from outside passes before a call, a desk or the registrar sees it.
+
+    request ─▶ Authenticator.check ─▶ Authenticated(account | None)   go on
+                                   ├─▶ Challenge(response)             401: say who you are
+                                   └─▶ Denied(response)                403, 405, 481, 501 …: no
+
+An INVITE to an emergency target is never challenged and never denied: at worst it goes on without an account. All else is
+denied unless `RULES` has a row for it.
+
+Not done: trunks (trusted by address), proxy challenges (407), limits on guessing.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+from urllib.parse import quote
+
+from pbx.sip.digest import (
+    Credentials,
+    NonceCounts,
+    Nonces,
+    challenges,
+    dummy_ha1,
+    find_credentials,
+    verify,
+)
+from pbx.sip.errors import SipError
+from pbx.sip.grammar import lower
+from pbx.sip.message import Request, Response
+from pbx.sip.uri import Uri, parse_uri
+from pbx.targets import (
+    Emergency,
+    EmergencySettings,
+    FeatureCode,
+    feature_code,
+    is_emergency,
+)
+
+__all__ = [
+    "Account",
+    "Authenticated",
+    "Authenticator",
+    "Challenge",
+    "Denied",
+    "Emergency",
+    "EmergencySettings",
+    "FeatureCode",
+    "IdentitySettings",
+    "feature_code",
+    "is_emergency",
+]
+
+Role = Literal["anonymous", "caller", "dispatcher"]
+Target = Literal["own", "emergency", "feature", "other"]
+Proof = Literal["digest", "registration", "none"]
+Trouble = Literal["missing", "wrong", "stale", "replayed", "malformed"]
+
+_EVERYBODY: Final[frozenset[Role]] = frozenset({"anonymous", "caller", "dispatcher"})
+_ACCOUNTS: Final[frozenset[Role]] = frozenset({"caller", "dispatcher"})
+
+# Who may open what outside a dialog. A missing row: nobody.
+RULES: Final[dict[tuple[str, Target], frozenset[Role]]] = {
+    ("INVITE",   "emergency"): _EVERYBODY,
+    ("INVITE",   "feature"):   frozenset({"dispatcher"}),
+    ("MESSAGE",  "emergency"): _ACCOUNTS,
+    ("OPTIONS",  "own"):       _EVERYBODY,
+    ("OPTIONS",  "emergency"): _EVERYBODY,
+    ("OPTIONS",  "feature"):   _EVERYBODY,
+    ("OPTIONS",  "other"):     _EVERYBODY,
+    ("REGISTER", "own"):       _ACCOUNTS,
+}  # fmt: skip
+
+# Methods that mean something only inside a dialog or a subscription that we know.
+_IN_DIALOG: Final = frozenset({"BYE", "INFO", "NOTIFY", "PRACK", "UPDATE"})
+_KNOWN: Final = _IN_DIALOG | {
+    "ACK", "CANCEL", "INVITE", "MESSAGE", "OPTIONS", "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person or desk this exchange knows."""
+
+    user: str
+    """Plain text, unescaped, case-sensitive."""
+    realm: str
+    ha1: Mapping[str, str] = field(repr=False)
+    """Algorithm name (`SHA-256`, `MD5`) → lower-case hex of H(user:realm:password)."""
+    kind: Literal["caller", "dispatcher"]
+    display_name: str = ""
+    verified_name: str | None = None
+    """The name an identity document was seen for; None: none was."""
+    phone: str | None = None
+
+    @property
+    def aor(self) -> str:
+        """The address-of-record: one spelling, whatever host name or address the phone was given for us."""
+        return Uri("sip", quote(self.user, safe="", errors="surrogateescape"), None, self.realm).aor
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySettings:
+    realm: str
+    domains: tuple[str, ...] = ()
+    """Hosts (lower case) an address-of-record may have in REGISTER; empty: any, phones are given addresses and names alike."""
+    emergency: EmergencySettings = field(default_factory=EmergencySettings)
+    algorithms: tuple[str, ...] = ("SHA-256", "MD5")
+    """Offered in challenges, strongest first (RFC 8760 §2.3)."""
+    allow: tuple[str, ...] = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "MESSAGE", "INFO")
+    """The Allow header of refusals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """The request may go on."""
+
+    account: Account | None
+    """None: nobody we know, or a request that needs nobody (ACK, CANCEL, OPTIONS, inside a dialog)."""
+    proof: Proof = "none"
+    """`digest`: the request itself proved it; `registration`: it came on the flow the account registered from, just now
+    and with digest, which a forger of UDP source addresses could imitate."""
+    emergency: Emergency | None = None
+    feature: FeatureCode | None = None
+    trouble: Trouble | None = None
+    """Why credentials that an emergency call carried, or did not, were not taken."""
+
+    @property
+    def verified(self) -> bool:
+        return self.proof != "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    response: Response
+    why: Trouble
+    """For the counters; the peer is told no more than whether its nonce was stale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    response: Response
+    account: Account | None = None
+    """Who was denied, if we know."""
+
+
+Verdict = Authenticated | Challenge | Denied
+
+
+class Authenticator:
+    """The gate. It holds nothing but `counts`; `accounts` is read at each request."""
+
+    def __init__(
+        self,
+        settings: IdentitySettings,
+        accounts: Mapping[str, Account],
+        nonces: Nonces,
+        counts: NonceCounts,
+        *,
+        secret: bytes,
+    ) -> None:
+        """`accounts` is looked up by user. `secret` makes unknown users look like known ones; keep it across restarts."""
+        self._settings = settings
+        self._accounts = accounts
+        self._nonces = nonces
+        self._counts = counts
+        self._secret = secret
+
+    def check(
+        self,
+        request: Request,
+        now: float,
+        source: str,
+        *,
+        to_tag: str,
+        in_dialog: bool = False,
+        registered: Collection[str] = (),
+    ) -> Verdict:
+        """Judge a request that a peer sent us, which the parser found sound.
+
+        `source` is the peer's IP address, `to_tag` fresh random text for a refusal. `in_dialog`: the request belongs to a dialog
+        that exists; whoever knows its tags is its peer. `registered`: addresses-of-record with a live binding on the very flow
+        the request came on (`Registrar.registered_from`).
+        """
+        method = request.method
+        # RFC 3261 §22.1: an ACK takes no response that could carry a challenge, and "servers MUST NOT attempt to challenge
+        # CANCEL requests since these requests cannot be resubmitted".
+        if method in ("ACK", "CANCEL"):
+            return Authenticated(None)
+        if method not in _KNOWN:
+            return self._refuse(request, 501, to_tag)
+        if in_dialog:
+            return Authenticated(None)
+        if method in _IN_DIALOG:
+            # RFC 3261 §12.2.2, RFC 6665 §4.1.3
+            return Denied(request.response(481, to_tag=to_tag))
+        emergency = is_emergency(request.uri, self._settings.emergency)
+        feature = feature_code(request.uri)
+        if method == "INVITE" and emergency is not None:
+            return self._emergency(request, now, source, emergency, registered)
+        target: Target = "emergency" if emergency else "feature" if feature else "other"
+        if not any(key[0] == method for key in RULES):
+            return self._refuse(request, 405, to_tag)
+        if "anonymous" in RULES.get((method, target), ()):
+            return Authenticated(None, emergency=emergency, feature=feature)
+        try:
+            account, trouble = self._prove(request, now, source)
+        except SipError as error:
+            return Denied(request.response(error.status, to_tag=to_tag))
+        if account is None or trouble is not None:
+            return self._challenge(request, now, source, trouble or "missing", to_tag)
+        if method == "REGISTER":
+            target = "own" if self._is_own(request, account) else "other"
+        if account.kind not in RULES.get((method, target), ()):
+            return Denied(request.response(403, to_tag=to_tag), account)
+        return Authenticated(account, "digest", emergency, feature)
+
+    def _emergency(
+        self, request: Request, now: float, source: str, emergency: Emergency, registered: Collection[str]
+    ) -> Authenticated:
+        try:
+            account, trouble = self._prove(request, now, source)
+        except SipError:
+            account, trouble = None, "malformed"
+        if account is not None and trouble is None:
+            return Authenticated(account, "digest", emergency)
+        if trouble in ("wrong", "malformed"):
+            return Authenticated(None, emergency=emergency, trouble=trouble)
+        # A phone sends credentials only when challenged, and this call is not challenged: its registration speaks for it.
+        account = self._accounts.get(request.from_.uri.user_text or "")
+        if account is not None and account.aor in registered:
+            return Authenticated(account, "registration", emergency, trouble=trouble)
+        return Authenticated(None, emergency=emergency, trouble=trouble)
+
+    def _prove(self, request: Request, now: float, source: str) -> tuple[Account | None, Trouble | None]:
+        """Return the account whose password the request proves; with a trouble it is not to be believed (yet).
+
+        Raises SipError 400 for malformed credentials. The way is the same for users we know and for those we don't.
+        """
+        found = find_credentials(request.headers.all("Authorization"), self._settings.realm)
+        if found is None:
+            return None, "missing"
+        state = self._nonces.check(found.nonce, now, source)
+        account = self._accounts.get(found.username)
+        dummy = dummy_ha1(self._secret, found.username, found.algorithm)
+        known = {} if account is None else account.ha1
+        right = verify(found, request.method, request.body, {found.algorithm: dummy, **known})
+        if account is None or found.algorithm not in known:
+            right = False
+        if not right or not _same_resource(found, request):
+            return None, "wrong"
+        # RFC 7616 §3.3: stale tells the phone that only its nonce was at fault, so it is said after a right digest only.
+        # A nonce given to another address is an old one too: its phone may have moved, and a thief learns nothing.
+        if state != "ok":
+            return account, "stale"
+        if not self._counts.accept(_countable(found)):
+            return account, "replayed"
+        return account, None
+
+    def _is_own(self, request: Request, account: Account) -> bool:
+        uri = request.to.uri
+        if not uri.is_sip or uri.user_text != account.user:
+            return False
+        return not self._settings.domains or lower(uri.host) in self._settings.domains
+
+    def _challenge(self, request: Request, now: float, source: str, why: Trouble, to_tag: str) -> Challenge:
+        nonce = self._nonces.issue(now, source)
+        stale = why in ("stale", "replayed")
+        values = challenges(self._settings.realm, nonce, stale=stale, algorithms=self._settings.algorithms)
+        headers = [("WWW-Authenticate", value) for value in values]
+        return Challenge(request.response(401, to_tag=to_tag, headers=headers), why)
+
+    def _refuse(self, request: Request, status: int, to_tag: str) -> Denied:
+        allow = ("Allow", ", ".join(self._settings.allow))
+        return Denied(request.response(status, to_tag=to_tag, headers=[allow]))
+
+
+def _same_resource(credentials: Credentials, request: Request) -> bool:
+    """Tell whether the digest was made for whom the request asks.
+
+    RFC 7616 §3.4.6 wants the whole URI to be the same; hosts and parameters are not compared, for proxies and phones
+    rewrite them on the way. Who is asked for stays, so credentials can't be carried from one target to another.
+    """
+    try:
+        uri = parse_uri(credentials.uri)
+    except SipError:
+        return False
+    if uri.is_sip and request.uri.is_sip:
+        return uri.user_text == request.uri.user_text
+    return uri.scheme == request.uri.scheme and lower(uri.host) == lower(request.uri.host)
+
+
+def _countable(credentials: Credentials) -> Credentials:
+    """Return the credentials as replay is to be counted: without qop the response covers no cnonce, so that says nothing."""
+    return credentials if credentials.qop is not None else replace(credentials, cnonce=None, nc=None)

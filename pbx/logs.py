@@ -1,0 +1,156 @@
+"""Logs: one JSON object a line, to standard error and to one file per process.
+
+in → out: `configure("signalling", …)` once per process; then `structlog.get_logger()` anywhere. Events are
+constant snake_case names with fields. Fields that could hold a secret are masked by name; a log that can't be
+written is counted, never raised: a full disk must not end a call.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import msgspec
+import structlog
+
+from pbx.storage.plain import plain
+
+__all__ = ["MASK", "Sink", "configure", "mask"]
+
+MASK: Final = "***"
+SECRET: Final = re.compile(
+    r"(?:.*_)?(?:passwords?|passwd|digest|authorization|keys?|ha1(?:_[a-z0-9]+)?|c?nonce|body|tokens?|secrets?|cookie)",
+    re.ASCII,
+)
+"""Field names, lower-cased with `-` as `_`, whose values nobody may read in a log."""
+MAX_FILE: Final = 64 * 1024 * 1024  # bytes; four of them keep about a week of a busy centre
+KEPT: Final = 3  # older files beside the present one
+
+Event = MutableMapping[str, Any]
+
+
+class Sink:
+    """Where lines go: standard error and a file that is renamed away when it is full. Never raises OSError."""
+
+    def __init__(self, file: Path | None, stream: TextIO | None, max_bytes: int = MAX_FILE) -> None:
+        self._path = file
+        self._stream = stream
+        self._max_bytes = max_bytes
+        self._file: TextIO | None = None
+        self._size = 0
+        self.lost = 0
+        """Lines that could not be written somewhere."""
+
+    def msg(self, line: str) -> None:
+        """Write one line."""
+        self._to_stream(line)
+        if self._path is not None:
+            self._to_file(self._path, line)
+
+    log = debug = info = warn = warning = error = critical = exception = fatal = failure = err = msg
+
+    def close(self) -> None:
+        """Close the file; a later line opens it again."""
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OSError:
+                self.lost += 1
+            self._file = None
+
+    def _to_stream(self, line: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # ValueError: the stream was closed
+            self.lost += 1
+
+    def _to_file(self, path: Path, line: str) -> None:
+        try:
+            if self._file is None:
+                self._file = path.open("a", encoding="utf-8", errors="replace")
+                self._size = path.stat().st_size
+            self._file.write(line + "\n")
+            self._file.flush()
+            self._size += len(line) + 1
+            if self._size >= self._max_bytes:
+                self.close()
+                for number in range(KEPT, 0, -1):
+                    older = path if number == 1 else path.with_name(f"{path.name}.{number - 1}")
+                    if older.exists():
+                        older.replace(path.with_name(f"{path.name}.{number}"))
+        except OSError:
+            self.lost += 1
+            self.close()
+
+
+class _Forward(logging.Handler):
+    """Carries records of the standard library's loggers (asyncio, aiohttp) into the same lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger = structlog.get_logger()
+        error = record.exc_info if record.exc_info and record.exc_info[0] else None
+        logger.log(
+            record.levelno, "library_log", logger=record.name, text=record.getMessage(), exc_info=error
+        )
+
+
+def mask(_logger: object, _method: str, event: Event) -> Event:
+    """Replace the values of secret fields, at any depth. A structlog processor."""
+    return {name: _masked(name, value) for name, value in event.items()}
+
+
+def configure(
+    process: str,
+    *,
+    file: Path | None = None,
+    stream: TextIO | None = sys.stderr,
+    level: int = logging.INFO,
+) -> Sink:
+    """Set up logging of this process; every line carries `process`. Calling it again replaces the set-up."""
+    sink = Sink(file, stream)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _name_process(process),
+            structlog.processors.format_exc_info,
+            mask,
+            _render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: sink,
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    for old in [handler for handler in root.handlers if isinstance(handler, _Forward)]:
+        root.removeHandler(old)
+    root.addHandler(_Forward(level=max(level, logging.WARNING)))
+    return sink
+
+
+def _name_process(process: str) -> structlog.typing.Processor:
+    def add(_logger: object, _method: str, event: Event) -> Event:
+        event["process"] = process
+        return event
+
+    return add
+
+
+def _masked(name: object, value: object) -> object:
+    if isinstance(name, str) and SECRET.fullmatch(name.lower().replace("-", "_")):
+        return MASK
+    if isinstance(value, Mapping):
+        return {key: _masked(key, item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(None, item) for item in value]
+    return value
+
+
+def _render(_logger: object, _method: str, event: Event) -> str:
+    return msgspec.json.encode(plain(event)).decode()

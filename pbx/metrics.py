@@ -1,0 +1,85 @@
+"""Counters and gauges of one process, in Prometheus' text format.
+
+in → out: whoever knows a number sets it on `Metrics`; `/metrics` gives `render()`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+__all__ = ["CONTENT_TYPE", "Metrics", "watch_loop"]
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+LAG_PERIOD: Final = 0.1  # seconds between two probes: fine enough for the 250 ms bar, cheap enough to forget
+LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+SETUP_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+WAIT_BUCKETS: Final = (1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+class Metrics:
+    """All metrics, on a registry of their own so that tests and processes never share one."""
+
+    def __init__(self) -> None:
+        r = self.registry = CollectorRegistry()
+        self.calls = Gauge("at110_live_calls", "Calls now, by state", ["state"], registry=r)
+        """state: waiting | active."""
+        self.calls_total = Counter(
+            "at110_calls_total", "Calls since start, by how they ended", ["result"], registry=r
+        )
+        """result: answered | abandoned | refused | failed."""
+        self.setup_seconds = Histogram(
+            "at110_setup_seconds", "INVITE received to 200 sent", buckets=SETUP_BUCKETS, registry=r
+        )
+        self.wait_seconds = Histogram(
+            "at110_wait_seconds", "Answered to attached to a desk", buckets=WAIT_BUCKETS, registry=r
+        )
+        self.registrations = Gauge("at110_registrations", "Phones registered now", registry=r)
+        self.desks = Gauge("at110_desks", "Desks now, by state", ["state"], registry=r)
+        """state: signed_out | calling | free | busy | wrap_up | paused."""
+        self.sip_messages = Counter(
+            "at110_sip_messages_total", "SIP messages", ["direction", "method"], registry=r
+        )
+        """direction: in | out; method only from our own list, a stranger must not make labels."""
+        self.sip_errors = Counter("at110_sip_errors_total", "Messages that were no SIP", registry=r)
+        self.packets = Counter(
+            "at110_media_packets_total", "Media packets, by what happened", ["what"], registry=r
+        )
+        """what: received | sent | lost | rejected."""
+        self.evidence_bytes = Counter("at110_evidence_bytes_total", "Bytes of evidence written", registry=r)
+        self.database_up = Gauge("at110_database_up", "1 while PostgreSQL answers", registry=r)
+        self.outbox_pending = Gauge("at110_outbox_pending", "Rows waiting for PostgreSQL", registry=r)
+        self.outbox_refused = Gauge("at110_outbox_refused", "Rows PostgreSQL refused, set aside", registry=r)
+        self.http_requests = Counter("at110_http_requests_total", "API requests", ["status"], registry=r)
+        self.logins_failed = Counter("at110_logins_failed_total", "Failed API logins", registry=r)
+        self.feed_readers = Gauge("at110_feed_readers", "Open event feeds", registry=r)
+        self.feed_dropped = Counter(
+            "at110_feed_dropped_total", "Feeds closed for reading too slowly", registry=r
+        )
+        self.loop_lag = Gauge("at110_loop_lag_seconds", "Last lateness of the event loop", registry=r)
+        self.loop_lag_seconds = Histogram(
+            "at110_loop_lag_histogram_seconds", "Lateness of the event loop", buckets=LAG_BUCKETS, registry=r
+        )
+        for state in ("waiting", "active"):
+            self.calls.labels(state).set(0)
+
+    def render(self) -> bytes:
+        """Give the text for a scrape."""
+        return generate_latest(self.registry)
+
+    def note_lag(self, seconds: float) -> None:
+        """Take one probe of how late the loop was."""
+        late = max(0.0, seconds)
+        self.loop_lag.set(late)
+        self.loop_lag_seconds.observe(late)
+
+
+async def watch_loop(metrics: Metrics, clock: Callable[[], float] | None = None) -> None:
+    """Probe the event loop for ever; spawn it through `Tasks`."""
+    now = clock or asyncio.get_running_loop().time
+    while True:
+        before = now()
+        await asyncio.sleep(LAG_PERIOD)
+        metrics.note_lag(now() - before - LAG_PERIOD)

@@ -1,0 +1,58 @@
+"""Where RTP may be sent to, judged from what a stranger wrote into a description."""
+
+import ipaddress
+from collections.abc import Collection
+from typing import Final
+
+from rtp.control import Address
+
+UNSPECIFIED: Final = frozenset({"0.0.0.0", "::"})
+MIN_PORT: Final = 1024  # a peer that names port 22, 25 or 53 wants us to knock there, not to be heard
+
+_CLOUD_METADATA: Final = ipaddress.IPv6Address("fd00:ec2::254")  # its IPv4 twin is link-local
+
+
+def literal(host: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Read an IP address as SDP writes it; None for a host name, a multicast `address/ttl` or rubbish."""
+    if host is None or len(host) > 45 or "%" in host:
+        return None
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def unicast(host: str | None, *, loopback_ok: bool = True) -> str | None:
+    """Return the canonical text of an address that one machine may have and RTP may go to, else None.
+
+    Unspecified, multicast, broadcast, reserved and link-local addresses (cloud metadata services live there) never
+    are such; loopback is with `loopback_ok`.
+    """
+    address = literal(host)
+    if address is None or address == _CLOUD_METADATA:
+        return None
+    if address.is_unspecified or address.is_multicast or address.is_link_local:
+        return None
+    if address.is_loopback:
+        return str(address) if loopback_ok else None
+    if address.is_reserved or (address.version == 4 and str(address).startswith("0.")):
+        return None
+    return str(address)
+
+
+def destination(
+    host: str | None, port: int, *, local: str, loopback_ok: bool = True, own: Collection[str] = ()
+) -> Address | None:
+    """Return where to send to, or None when the peer named nothing that a socket bound to `local` may send to.
+
+    `own` are addresses of this exchange where no phone can be: sending there would feed its ports to each other.
+    """
+    text = unicast(host, loopback_ok=loopback_ok)
+    if text is None or text in own or not MIN_PORT <= port <= 65535:
+        return None
+    if (":" in text) != (":" in local):
+        return None
+    return text, port

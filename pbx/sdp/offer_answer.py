@@ -1,0 +1,352 @@
+"""Offer and answer (RFC 3264): what both sides can do → descriptions, and `Stream`s for the media process.
+
+peer's offer ─▶ wanted ─▶ (the media process opens ports) ─▶ answer ─▶ Description to send, Streams
+our offer ─▶ peer's answer ─▶ accept ─▶ Streams
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from msgspec import structs
+
+from pbx.sdp.addresses import UNSPECIFIED, destination, unicast
+from pbx.sdp.codecs import AUXILIARY, common, same_format, taken
+from pbx.sdp.description import Description, Direction, Feedback, Media, Origin
+from pbx.sip.errors import SipError
+from rtp.control import Codec, Medium, Stream
+
+PTIME: Final = 20  # ms; what the mixer and the players of this exchange run at
+PROFILES: Final = ("RTP/AVP", "RTP/AVPF")
+_MEDIA: Final[dict[str, Medium]] = {"audio": "audio", "video": "video"}
+_BANDWIDTH: Final = re.compile(r"(?:AS|TIAS):[0-9]{1,10}")
+
+# (the side that wrote it sends, … receives); RFC 8866 §6.7
+_FLAGS: Final[dict[Direction, tuple[bool, bool]]] = {
+    "sendrecv": (True, True),
+    "sendonly": (True, False),
+    "recvonly": (False, True),
+    "inactive": (False, False),
+}
+_DIRECTION: Final[dict[tuple[bool, bool], Direction]] = {flags: name for name, flags in _FLAGS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What this exchange can carry, best first. The payload types are those we offer."""
+
+    audio: tuple[Codec, ...]
+    video: tuple[Codec, ...]
+    feedback: tuple[str, ...] = ("nack", "nack pli", "ccm fir")
+    """RTCP feedback of pictures (RFC 4585, 5104) that we ask for and obey."""
+
+    def of(self, medium: Medium) -> tuple[Codec, ...]:
+        return self.audio if medium == "audio" else self.video
+
+
+CAPABILITIES: Final = Capabilities(
+    audio=(
+        Codec("PCMA", 8, 8000),
+        Codec("PCMU", 0, 8000),
+        Codec("G722", 9, 8000),
+        Codec("OPUS", 107, 48000, 2, "useinbandfec=1"),
+        Codec("TELEPHONE-EVENT", 101, 8000, 1, "0-15"),
+        Codec("TELEPHONE-EVENT", 102, 48000, 1, "0-15"),
+    ),
+    video=(
+        Codec("H264", 96, 90000, 1, "profile-level-id=42e01f;packetization-mode=1"),
+        Codec("H264", 97, 90000, 1, "profile-level-id=42e01f;packetization-mode=0"),
+        Codec("VP8", 98, 90000),
+        Codec("H265", 99, 90000),
+        Codec("H264", 103, 90000, 1, "profile-level-id=4d001f;packetization-mode=1"),
+        Codec("H264", 104, 90000, 1, "profile-level-id=64001f;packetization-mode=1"),
+    ),
+)
+"""Everything this exchange relays; level 3.1 is 720p at 30 pictures a second."""
+
+
+def media_addresses(description: Description) -> tuple[str, ...]:
+    """Return the IP addresses the peer may send media from, as far as it said so, without repetition."""
+    hosts: list[str | None] = []
+    for media in description.media:
+        if media.port:
+            hosts += [media.connection, media.rtcp_address]
+    return tuple(dict.fromkeys(text for host in hosts if (text := unicast(host)) is not None))
+
+
+def wanted(offer: Description, capabilities: Capabilities) -> tuple[Medium, ...]:
+    """Return the media an answer can accept, the first acceptable m-line of each kind, in the offer's order."""
+    return tuple(medium for medium, _ in _acceptable(offer, capabilities).values())
+
+
+def answer(
+    offer: Description,
+    capabilities: Capabilities,
+    *,
+    address: str,
+    ports: Mapping[Medium, tuple[int, int]],
+    session: int,
+    version: int,
+    directions: Mapping[Medium, Direction] | None = None,
+    loopback_ok: bool = True,
+    own: Collection[str] = (),
+) -> tuple[Description, tuple[Stream, ...]]:
+    """Answer every m-line of `offer` in its place; those we can't or won't take get port 0.
+
+    `ports` are (RTP, RTCP) of each medium to accept; one without ports is refused. `directions` restrict what we do
+    (`recvonly`: we only listen); the answer never exceeds what the offer allows. `own`: see `addresses.destination`.
+    """
+    acceptable = _acceptable(offer, capabilities)
+    medias, streams = [], []
+    for index, theirs in enumerate(offer.media):
+        medium, pairs = acceptable.get(index, (None, ()))
+        if medium is None or medium not in ports:
+            medias.append(_refused(theirs, address))
+            continue
+        direction = _answered_direction(theirs, (directions or {}).get(medium, "sendrecv"))
+        feedback = _answered_feedback(theirs, pairs, capabilities) if medium == "video" else ()
+        medias.append(
+            _ours(
+                medium,
+                theirs.protocol,
+                tuple(taken(offered, known) for offered, known in pairs),
+                address=address,
+                ports=ports[medium],
+                direction=direction,
+                feedback=feedback,
+                bandwidth=_bandwidth(theirs.bandwidth),
+            )
+        )
+        codecs = tuple(offered for offered, _ in pairs)
+        sending, receiving = _FLAGS[direction]
+        remote, remote_rtcp = _remote(theirs, address, loopback_ok=loopback_ok, own=own)
+        values = _values(feedback)
+        streams.append(Stream(index, medium, remote, remote_rtcp, codecs, codecs, sending, receiving, values))
+    origin = Origin("-", session, version, address)
+    bandwidth = _bandwidth(offer.bandwidth)
+    return Description(origin, address, tuple(medias), bandwidth=bandwidth), tuple(streams)
+
+
+def offer(
+    capabilities: Capabilities,
+    *,
+    address: str,
+    ports: Mapping[Medium, tuple[int, int]],
+    session: int,
+    version: int,
+    directions: Mapping[Medium, Direction] | None = None,
+) -> Description:
+    """Offer all we can for each medium that has `ports` (RTP, RTCP), sound before picture."""
+    medias = []
+    for medium in ("audio", "video"):
+        codecs = capabilities.of(medium)
+        if medium not in ports or not codecs:
+            continue
+        # RTP/AVP with a=rtcp-fb: RFC 4585 wants AVPF for it, but phones that know only AVP refuse an AVPF m-line
+        # whole, while those that know feedback read the attribute under either name.
+        values = capabilities.feedback if medium == "video" else ()
+        medias.append(
+            _ours(
+                medium,
+                PROFILES[0],
+                codecs,
+                address=address,
+                ports=ports[medium],
+                direction=(directions or {}).get(medium, "sendrecv"),
+                feedback=tuple(Feedback(None, value) for value in values),
+            )
+        )
+    return Description(Origin("-", session, version, address), address, tuple(medias))
+
+
+def reoffer(
+    previous: Description, *, version: int, directions: Mapping[Medium, Direction] | None = None
+) -> Description:
+    """Offer again what we said last (as offer or answer): same m-lines, ports and payload types (RFC 3264 §8)."""
+    medias = []
+    for media in previous.media:
+        medium = _MEDIA.get(media.kind)
+        if media.port and medium is not None:
+            media = replace(media, direction=(directions or {}).get(medium, "sendrecv"))
+        medias.append(media)
+    return replace(previous, origin=replace(previous.origin, version=version), media=tuple(medias))
+
+
+def accept(
+    offer: Description, answer: Description, *, loopback_ok: bool = True, own: Collection[str] = ()
+) -> tuple[Stream, ...]:
+    """Return the streams that `answer` makes of our `offer`; none when the peer refused all.
+
+    Raises SipError 488 when the answer answers something else: m-lines added, lost or swapped, a refused medium
+    revived, a profile or formats that were not offered.
+    """
+    # RFC 3264 §6: "For each "m=" line in the offer, there MUST be a corresponding "m=" line in the answer."
+    if len(offer.media) != len(answer.media):
+        raise SipError(488, "Answer Does Not Fit The Offer")
+    streams = []
+    for index, (ours, theirs) in enumerate(zip(offer.media, answer.media, strict=True)):
+        if ours.kind != theirs.kind or (theirs.port and not ours.port):
+            raise SipError(488, "Answer Does Not Fit The Offer")
+        medium = _MEDIA.get(theirs.kind)
+        if not theirs.port or medium is None:
+            continue
+        if theirs.protocol.upper() not in PROFILES:
+            raise SipError(488, "Answer Has A Profile That Was Not Offered")
+        streams.append(_accepted(index, medium, ours, theirs, loopback_ok=loopback_ok, own=own))
+    return tuple(streams)
+
+
+def _accepted(
+    index: int, medium: Medium, ours: Media, theirs: Media, *, loopback_ok: bool, own: Collection[str]
+) -> Stream:
+    send, receive = [], []
+    for codec in theirs.codecs:
+        offered = _counterpart(codec, ours.codecs)
+        if offered is not None:
+            # RFC 3264 §6.1: each side is sent the payload types it wrote itself. The parameters are the peer's in
+            # both lists: its sprop-parameter-sets describe what it sends.
+            send.append(codec)
+            receive.append(structs.replace(codec, payload_type=offered.payload_type))
+    if all(codec.name in AUXILIARY for codec in send):
+        raise SipError(488, "Answer Has No Codec That Was Offered")
+    local = ours.connection or "0.0.0.0"
+    remote, remote_rtcp = _remote(theirs, local, loopback_ok=loopback_ok, own=own)
+    we_send, we_receive = _FLAGS[ours.direction]
+    they_send, they_receive = _flags(theirs)
+    numbers = {codec.payload_type for codec in send}
+    offered_values = {feedback.value for feedback in ours.feedback}
+    feedback = tuple(
+        item
+        for item in theirs.feedback
+        if item.value in offered_values and (item.payload_type is None or item.payload_type in numbers)
+    )
+    return Stream(
+        index,
+        medium,
+        remote,
+        remote_rtcp,
+        tuple(send),
+        tuple(receive),
+        sending=we_send and they_receive,
+        receiving=we_receive and they_send,
+        feedback=_values(feedback),
+    )
+
+
+def _counterpart(codec: Codec, offered: Iterable[Codec]) -> Codec | None:
+    """Find the offered format that a line of the answer means: the same number if it can be, else the same format."""
+    same = [candidate for candidate in offered if _fits_answer(candidate, codec)]
+    numbered = (candidate for candidate in same if candidate.payload_type == codec.payload_type)
+    return next(numbered, same[0] if same else None)
+
+
+def _fits_answer(offered: Codec, answered: Codec) -> bool:
+    if same_format(offered, answered):
+        return True
+    # Phones that answer the very payload type of an H.264 offer without a=fmtp mean the format that it stood for.
+    return (
+        answered.name == offered.name == "H264"
+        and answered.payload_type == offered.payload_type
+        and "profile-level-id" not in answered.fmtp
+    )
+
+
+def _acceptable(
+    offer: Description, capabilities: Capabilities
+) -> dict[int, tuple[Medium, tuple[tuple[Codec, Codec], ...]]]:
+    """Return by m-line index the first acceptable line of each medium and its (offered, ours) codecs."""
+    chosen: dict[int, tuple[Medium, tuple[tuple[Codec, Codec], ...]]] = {}
+    seen: set[Medium] = set()
+    for index, media in enumerate(offer.media):
+        medium = _MEDIA.get(media.kind)
+        if medium is None or medium in seen or not media.port or media.protocol.upper() not in PROFILES:
+            continue
+        pairs = common(media.codecs, capabilities.of(medium))
+        if pairs:
+            seen.add(medium)
+            chosen[index] = (medium, pairs)
+    return chosen
+
+
+def _flags(theirs: Media) -> tuple[bool, bool]:
+    """Return whether the peer (sends, receives)."""
+    sends, receives = _FLAGS[theirs.direction]
+    # RFC 3264 §8.4: c=0.0.0.0 is how RFC 2543 put a call on hold: nothing is to be sent there.
+    return sends, receives and theirs.connection not in UNSPECIFIED
+
+
+def _answered_direction(theirs: Media, limit: Direction) -> Direction:
+    # RFC 3264 §6.1: "If a stream is offered as sendonly, the corresponding stream MUST be marked as recvonly or
+    # inactive in the answer", and so on: we may send what they receive, and the other way round.
+    they_send, they_receive = _flags(theirs)
+    may_send, may_receive = _FLAGS[limit]
+    return _DIRECTION[they_receive and may_send, they_send and may_receive]
+
+
+def _answered_feedback(
+    theirs: Media, pairs: tuple[tuple[Codec, Codec], ...], capabilities: Capabilities
+) -> tuple[Feedback, ...]:
+    # RFC 4585 §4.2: an answerer keeps of the offered values those it supports and adds none. Offers carry them under
+    # RTP/AVP too, so the profile is not asked.
+    numbers = {offered.payload_type for offered, _ in pairs}
+    kept = (
+        item
+        for item in theirs.feedback
+        if item.value in capabilities.feedback and (item.payload_type is None or item.payload_type in numbers)
+    )
+    return tuple(dict.fromkeys(kept))
+
+
+def _values(feedback: tuple[Feedback, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item.value for item in feedback))
+
+
+def _bandwidth(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(value for value in values if _BANDWIDTH.fullmatch(value) is not None)
+
+
+def _remote(
+    theirs: Media, local: str, *, loopback_ok: bool, own: Collection[str]
+) -> tuple[tuple[str, int] | None, tuple[str, int] | None]:
+    rtp = destination(theirs.connection, theirs.port, local=local, loopback_ok=loopback_ok, own=own)
+    if rtp is None:
+        return None, None
+    rtcp_port = theirs.rtcp_port or theirs.port + 1
+    rtcp_host = theirs.rtcp_address or theirs.connection
+    return rtp, destination(rtcp_host, rtcp_port, local=local, loopback_ok=loopback_ok, own=own)
+
+
+def _refused(theirs: Media, address: str) -> Media:
+    # RFC 3264 §6: "To reject an offered stream, the port number in the corresponding stream in the answer MUST be set
+    # to zero. Any media formats listed are ignored. At least one MUST be present, as specified by SDP."
+    formats = theirs.formats[:1] or ("0",)
+    return Media(theirs.kind, 0, theirs.protocol, formats, connection=address, direction="inactive")
+
+
+def _ours(
+    medium: Medium,
+    protocol: str,
+    codecs: tuple[Codec, ...],
+    *,
+    address: str,
+    ports: tuple[int, int],
+    direction: Direction,
+    feedback: tuple[Feedback, ...],
+    bandwidth: tuple[str, ...] = (),
+) -> Media:
+    rtp, rtcp = ports
+    return Media(
+        kind=medium,
+        port=rtp,
+        protocol=protocol,
+        formats=tuple(str(codec.payload_type) for codec in codecs),
+        codecs=codecs,
+        connection=address,
+        direction=direction,
+        # RFC 3605 §2.1: the attribute is for RTCP that is not on the next higher port
+        rtcp_port=rtcp if rtcp != rtp + 1 else None,
+        feedback=feedback,
+        ptime=PTIME if medium == "audio" else None,
+        bandwidth=bandwidth,
+    )

@@ -1,0 +1,303 @@
+"""The signalling process, put together: every part is built here, its outputs wired to others' inputs, and ended in order.
+
+in → out: settings → a running exchange, until asked to stop.
+"""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import structlog
+
+from pbx import credentials, identity
+from pbx.api.app import Listener, build, listen
+from pbx.api.feed import Feed
+from pbx.binding import Binding
+from pbx.call.answering import Answering, Registrations
+from pbx.call.call import Policy
+from pbx.call.call import State as CallState
+from pbx.call.control import Control, Rim, mint
+from pbx.call.exchange import Exchange, Site
+from pbx.call.leg import LegSetup
+from pbx.call.service import Service
+from pbx.call.watch import Watch
+from pbx.metrics import Metrics, watch_loop
+from pbx.registrar import BindingAdded, BindingRefreshed, Registrar
+from pbx.registrar import Effect as BindingChange
+from pbx.sdp.offer_answer import CAPABILITIES
+from pbx.settings import Settings
+from pbx.sip.digest import NonceCounts, Nonces
+from pbx.sip.flow import Flow
+from pbx.sip.message import Request, Response
+from pbx.sip.transactions import TransactionLayer
+from pbx.storage.accounts import Accounts
+from pbx.storage.database import Database
+from pbx.storage.outbox import Outbox
+from pbx.targets import EmergencySettings
+from pbx.tasks import Tasks
+from pbx.transport.endpoint import Endpoint
+from rtp.client import MediaClient
+from rtp.control import Event, LegReport, StreamReport
+
+log = structlog.get_logger("signalling")
+
+GOODBYE_SECONDS = 4.0
+"""How long a stop waits for phones to answer BYE and for evidence to close."""
+FEED_SECONDS = 0.1
+"""How often watchers hear of changes."""
+
+
+class Directory(Mapping[str, identity.Account]):
+    """The accounts as the gate wants them."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+
+    def __getitem__(self, user: str) -> identity.Account:
+        found = self.account(user)
+        if found is None:
+            raise KeyError(user)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(account.user for account in self._accounts.all())
+
+    def __len__(self) -> int:
+        return len(self._accounts.all())
+
+    def account(self, user: str) -> identity.Account | None:
+        """Return one account, None if there is none."""
+        found = self._accounts.find(user)
+        if found is None:
+            return None
+        return identity.Account(
+            user=found.user,
+            realm=found.realm,
+            ha1=found.ha1_by_algorithm,
+            kind=found.role,
+            display_name=found.name or "",
+            verified_name=(found.name or found.user) if found.verified else None,
+            phone=found.user if found.role == "caller" else None,
+        )
+
+    def desks(self) -> Sequence[str]:
+        """Return the dispatchers' user names."""
+        return [account.user for account in self._accounts.all("dispatcher")]
+
+
+class Signalling:
+    """See the module."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        self._settings = settings
+        self._tasks = Tasks("signalling", _task_failed)
+        self._metrics = Metrics()
+        self._packets = PacketCounts(self._metrics)
+        self._feed = Feed()
+        self._ready = False
+        self._database = Database(database_url, self._tasks, self._database_changed)
+        self._outbox = Outbox(settings.journal, self._database, self._tasks)
+        people = credentials.load_or_create(settings.credentials)
+        demo = credentials.accounts(people, settings.sip.realm)
+        self._token = people.api_token
+        self._accounts = Accounts(settings.accounts_cache, settings.sip.realm, demo)
+        self._directory = Directory(self._accounts)
+        self._registrar = Registrar()
+        self._exchange = Exchange(_site(settings), mint)
+        self._answering = Answering(self._exchange, self._registrations())
+        self._watch = Watch(
+            self._exchange,
+            outbox=self._outbox,
+            publish=self._feed.publish,
+            metrics=self._metrics,
+            spool=settings.spool,
+            registered=self._registered,
+        )
+        self._media = MediaClient(str(settings.media_socket()), self._on_media, self._tasks)
+        self._endpoint = Endpoint(
+            host=settings.sip.host, port=settings.sip.port, on_message=self._on_message, tasks=self._tasks
+        )
+        rim = Rim(self._endpoint, self._media, self._watch)
+        self._control = Control(self._exchange, self._answering, TransactionLayer(), rim)
+        self._endpoint.on_failed = self._control.on_flow_failed
+        self._service = Service(
+            self._control,
+            self._watch,
+            self._directory,
+            bindings=self._bindings,
+            health=self._health,
+            subscribe=self._feed.subscribe,
+        )
+        self._listener: Listener | None = None
+
+    def _registrations(self) -> Registrations:
+        settings = self._settings
+        secret = secrets.token_bytes(32)
+        gate = identity.Authenticator(
+            identity.IdentitySettings(settings.sip.realm, emergency=_emergency(settings)),
+            self._directory,
+            Nonces(secret),
+            NonceCounts(),
+            secret=secret,
+        )
+        draw = random.SystemRandom()
+        return Registrations(self._registrar, gate, lambda: draw.uniform(-1, 1), self._bindings_changed)
+
+    # --- running ------------------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
+        """Serve until `stop` is set. Raises OSError, with the address in its text, when a port is taken."""
+        try:
+            await self._start()
+            self._ready = True
+            on_ready()
+            await stop.wait()
+        finally:
+            self._ready = False
+            await self._stop()
+
+    async def _start(self) -> None:
+        settings = self._settings
+        await self._outbox.start()
+        self._database.start()
+        self._accounts.start(self._database, self._tasks)
+        await self._media.connect()
+        await self._endpoint.start()
+        self._exchange.site = replace(self._exchange.site, port=self._endpoint.port)
+        application = build(
+            self._service,
+            token=self._token,
+            evidence=settings.evidence_folder,
+            metrics=self._metrics,
+            max_readers=settings.limits.feed_readers,
+        )
+        self._listener = await listen(application, settings.http.host, settings.http.port)
+        self._tasks.spawn(watch_loop(self._metrics), name="loop_lag")
+        self._tasks.spawn(self._publish(), name="publish")
+        log.info("signalling_started", sip_port=self._endpoint.port, http_port=self._listener.port)
+
+    async def _publish(self) -> None:
+        while True:
+            await asyncio.sleep(FEED_SECONDS)
+            self._watch.flush()
+            self._packets.forget(self._exchange.legs)
+            self._metrics.registrations.set(len(self._registrar))
+            self._metrics.outbox_pending.set(self._outbox.pending)
+
+    async def _stop(self) -> None:
+        """Say goodbye to every phone, close the evidence, then end the parts, the last started first."""
+        self._control.hang_up_all()
+        deadline = time.monotonic() + GOODBYE_SECONDS
+        while self._exchange.calls and time.monotonic() < deadline:  # noqa: ASYNC110 - once, at the very end
+            await asyncio.sleep(0.05)
+        self._control.close()
+        if self._listener is not None:
+            await self._listener.close()
+        self._feed.close()
+        await self._endpoint.close()
+        await self._media.close()
+        self._watch.close()
+        await self._outbox.close()
+        await self._database.close()
+        await self._tasks.close()
+        log.info("signalling_stopped")
+
+    # --- wiring -------------------------------------------------------------------------------------------------
+
+    def _on_message(self, message: Request | Response, flow: Flow, data: bytes) -> None:
+        self._control.on_message(message, flow, data)
+
+    def _on_media(self, event: Event) -> None:
+        self._control.on_media(event)
+        if isinstance(event, LegReport):
+            # Counts of a leg grow from report to report; the metric takes what came since the last one.
+            for stream in event.streams:
+                self._packets.add(event.leg, stream)
+
+    def _bindings(self, user: str, now: float) -> tuple[Binding, ...]:
+        account = self._directory.account(user)
+        return () if account is None else self._answering.bindings(account, now)
+
+    def _registered(self, user: str) -> bool:
+        return bool(self._bindings(user, time.monotonic()))
+
+    def _bindings_changed(self, changes: Sequence[BindingChange]) -> None:
+        for change in changes:
+            binding = change.binding
+            live = isinstance(change, BindingAdded | BindingRefreshed)
+            self._outbox.append(
+                "registration",
+                {
+                    "aor": binding.aor,
+                    "contact": str(binding.contact),
+                    "source": f"{binding.flow.remote[0]}:{binding.flow.remote[1]}",
+                    "user_agent": binding.user_agent,
+                    "at": binding.registered_at,
+                    "expires_at": binding.expires_wall if live else time.time(),
+                },
+            )
+
+    def _database_changed(self, up: bool) -> None:
+        self._metrics.database_up.set(int(up))
+        self._feed.publish({"type": "health", "health": self._health()})
+
+    def _health(self) -> dict[str, object]:
+        return {
+            "ready": self._ready,
+            "database": "up" if self._database.up else "down",
+            "media": "up" if self._media.connected else "down",
+            "journal": "ok" if self._outbox.journal_ok else "failed",
+            "outbox_pending": self._outbox.pending,
+            "calls": sum(c.state is not CallState.CLOSING for c in self._exchange.calls.values()),
+            "waiting": len(self._exchange.acd.queue),
+            "registrations": len(self._registrar),
+        }
+
+
+class PacketCounts:
+    """Turns the growing counts of each leg into steps of the metric."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._seen: dict[tuple[str, str], tuple[int, int, int, int]] = {}
+
+    def add(self, leg: str, stream: StreamReport) -> None:
+        """Take one report."""
+        now = (stream.received, stream.sent, stream.lost, stream.rejected)
+        before = self._seen.get((leg, stream.medium), (0, 0, 0, 0))
+        for what, new, old in zip(("received", "sent", "lost", "rejected"), now, before, strict=True):
+            self._metrics.packets.labels(what).inc(max(0, new - old))
+        self._seen[leg, stream.medium] = now
+
+    def forget(self, legs: Iterable[str]) -> None:
+        """Drop the counts of all legs but `legs`."""
+        kept = set(legs)
+        self._seen = {key: value for key, value in self._seen.items() if key[0] in kept}
+
+
+def _site(settings: Settings) -> Site:
+    host = settings.sip.public_host
+    language = settings.queue.language
+    other = "en" if language == "zh" else "zh"
+    return Site(
+        legs=LegSetup(CAPABILITIES, address=host, bind=settings.sip.host),
+        policy=Policy(
+            folder=str(settings.evidence_folder),
+            languages=(language, other),
+            host_picture_in_silent=settings.media.host_picture_in_silent,
+        ),
+        host=host,
+        port=settings.sip.port,
+        wrap_up=settings.queue.wrap_up_seconds,
+    )
+
+
+def _emergency(settings: Settings) -> EmergencySettings:
+    return EmergencySettings(numbers=("110", *settings.emergency.numbers))
+
+
+def _task_failed(name: str, error: BaseException) -> None:
+    log.error("task_failed", task=name, exc_info=error)

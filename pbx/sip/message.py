@@ -1,0 +1,302 @@
+"""Requests and responses (RFC 3261 §7): a start line, headers, a body; typed views of the headers everyone reads.
+
+in → out: the parser or `Request.build()` / `Request.response()` make messages; `encode()` writes them. Typed values are read from
+the headers when first asked for and kept until the headers change.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from pbx.sip import grammar
+from pbx.sip.errors import REASONS, SipError
+from pbx.sip.headers import Headers
+from pbx.sip.uri import (
+    NameAddr,
+    Uri,
+    Via,
+    delta_seconds,
+    parse_name_addr,
+    parse_name_addr_list,
+    parse_via_list,
+)
+
+__all__ = ["REASONS", "CSeq", "Request", "Response"]
+
+_DIALOG_MAKERS: Final = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+
+
+@dataclass(frozen=True, slots=True)
+class CSeq:
+    """Sequence number, 0…2**32-1, and method."""
+
+    number: int
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.method}"
+
+
+class _Message:
+    """What requests and responses share. Typed views raise SipError(400) when their header is malformed or missing; messages
+    that came through the parser have sound From, To, Via, Call-ID, CSeq, Contact, Route and Record-Route.
+    """
+
+    __slots__ = ("body", "headers")
+    headers: Headers
+    body: bytes
+
+    @property
+    def vias(self) -> tuple[Via, ...]:
+        """All Via values, topmost first."""
+        return self.headers.parsed("Via", parse_via_list)
+
+    @property
+    def via(self) -> Via:
+        """The topmost Via."""
+        vias = self.vias
+        if not vias:
+            raise SipError(400, "Missing Via")
+        return vias[0]
+
+    def set_via(self, via: Via) -> None:
+        """Put `via` in the place of the topmost Via value (to stamp `received` and `rport` into it)."""
+        self.headers.replace_first("Via", str(via))
+
+    @property
+    def from_(self) -> NameAddr:
+        return self.headers.parsed("From", _parse_from)
+
+    @property
+    def to(self) -> NameAddr:
+        return self.headers.parsed("To", _parse_to)
+
+    @property
+    def call_id(self) -> str:
+        """The Call-ID, byte for byte."""
+        value = self.headers.get("Call-ID")
+        if not value:
+            raise SipError(400, "Missing Call-ID")
+        return value
+
+    @property
+    def cseq(self) -> CSeq:
+        return self.headers.parsed("CSeq", _parse_cseq)
+
+    @property
+    def contacts(self) -> tuple[NameAddr, ...]:
+        """All Contact addresses; empty also for `Contact: *`."""
+        return self.headers.parsed("Contact", _parse_contacts)
+
+    @property
+    def contact(self) -> NameAddr | None:
+        """The first Contact address."""
+        contacts = self.contacts
+        return contacts[0] if contacts else None
+
+    @property
+    def contact_star(self) -> bool:
+        """`Contact: *`: all bindings (RFC 3261 §10.2.2)."""
+        return self.headers.lines("Contact") == ["*"]
+
+    @property
+    def routes(self) -> tuple[NameAddr, ...]:
+        return self.headers.parsed("Route", _parse_addresses)
+
+    @property
+    def record_routes(self) -> tuple[NameAddr, ...]:
+        """Record-Route addresses in the order of the message, topmost first."""
+        return self.headers.parsed("Record-Route", _parse_addresses)
+
+    @property
+    def max_forwards(self) -> int | None:
+        """0…255; None when absent or malformed: a bad hop count alone never refuses a call."""
+        value = self.headers.get("Max-Forwards")
+        return None if value is None else grammar.number(value, 255)
+
+    @property
+    def content_type(self) -> str | None:
+        """`type/subtype` in lower case without parameters; None when absent."""
+        value = self.headers.get("Content-Type")
+        if value is None:
+            return None
+        kind, _, subtype = value.partition(";")[0].partition("/")
+        return grammar.lower("/".join([kind.strip(" \t"), subtype.strip(" \t")]))
+
+    @property
+    def expires(self) -> int | None:
+        """Seconds of the Expires header; None when absent, 3600 when malformed (RFC 3261 §20.10)."""
+        value = self.headers.get("Expires")
+        return None if value is None else delta_seconds(value)
+
+    def _encode(self, start: str) -> bytes:
+        if "\r" in start or "\n" in start:
+            raise ValueError("CR or LF in a start line")
+        lines = [f"{name}: {value}\r\n" for name, value in self.headers if name != "Content-Length"]
+        head = f"{start}\r\n{''.join(lines)}Content-Length: {len(self.body)}\r\n\r\n"
+        return head.encode("utf-8", "surrogateescape") + self.body
+
+
+class Request(_Message):
+    """A request."""
+
+    __slots__ = ("method", "uri")
+
+    def __init__(self, method: str, uri: Uri, headers: Headers, body: bytes = b"") -> None:
+        self.method = method
+        self.uri = uri
+        self.headers = headers
+        self.body = body
+
+    @classmethod
+    def build(
+        cls,
+        method: str,
+        uri: Uri,
+        *,
+        from_: NameAddr,
+        to: NameAddr,
+        call_id: str,
+        cseq: int,
+        contact: NameAddr | None = None,
+        routes: Iterable[NameAddr] = (),
+        max_forwards: int = 70,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+    ) -> "Request":
+        """Make a request as RFC 3261 §8.1.1 wants it, without Via: the transaction adds that."""
+        fields = [("Max-Forwards", str(max_forwards))]
+        fields += [("Route", str(route)) for route in routes]
+        fields += [("From", str(from_)), ("To", str(to)), ("Call-ID", call_id), ("CSeq", f"{cseq} {method}")]
+        if contact is not None:
+            fields.append(("Contact", str(contact)))
+        fields += headers
+        if content_type is not None:
+            fields.append(("Content-Type", content_type))
+        return cls(method, uri, Headers(fields), body)
+
+    def response(
+        self,
+        status: int,
+        reason: str | None = None,
+        *,
+        to_tag: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+    ) -> "Response":
+        """Answer this request (RFC 3261 §8.2.6.2): all Via, From, To, Call-ID and CSeq as they came, byte for byte.
+
+        `to_tag` is added when the request's To has none. A 100 copies Timestamp (§8.2.6.1); an answer 101…299 to INVITE,
+        SUBSCRIBE or REFER copies Record-Route (§12.1.1) unless `headers` brings its own. Raises ValueError for a status outside
+        100…699 and for CR or LF in `reason`.
+        """
+        mine, extra = self.headers, list(headers)
+        fields = [("Via", line) for line in mine.lines("Via")]
+        if (
+            self.method in _DIALOG_MAKERS
+            and 101 <= status <= 299
+            and not any(n == "Record-Route" for n, _ in extra)
+        ):
+            fields += [("Record-Route", line) for line in mine.lines("Record-Route")]
+        to = mine.get("To") or ""
+        if to_tag is not None and self.to.tag is None:
+            to = to.rstrip("; \t") + f";tag={to_tag}"
+        fields += [("From", mine.get("From") or ""), ("To", to)]
+        fields += [("Call-ID", mine.get("Call-ID") or ""), ("CSeq", mine.get("CSeq") or "")]
+        if status == 100:
+            fields += [("Timestamp", line) for line in mine.lines("Timestamp")]
+        fields += extra
+        if content_type is not None:
+            fields.append(("Content-Type", content_type))
+        return Response(status, REASONS.get(status, "") if reason is None else reason, Headers(fields), body)
+
+    def encode(self) -> bytes:
+        """The request as it goes on the wire. Raises ValueError when a part of the request line would break it."""
+        uri = str(self.uri)
+        if not grammar.is_token(self.method) or " " in uri or not uri:
+            raise ValueError("not a method or URI for a request line")
+        return self._encode(f"{self.method} {uri} SIP/2.0")
+
+    def copy(self) -> "Request":
+        """A copy whose headers may be changed without changing this one's."""
+        return Request(self.method, self.uri, self.headers.copy(), self.body)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Request):
+            return NotImplemented
+        return (self.method, self.uri, self.headers, self.body) == (
+            other.method,
+            other.uri,
+            other.headers,
+            other.body,
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.uri} {self.headers.get('Call-ID')}>"
+
+
+class Response(_Message):
+    """A response; `status` is 100…699."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(self, status: int, reason: str, headers: Headers, body: bytes = b"") -> None:
+        if not 100 <= status <= 699:
+            raise ValueError(f"not a status: {status}")
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.body = body
+
+    def encode(self) -> bytes:
+        """The response as it goes on the wire. Raises ValueError for CR or LF in the reason."""
+        return self._encode(f"SIP/2.0 {self.status} {self.reason}")
+
+    def copy(self) -> "Response":
+        """A copy whose headers may be changed without changing this one's."""
+        return Response(self.status, self.reason, self.headers.copy(), self.body)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Response):
+            return NotImplemented
+        mine = (self.status, self.reason, self.headers, self.body)
+        return mine == (other.status, other.reason, other.headers, other.body)
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {self.reason!r} {self.headers.get('CSeq')} {self.headers.get('Call-ID')}>"
+
+
+def _parse_from(lines: list[str]) -> NameAddr:
+    if not lines:
+        raise SipError(400, "Missing From")
+    return parse_name_addr(lines[0])
+
+
+def _parse_to(lines: list[str]) -> NameAddr:
+    if not lines:
+        raise SipError(400, "Missing To")
+    return parse_name_addr(lines[0])
+
+
+def _parse_cseq(lines: list[str]) -> CSeq:
+    if not lines:
+        raise SipError(400, "Missing CSeq")
+    words = lines[0].replace("\t", " ").split(" ")
+    number = grammar.number(words[0])
+    if number is None or len(words) < 2 or any(words[1:-1]) or not grammar.is_token(words[-1]):
+        raise SipError(400, "Malformed CSeq")
+    return CSeq(number, words[-1])
+
+
+def _parse_addresses(lines: list[str]) -> tuple[NameAddr, ...]:
+    return tuple([address for line in lines for address in parse_name_addr_list(line)])
+
+
+def _parse_contacts(lines: list[str]) -> tuple[NameAddr, ...]:
+    return () if lines == ["*"] else _parse_addresses(lines)

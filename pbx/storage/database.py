@@ -1,0 +1,224 @@
+"""The pool of connections to PostgreSQL, which may go away at any time and for hours.
+
+in → out: `start()` returns at once; `up` tells how it stands; `use(work)` gives `work` a connection for at most
+`COMMAND_SECONDS` a statement and raises `DatabaseAwayError` for whatever a dead, hanging, full or read-only server does.
+Nothing on the way of a call may await it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TypeVar
+
+import asyncpg
+import structlog
+
+from pbx.storage.connection import Connection
+from pbx.storage.migrate import MIGRATE_SECONDS, MigrationError, migrate
+from pbx.tasks import Tasks
+
+__all__ = ["AWAY", "Connection", "Database", "DatabaseAwayError"]
+
+COMMAND_SECONDS: Final = 2.0  # bars F5: each query ends within two seconds
+CONNECT_SECONDS: Final = 2.0
+MIN_CONNECTIONS: Final = 1
+MAX_CONNECTIONS: Final = 5
+PROBE_SECONDS: Final = (
+    1.0  # so that a silent death shows within two seconds, with the probe's own limit below
+)
+PROBE_LIMIT: Final = 1.0
+PAUSES: Final = (0.2, 0.5, 1.0, 2.0)  # between attempts to connect; the last repeats
+
+AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what a connection lost in mid-query may raise, bare
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, statement cancelled
+    asyncpg.InsufficientResourcesError,  # too many connections, disk full, out of memory
+    asyncpg.PostgresSystemError,
+    asyncpg.InternalServerError,
+    asyncpg.InvalidTransactionStateError,  # read-only after a failover
+    asyncpg.ObjectNotInPrerequisiteStateError,  # a lock held for long
+    asyncpg.TransactionRollbackError,  # deadlock, serialization
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+"""Errors that say nothing of the statement and everything of the server: trying again later is right."""
+
+T = TypeVar("T")
+
+
+class _Pool(Protocol):
+    async def acquire(self, *, timeout: float) -> Connection: ...  # noqa: ASYNC109 - asyncpg's own signature
+
+    async def release(self, connection: Connection, *, timeout: float) -> None: ...  # noqa: ASYNC109 - asyncpg's own signature
+
+    def terminate(self) -> None: ...
+
+
+class DatabaseAwayError(Exception):
+    """PostgreSQL can't be used now; try again later."""
+
+
+class Database:
+    """A pool that comes back by itself."""
+
+    def __init__(self, dsn: str, tasks: Tasks, on_change: Callable[[bool], None] = lambda _up: None) -> None:
+        """`on_change(up)` hears each change, from the loop."""
+        self._dsn = dsn
+        self._tasks = tasks
+        self._on_change = on_change
+        self._pool: _Pool | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._look = asyncio.Event()
+        self._came_up = asyncio.Event()
+        self._log = structlog.get_logger()
+        self._told: str | None = None
+
+    @property
+    def up(self) -> bool:
+        """Whether the last word from the server was a good one."""
+        return self._came_up.is_set()
+
+    def start(self) -> None:
+        """Begin to connect, in the background, for ever."""
+        if self._task is None:
+            self._task = self._tasks.spawn(self._keep(), name="database")
+
+    async def wait_up(self) -> None:
+        """Wait until it is up, however long."""
+        await self._came_up.wait()
+
+    async def use(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `work` on one connection. Raises DatabaseAwayError, or the asyncpg.PostgresError of a wrong statement."""
+        pool = self._pool
+        if pool is None or not self.up:
+            raise DatabaseAwayError("not connected")
+        try:
+            connection = await pool.acquire(timeout=CONNECT_SECONDS)
+        except AWAY as error:
+            self._note_down(error)
+            raise DatabaseAwayError(_words(error)) from error
+        try:
+            return await work(connection)
+        except AWAY as error:
+            # A connection that timed out would make the pool wait for a server that doesn't answer.
+            connection.terminate()
+            self._note_down(error)
+            raise DatabaseAwayError(_words(error)) from error
+        finally:
+            await self._give_back(pool, connection)
+
+    async def close(self) -> None:
+        """End the task and the connections, at once."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+        await self._drop()
+
+    async def _give_back(self, pool: _Pool, connection: Connection) -> None:
+        try:
+            await pool.release(connection, timeout=COMMAND_SECONDS)
+        except AWAY as error:
+            self._note_down(error)
+
+    async def _keep(self) -> None:
+        attempt = 0
+        while True:
+            if self._pool is None:
+                if await self._connect():
+                    attempt = 0
+                else:
+                    await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+                    attempt += 1
+                    continue
+            self._look.clear()
+            try:
+                await asyncio.wait_for(self._look.wait(), PROBE_SECONDS)
+            except TimeoutError:
+                pass
+            if not await self._probe():
+                await self._drop()
+
+    async def _connect(self) -> bool:
+        try:
+            await self._migrate()
+            self._pool = await asyncpg.create_pool(
+                self._dsn,
+                min_size=MIN_CONNECTIONS,
+                max_size=MAX_CONNECTIONS,
+                timeout=CONNECT_SECONDS,
+                command_timeout=COMMAND_SECONDS,
+                server_settings={
+                    "application_name": "at110",
+                    "statement_timeout": str(int(COMMAND_SECONDS * 1000)),
+                },
+            )
+        except (*AWAY, MigrationError, asyncpg.PostgresError) as error:
+            self._tell("database_away", _words(error))
+            return False
+        self._told = None
+        self._came_up.set()
+        self._log.info("database_up")
+        self._on_change(True)
+        return True
+
+    async def _migrate(self) -> None:
+        connection = await asyncpg.connect(
+            self._dsn, timeout=CONNECT_SECONDS, command_timeout=MIGRATE_SECONDS
+        )
+        try:
+            if fresh := await migrate(connection):
+                self._log.info("database_migrated", numbers=fresh)
+        finally:
+            connection.terminate()
+
+    async def _probe(self) -> bool:
+        pool = self._pool
+        if pool is None:
+            return False
+        try:
+            async with asyncio.timeout(PROBE_LIMIT):
+                connection = await pool.acquire(timeout=PROBE_LIMIT)
+                try:
+                    read_only = await connection.fetchval("SELECT current_setting('transaction_read_only')")
+                except BaseException:
+                    connection.terminate()
+                    raise
+                finally:
+                    await pool.release(connection, timeout=PROBE_LIMIT)
+        except (*AWAY, asyncpg.PostgresError) as error:
+            self._note_down(error)
+            return False
+        if read_only != "off":
+            self._note_down(ConnectionError("the server is read-only"))
+            return False
+        return self.up
+
+    def _note_down(self, error: BaseException) -> None:
+        if self._came_up.is_set():
+            self._came_up.clear()
+            self._tell("database_down", _words(error))
+            self._on_change(False)
+        self._look.set()
+
+    async def _drop(self) -> None:
+        pool, self._pool = self._pool, None
+        if self._came_up.is_set():
+            self._came_up.clear()
+            self._on_change(False)
+        if pool is not None:
+            pool.terminate()
+
+    def _tell(self, event: str, why: str) -> None:
+        """Once per cause: an hour without a database must not fill the log."""
+        if self._told != why:
+            self._told = why
+            self._log.warning(event, why=why)
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,254 @@
+"""Append a call's packets to its `call.pcapng` while it lasts.
+
+in → out: `packet`, `sip` (an append to a list, ~0.2 µs) → `flush` (one encoding, one write) → disk.
+
+`Captures` and `Capture` are what the media process knows as EvidenceFactory and EvidenceSink. Any number of threads
+may append and flush: the media loop appends and writes, another thread may wait for the disk in `flush(sync=True)`.
+
+When the disk refuses, the file is cut back to its last whole block and OSError is raised; what was not written waits
+for the next flush up to `MAX_HELD` bytes, then the oldest goes, and the first block written afterwards says in a
+comment how much is missing, from when to when and why. The call itself goes on.
+"""
+
+import fcntl
+import os
+import threading
+from pathlib import Path
+from typing import Final
+
+from recordings import pcapng
+from recordings.folder import CAPTURE_NAME, DAMAGED_NAMES, make_private_folder, sync_folder, utc
+from recordings.pcapng import Address, Record
+
+MAX_HELD: Final = 2 << 20
+"""Bytes of payload one call keeps in memory while its disk refuses: some 10 s of sound and picture at 1.5 Mbit/s.
+Two hundred such calls hold 400 MiB, which the machine of the bars has to spare."""
+
+
+class _CutOff(Exception):  # noqa: N818  the error is `cause`
+    """A write ended early."""
+
+    def __init__(self, written: int, cause: OSError) -> None:
+        super().__init__(written)
+        self.written = written
+        self.cause = cause
+
+
+class Captures:
+    """Open captures in the folders of calls."""
+
+    def open(self, call: str, folder: str) -> "Capture":
+        """Open or continue `folder`/call.pcapng; OSError if that can't be (BlockingIOError: another process has it)."""
+        return Capture(call, folder)
+
+
+class Capture:
+    """The open `call.pcapng` of one call."""
+
+    def __init__(self, call: str, folder: str) -> None:
+        self.call = call
+        self.path = Path(folder) / CAPTURE_NAME
+        self.lost = 0
+        """Packets that were never written, because the disk refused for too long."""
+        self._pending: list[Record] = []
+        self._writing = threading.Lock()
+        self._syncing = threading.Lock()
+        self._packets = 0
+        self._lost_span: tuple[int, int, int, str] | None = None  # packets, first ns, last ns, reason
+        make_private_folder(Path(folder))
+        self._size = 0
+        try:
+            self._file = _locked(self.path)
+            self._start()
+        except pcapng.PcapngError:
+            put_aside(self.path)
+            self._file = _locked(self.path)
+            self._start()
+        self._open = True
+        self._folder_synced = False
+
+    @property
+    def pending(self) -> int:
+        """Packets not yet written."""
+        return len(self._pending)
+
+    def packet(self, at_ns: int, source: Address, destination: Address, data: bytes) -> None:
+        """Take one UDP payload as received or as sent; `at_ns` is wall clock in ns since 1970."""
+        self._pending.append((at_ns, source, destination, data, ()))
+
+    def sip(self, at_ns: int, source: Address, destination: Address, transport: str, data: bytes) -> None:
+        """Take one SIP message as it stood on the wire; over anything but UDP it is marked `transport=…`."""
+        comments = () if transport == "udp" else (f"transport={transport}",)
+        self._pending.append((at_ns, source, destination, data, comments))
+
+    def flush(self, *, sync: bool) -> None:
+        """Write everything appended so far; with `sync` wait until it is on the disk. Raises OSError.
+
+        After OSError the file holds whole blocks only, and what was not written is tried again at the next flush.
+        """
+        with self._writing:
+            if self._open:
+                self._write()
+        if sync:
+            with self._syncing:
+                if self._open:
+                    self._sync()
+
+    def close(self) -> tuple[int, int]:
+        """Write, sync and close; gives (packets written since it was opened, bytes of the file).
+
+        The file is closed even if OSError is raised. Closing twice is harmless.
+        """
+        with self._writing, self._syncing:
+            if self._open:
+                self._open = False
+                try:
+                    try:
+                        self._write()
+                    finally:
+                        self._sync()
+                finally:
+                    os.close(self._file)
+        return self._packets, self._size
+
+    def _start(self) -> None:
+        try:
+            self._begin()
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def _begin(self) -> None:
+        """Start a section behind what is whole."""
+        comment = None
+        if size := os.fstat(self._file).st_size:
+            with open(self._file, "rb", closefd=False) as file:
+                self._size = pcapng.whole_length(file)
+            comment = "continued after a restart"
+            if self._size < size:
+                comment += f"; {size - self._size} bytes of an unfinished block removed"
+        elif aside := sorted(self.path.parent.glob(DAMAGED_NAMES)):
+            comment = f"what came before is in {aside[-1].name}, which is damaged"
+        try:
+            self._size += self._append(pcapng.section(comment=comment))
+        except _CutOff as cut:
+            os.ftruncate(self._file, self._size)
+            raise cut.cause from None
+
+    def _write(self) -> None:
+        # Other threads append meanwhile: what is behind `count` is not ours, and the list is never replaced.
+        count = len(self._pending)
+        if not count:
+            return
+        records = self._pending[:count]
+        if any(len(record[3]) > pcapng.MAX_PAYLOAD for record in records):
+            records = [part for record in records for part in _parts(record)]
+            self._pending[:count] = records
+        blocks = pcapng.encode_batch([self._noted(records[0]), *records[1:]])
+        try:
+            written = self._append(b"".join(blocks))
+        except _CutOff as cut:
+            kept = self._settle(blocks, cut.written)
+            if kept:
+                self._lost_span = None
+            self._hold(cut.cause)
+            raise cut.cause from None
+        assert written == sum(map(len, blocks)), "a write gave back more than it was given"
+        self._settle(blocks, written)
+        self._lost_span = None
+
+    def _append(self, data: bytes) -> int:
+        """Write `data` behind the whole blocks; raises _CutOff with the number of bytes that went in."""
+        if os.fstat(self._file).st_size != self._size:
+            os.ftruncate(self._file, self._size)  # what a cut that failed had left
+        written = 0
+        try:
+            while written < len(data):
+                # A short write is followed by the error that stopped it (write(2)).
+                written += os.write(self._file, data[written:] if written else data)
+        except OSError as error:
+            raise _CutOff(written, error) from error
+        return written
+
+    def _settle(self, blocks: list[bytes], written: int) -> int:
+        """Count the blocks that are whole within `written` bytes, forget them, cut the rest off the file."""
+        kept = size = 0
+        for block in blocks:
+            if size + len(block) > written:
+                os.ftruncate(self._file, self._size + size)
+                break
+            size += len(block)
+            kept += 1
+        self._size += size
+        self._packets += kept
+        del self._pending[:kept]
+        return kept
+
+    def _noted(self, record: Record) -> Record:
+        """Add to the first record after a loss what was lost before it."""
+        if self._lost_span is None:
+            return record
+        lost, first, last, reason = self._lost_span
+        at, source, destination, data, comments = record
+        note = f"not recorded: {lost} packets from {utc(first)} to {utc(last)}: {reason}"
+        return at, source, destination, data, (*comments, note)
+
+    def _hold(self, error: OSError) -> None:
+        """Keep the newest `MAX_HELD` bytes of what could not be written, and remember what had to go."""
+        held = 0
+        for index in range(len(self._pending) - 1, -1, -1):
+            held += len(self._pending[index][3])
+            if held > MAX_HELD:
+                gone = self._pending[: index + 1]
+                del self._pending[: index + 1]
+                before = self._lost_span
+                lost = len(gone) + (before[0] if before else 0)
+                self._lost_span = (
+                    lost,
+                    before[1] if before else gone[0][0],
+                    gone[-1][0],
+                    error.strerror or str(error),
+                )
+                self.lost += len(gone)
+                return
+
+    def _sync(self) -> None:
+        os.fsync(self._file)
+        if not self._folder_synced:
+            # The name of a new file is on the disk only once its folder is.
+            sync_folder(self.path.parent)
+            self._folder_synced = True
+
+
+def _locked(path: Path) -> int:
+    """Open a capture for this process alone. Raises OSError."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        # Two writers would cut each other's blocks back; the lock goes with the process that held it.
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def put_aside(path: Path) -> Path:
+    """Give a broken capture a name of its own, so that a new one can begin and nothing is cut. Raises OSError."""
+    number = 1
+    while (aside := path.with_name(DAMAGED_NAMES.replace("*", str(number)))).exists():
+        number += 1
+    path.rename(aside)
+    return aside
+
+
+def _parts(record: Record) -> list[Record]:
+    """Cut what no datagram can hold (a SIP message over TCP) into numbered parts."""
+    at, source, destination, data, comments = record
+    if len(data) <= pcapng.MAX_PAYLOAD:
+        return [record]
+    pieces = [data[i : i + pcapng.MAX_PAYLOAD] for i in range(0, len(data), pcapng.MAX_PAYLOAD)]
+    first, rest = comments[:1], comments[1:]
+    return [
+        (at, source, destination, piece, (" ".join((*first, f"part={i}/{len(pieces)}")), *rest))
+        for i, piece in enumerate(pieces, 1)
+    ]

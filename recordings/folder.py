@@ -1,0 +1,74 @@
+"""The evidence folder of a call: what is in it, and how files get there so that they survive a power cut."""
+
+import datetime as dt
+import os
+from pathlib import Path
+from typing import Final
+
+CAPTURE_NAME: Final = "call.pcapng"
+EVENTS_NAME: Final = "events.jsonl"
+MANIFEST_NAME: Final = "manifest.json"
+MOVIE_NAME: Final = "call.mkv"
+SNAPSHOT_NAME: Final = "snapshot.jpg"
+DAMAGED_NAMES: Final = "call-damaged-*.pcapng"
+"""A capture whose middle was found broken when it was to be continued: put aside under such a name, never cut."""
+DERIVED: Final = (MOVIE_NAME, SNAPSHOT_NAME)
+
+
+def originals(folder: Path) -> list[Path]:
+    """List the files that hold what arrived, in order of name."""
+    found = [folder / CAPTURE_NAME, folder / EVENTS_NAME, *folder.glob(DAMAGED_NAMES)]
+    return sorted(path for path in found if path.is_file() and not path.is_symlink())
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder and the missing ones above it, mode 0700; an existing one is left as it is. Raises OSError."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_private_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk: a new file is there for good only once its folder is. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_file(path: Path) -> None:
+    """Put a file's bytes on the disk. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Put a whole new file in the place of `path`, mode 0600: after a crash either the old or the new one is there.
+
+    Raises OSError and leaves the old file and no other.
+    """
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(handle)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def utc(wall_ns: int) -> str:
+    """Give `2026-11-22T13:34:00.123+00:00` for nanoseconds since 1970."""
+    whole, rest = divmod(wall_ns, 1_000_000_000)
+    moment = dt.datetime.fromtimestamp(whole, dt.UTC)
+    return moment.replace(microsecond=rest // 1000).isoformat(timespec="milliseconds")

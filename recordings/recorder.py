@@ -1,0 +1,289 @@
+"""The recorder process: seal the evidence of finished calls, then make film and snapshot of it.
+
+in → out: `spool/<call>.json` (`{"call", "folder"}`, optionally `"people"`) → `manifest.json` at once → `call.mkv`,
+`snapshot.jpg` → `manifest.json` with their hashes → the spool file is removed.
+
+The spool file stays until everything is done, so a crash anywhere is repaired by doing it again. A render that fails,
+or that takes the process down with it, is tried `MAX_TRIES` times; then the manifest says so and the call is left.
+Derived files are made in a folder beside the evidence and moved in, so that a half-made one is never found there.
+"""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from recordings.folder import (
+    CAPTURE_NAME,
+    DERIVED,
+    MOVIE_NAME,
+    SNAPSHOT_NAME,
+    make_private_folder,
+    sync_file,
+    sync_folder,
+    write_atomically,
+)
+from recordings.manifest import Manifest, ManifestError, seal_originals, state_derived
+from recordings.render import CancelledError, render
+
+MAX_TRIES: Final = 3
+"""Renders of one call. A fault of the disk may pass; what fails three times is in the data."""
+MAX_SPOOL_FILE: Final = 1 << 20
+"""Bytes; a spool file has some hundred."""
+NICENESS: Final = 15
+"""Added to the process: calls come first, always."""
+
+MAKING: Final = ".making-"
+"""Folders beside the evidence folders in which derived files grow."""
+
+log = structlog.get_logger("recorder")
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderSettings:
+    """Where the recorder works."""
+
+    evidence: str
+    """Folder that holds the evidence folders of all calls; a spool file that points elsewhere is refused."""
+    spool: str
+    """Folder in which signalling drops a file for each finished call."""
+    poll_seconds: float = 0.5
+    """Between two looks into the spool."""
+    niceness: int = NICENESS
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    spool_file: Path
+    call: str
+    folder: Path
+    tries: int
+    why: str
+    """What the last try ended with."""
+    people: tuple[dict[str, Any], ...]
+
+
+class SpoolError(ValueError):
+    """A spool file that can't be understood, or points outside the evidence."""
+
+
+def drop(spool: str, call: str, folder: str, *, people: tuple[dict[str, Any], ...] = ()) -> None:
+    """Hand a finished call to the recorder: put its spool file there, whole or not at all. Raises OSError.
+
+    `call` becomes a file name: ValueError if it can't be one.
+    """
+    if not call or "/" in call or "\0" in call or call.startswith("."):
+        raise ValueError(f"{call!r} can't be a file name")
+    make_private_folder(Path(spool))
+    item: dict[str, Any] = {"call": call, "folder": folder}
+    if people:
+        item["people"] = list(people)
+    write_atomically(Path(spool) / f"{call}.json", json.dumps(item, ensure_ascii=False).encode())
+
+
+class Recorder:
+    """The work itself, without a process around it."""
+
+    def __init__(
+        self,
+        settings: RecorderSettings,
+        *,
+        stopping: Callable[[], bool] = lambda: False,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`stopping` is asked often while a film is made; `wall_ns` gives the present time, ns since 1970."""
+        self._evidence = Path(settings.evidence)
+        self._spool = Path(settings.spool)
+        self._stopping = stopping
+        self._wall_ns = wall_ns
+        self._sealed: dict[Path, Manifest] = {}
+        self._told: dict[Path, str] = {}
+
+    def prepare(self) -> None:
+        """Make the folders and remove what a crash left half-made. Raises OSError."""
+        make_private_folder(self._evidence)
+        make_private_folder(self._spool)
+        for left in self._evidence.glob(f"{MAKING}*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def turn(self) -> bool:
+        """Seal every finished call, then make the derived files of one; whether anything could be done.
+
+        Faults of the disk are logged and met again at the next turn.
+        """
+        try:
+            waiting = [(job, manifest) for job in self._jobs() if (manifest := self._seal(job)) is not None]
+            if not waiting or self._stopping():
+                return False
+            self._derive(*waiting[0])
+        except OSError as error:
+            self._tell(self._spool, "spool_failed", error)
+            return False
+        self._told.pop(self._spool, None)
+        return True
+
+    def _jobs(self) -> list[_Job]:
+        """Read the spool: least tried first, then oldest first."""
+        found: list[tuple[int, int, str, _Job]] = []
+        for path in self._spool.glob("[!.]*.json"):
+            try:
+                job = self._read(path)
+                found.append((job.tries, path.stat().st_mtime_ns, path.name, job))
+            except SpoolError as error:
+                self._refuse(path, error)
+        return [job for *_order, job in sorted(found, key=lambda entry: entry[:3])]
+
+    def _read(self, path: Path) -> _Job:
+        with path.open("rb") as file:
+            raw = file.read(MAX_SPOOL_FILE)
+        try:
+            item = json.loads(raw)
+            call, folder, tries = item["call"], item["folder"], item.get("tries", 0)
+            people = tuple(dict(person) for person in item.get("people", ()))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise SpoolError(f"not understood: {error!r}") from error
+        if not (isinstance(call, str) and isinstance(folder, str) and isinstance(tries, int)):
+            raise SpoolError("not understood: wrong types")
+        place = Path(folder).resolve()
+        if self._evidence.resolve() not in place.parents:
+            raise SpoolError("its folder is not inside the evidence")
+        if not place.is_dir():
+            raise SpoolError("its folder does not exist")
+        return _Job(path, call, place, tries, str(item.get("why", "")), people)
+
+    def _seal(self, job: _Job) -> Manifest | None:
+        """Give the manifest of the originals, writing it if it is not there; None if that can't be done now."""
+        if (known := self._sealed.get(job.spool_file)) is not None:
+            return known
+        try:
+            manifest = seal_originals(job.folder, job.call, wall_ns=self._wall_ns(), people=job.people)
+        except ManifestError as error:
+            self._refuse(job.spool_file, error)
+            return None
+        except OSError as error:
+            self._tell(job.spool_file, "seal_failed", error)
+            return None
+        self._sealed[job.spool_file] = manifest
+        log.info("evidence_sealed", call=job.call, files=sorted(manifest["original"]["files"]))
+        return manifest
+
+    def _derive(self, job: _Job, manifest: Manifest) -> None:
+        """Make film and snapshot of one call. Raises OSError only if its outcome can't be written down."""
+        if manifest["derived"]["state"] != "pending":  # all was done but removing the spool file
+            self._finish(job)
+            return
+        if CAPTURE_NAME not in manifest["original"]["files"]:
+            self._give_up(job, manifest, "there is no capture")
+            return
+        if job.tries >= MAX_TRIES:  # the process died in the last try
+            self._give_up(job, manifest, job.why or "the renderer ended the process")
+            return
+        self._note(job, job.tries + 1, "the renderer ended the process")
+        begun = time.monotonic()
+        making = self._evidence / f"{MAKING}{job.spool_file.stem}"
+        try:
+            shutil.rmtree(making, ignore_errors=True)
+            making.mkdir(mode=0o700)
+            report = render(
+                job.folder,
+                making / MOVIE_NAME,
+                making / SNAPSHOT_NAME,
+                call=job.call,
+                original_sha256=manifest["original"]["files"][CAPTURE_NAME]["sha256"],
+                cancelled=self._stopping,
+            )
+            state = self._move_in(making, job.folder)
+        except CancelledError:
+            self._note(job, job.tries, job.why)
+            return
+        except Exception as error:  # noqa: BLE001  whatever a stranger's media provokes is stated, never fatal
+            why = f"{type(error).__name__}: {error}"
+            log.warning("render_failed", call=job.call, tries=job.tries + 1, reason=why)
+            if job.tries + 1 >= MAX_TRIES:
+                self._give_up(job, manifest, why)
+            else:
+                self._note(job, job.tries + 1, why)
+            return
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+        done = state_derived(job.folder, manifest, state=state, failed=None, report=report)
+        log.info(
+            "evidence_derived",
+            call=job.call,
+            state=state,
+            files=sorted(done["derived"]["files"]),
+            seconds=round(time.monotonic() - begun, 3),
+        )
+        self._finish(job)
+
+    def _move_in(self, making: Path, folder: Path) -> str:
+        """Put what was made into the evidence folder, and nothing older beside it; `made` or `nothing`."""
+        state = "nothing"
+        for name in DERIVED:
+            if (making / name).is_file():
+                (making / name).chmod(0o600)
+                sync_file(making / name)
+                (making / name).replace(folder / name)
+                state = "made"
+            else:
+                (folder / name).unlink(missing_ok=True)
+        sync_folder(folder)
+        return state
+
+    def _give_up(self, job: _Job, manifest: Manifest, why: str) -> None:
+        for name in DERIVED:
+            (job.folder / name).unlink(missing_ok=True)
+        state_derived(job.folder, manifest, state="failed", failed=why, report={})
+        log.error("render_given_up", call=job.call, reason=why)
+        self._finish(job)
+
+    def _note(self, job: _Job, tries: int, why: str) -> None:
+        """Write down how often a call was tried, before the try: a crash must count."""
+        item = {
+            "call": job.call,
+            "folder": str(job.folder),
+            "people": list(job.people),
+            "tries": tries,
+            "why": why,
+        }
+        write_atomically(job.spool_file, json.dumps(item, ensure_ascii=True).encode())
+
+    def _finish(self, job: _Job) -> None:
+        job.spool_file.unlink(missing_ok=True)
+        sync_folder(self._spool)
+        self._sealed.pop(job.spool_file, None)
+        self._told.pop(job.spool_file, None)
+
+    def _refuse(self, path: Path, error: Exception) -> None:
+        """Put a spool file that can't be served aside, where a person finds it."""
+        log.error("spool_file_refused", file=path.name, reason=str(error))
+        path.replace(path.with_name(f"{path.name}.refused"))
+
+    def _tell(self, about: Path, event: str, error: OSError) -> None:
+        """Log a fault of the disk once, not at every turn."""
+        if self._told.get(about) != str(error):
+            self._told[about] = str(error)
+            log.error(event, file=about.name, reason=str(error))
+
+
+def run(settings: RecorderSettings) -> None:
+    """Be the recorder process, until SIGTERM or SIGINT: what is being made then is left for the next start."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    os.nice(settings.niceness)
+    recorder = Recorder(settings, stopping=stop.is_set)
+    recorder.prepare()
+    log.info("recorder_ready", spool=settings.spool)
+    while not stop.is_set():
+        if not recorder.turn():
+            stop.wait(settings.poll_seconds)
+    log.info("recorder_ended")

@@ -1,0 +1,248 @@
+"""Make a film and a snapshot of a call from its capture.
+
+in → out: `call.pcapng` + what was negotiated (`streams`) → Matroska: the caller's picture as it was sent, the sound of
+caller and host on a track each · JPEG of the first good picture · a report of what was found.
+
+The capture is heard twice (`senders`): first to learn codecs, sizes, parameter sets and everybody's clock, then to
+write. Both files are derived: they carry the SHA-256 of the capture in their tags, the same capture always gives the
+same bytes, and whoever doubts them makes them again.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+import av
+from av.container import Flags, OutputContainer
+
+from recordings import picture, sound
+from recordings.depacketize import AccessUnit
+from recordings.events import read_events
+from recordings.folder import CAPTURE_NAME, EVENTS_NAME, utc
+from recordings.pcapng import Captured, read
+from recordings.senders import Heard, Listener, SenderKey, moments
+from recordings.snapshot import DECODERS, decode_picture, encode_jpeg
+from recordings.sound import RATES, SoundDecoder, SoundTrack
+from recordings.streams import Format, Party, StreamMap, from_events, from_sip, is_sip
+from recordings.timeline import SECOND, Nanoseconds
+
+PARTIES: Final[tuple[Party, ...]] = ("caller", "host")
+LOOK_EACH: Final = 512
+"""Packets between two looks at whether to stop: some 10 ms of work."""
+HOLD_BACK: Final = 8.0
+"""Seconds a sound track may lie behind before it is filled with silence. FFmpeg's interleaver waits 10 s for a track
+that brings nothing (max_interleave_delta) and then writes the others without it."""
+MAX_TRIES: Final = 25
+"""Key units tried for a snapshot; a stream whose first 25 are all broken has none."""
+
+
+class CancelledError(Exception):
+    """The caller asked to stop; the files are not finished."""
+
+
+@dataclass(slots=True)
+class Survey:
+    """What the first hearing found."""
+
+    listener: Listener
+    first_keys: dict[str, tuple[Format, AccessUnit]] = field(default_factory=dict)
+    """First unit of the caller's picture a decoder can begin with, by encoding name, in order of appearance."""
+    sound_formats: dict[Party, set[str]] = field(default_factory=dict)
+    jpeg: bytes | None = None
+
+
+def render(
+    folder: Path,
+    movie: Path,
+    snapshot: Path,
+    *,
+    call: str,
+    original_sha256: str,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Write `movie` and `snapshot` from the originals in `folder`; gives the report for the manifest.
+
+    A file is not written if there is nothing to put into it. Raises OSError, PcapngError, av.error.FFmpegError, and
+    CancelledError if `cancelled()` came true.
+    """
+    source = _Source(folder / CAPTURE_NAME, cancelled)
+    streams = from_events(read_events(folder / EVENTS_NAME))
+    if not streams.known:
+        streams = from_sip(record for record in source.records() if is_sip(record.data))
+    found = _survey(source, streams, comment=f"110 call {call}; original SHA-256 {original_sha256}")
+    if found.jpeg is not None:
+        snapshot.write_bytes(found.jpeg)
+    placed = moments(found.listener)
+    report = _report(found, placed)
+    if found.first_keys or found.sound_formats:
+        tags = {"title": f"110 call {call}", "ORIGINAL_SHA256": original_sha256}
+        report["film"] = _write(movie, source, found, Listener(streams, placed), tags)
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A capture that can be gone through again and again, until somebody asks to stop."""
+
+    capture: Path
+    cancelled: Callable[[], bool]
+
+    def records(self) -> Iterator[Captured]:
+        with self.capture.open("rb", buffering=1 << 20) as file:
+            for count, record in enumerate(read(file)):
+                if count % LOOK_EACH == 0 and self.cancelled():
+                    raise CancelledError
+                yield record
+
+    def hearing(self, listener: Listener) -> Iterator[Heard]:
+        for record in self.records():
+            if not is_sip(record.data):
+                yield from listener.hear(record)
+        yield from listener.flush()
+
+
+def _survey(source: _Source, streams: StreamMap, *, comment: str) -> Survey:
+    found = Survey(Listener(streams))
+    tries = 0
+    for heard in source.hearing(found.listener):
+        name = heard.format.name
+        if name in RATES and heard.medium == "audio":
+            found.sound_formats.setdefault(heard.party, set()).add(name)
+        elif name in DECODERS and heard.party == "caller" and heard.unit.key and heard.unit.complete:
+            found.first_keys.setdefault(name, (heard.format, heard.unit))
+            if found.jpeg is None and tries < MAX_TRIES:
+                tries += 1
+                parameters = picture.parameter_sets(name, heard.format.fmtp)
+                frame = decode_picture(name, heard.unit, parameters)
+                if frame is not None:
+                    found.jpeg = encode_jpeg(frame, f"{comment}; at {utc(heard.moment)}")
+    return found
+
+
+def _write(
+    movie: Path, source: _Source, found: Survey, listener: Listener, tags: dict[str, str]
+) -> dict[str, Any]:
+    start = listener.start
+    with ExitStack() as closing, av.open(str(movie), "w", format="matroska") as container:
+        # No random ids, no version: the same capture gives the same bytes.
+        container.flags |= cast("int", Flags.bitexact.value)
+        container.metadata.update(tags, START=utc(start))
+        film = _Film(container, found, start, closing)
+        for heard in source.hearing(listener):
+            film.take(heard)
+            film.reach((listener.now - start) / SECOND)
+        film.end((listener.now - start) / SECOND)
+        return film.report()
+
+
+class _Film:
+    """The tracks of one Matroska file being written."""
+
+    def __init__(self, container: OutputContainer, found: Survey, start: int, closing: ExitStack) -> None:
+        self._container = container
+        self._start = start
+        self._pictures: dict[str, av.VideoStream] = {}
+        self._last_ms: dict[str, int] = {}
+        self._begun: set[str] = set()
+        self._left_out = 0
+        self._shown = 0
+        self._decoders: dict[tuple[SenderKey, Format], SoundDecoder] = {}
+        for name, (form, unit) in found.first_keys.items():
+            opened = picture.template(name, unit, picture.parameter_sets(name, form.fmtp))
+            if opened is not None:
+                closing.callback(opened.close)
+                stream = container.add_stream_from_template(opened.streams.video[0], opaque=True)
+                stream.time_base = picture.MILLISECONDS
+                stream.metadata["title"] = "caller"
+                self._pictures[name] = stream
+        self._tracks: dict[Party, tuple[av.AudioStream, SoundTrack]] = {}
+        for party in PARTIES:
+            if names := found.sound_formats.get(party):
+                rate = max(RATES[name] for name in names)
+                made = container.add_stream("pcm_s16le", rate=rate, layout="mono")
+                made.metadata["title"] = party
+                self._tracks[party] = (made, SoundTrack(rate))
+
+    def take(self, heard: Heard) -> None:
+        """Put one unit on its track."""
+        name = heard.format.name
+        if heard.medium == "audio" and name in RATES:
+            self._sound(heard)
+        elif heard.party == "caller" and name in self._pictures:
+            self._picture(name, heard)
+
+    def reach(self, seconds: float) -> None:
+        """Let no sound track fall behind further than the interleaver waits."""
+        for stream, track in self._tracks.values():
+            if seconds - track.seconds > HOLD_BACK:
+                self._mux(stream, track.silence(seconds - HOLD_BACK))
+
+    def end(self, seconds: float) -> None:
+        """Fill all sound tracks to the end."""
+        for stream, track in self._tracks.values():
+            self._mux(stream, track.silence(seconds))
+            self._mux(stream, track.flush())
+        self._container.start_encoding()
+
+    def report(self) -> dict[str, Any]:
+        """Count what became of the units."""
+        return {
+            "pictures": self._shown,
+            "pictures_left_out": self._left_out,
+            "undecodable_sound": sum(decoder.bad for decoder in self._decoders.values()),
+            "seconds": {party: round(track.seconds, 3) for party, (_, track) in self._tracks.items()},
+            "overlapping_seconds": {
+                party: round(track.cut / track.rate, 3) for party, (_, track) in self._tracks.items()
+            },
+        }
+
+    def _sound(self, heard: Heard) -> None:
+        stream, track = self._tracks[heard.party]
+        key = (heard.key, heard.format)
+        if key not in self._decoders:
+            self._decoders[key] = SoundDecoder(heard.format, track.rate)
+        samples = self._decoders[key].decode(heard.unit.data)
+        if len(samples):
+            self._mux(stream, track.place((heard.moment - self._start) / SECOND, samples))
+
+    def _picture(self, name: str, heard: Heard) -> None:
+        # What comes before the first key unit can't be decoded by anyone.
+        if name not in self._begun and not (heard.unit.key and heard.unit.complete):
+            self._left_out += 1
+            return
+        self._begun.add(name)
+        if not picture.usable(name, heard.unit):
+            self._left_out += 1
+            return
+        at = max(round((heard.moment - self._start) / 1e6), self._last_ms.get(name, -1) + 1)
+        self._last_ms[name] = at
+        self._shown += 1
+        self._container.mux(picture.packet(self._pictures[name], at, heard.unit))
+
+    def _mux(self, stream: av.AudioStream, blocks: Iterator[tuple[int, bytes]]) -> None:
+        for position, pcm in blocks:
+            self._container.mux(sound.packet(stream, position, pcm))
+
+
+def _report(found: Survey, placed: dict[SenderKey, Nanoseconds]) -> dict[str, Any]:
+    listener = found.listener
+    senders = [
+        {
+            "leg": key[0],
+            "medium": sender.medium,
+            "ssrc": sender.ssrc,
+            "codecs": sorted({form.name for form in sender.depacketizers}),
+            "packets": sender.packets,
+            "missing": sender.order.missing,
+            "duplicates": sender.order.duplicates,
+            "late": sender.order.late,
+            "bad": sender.bad,
+            "unknown": sender.unknown,
+            "incomplete": sender.incomplete,
+            "first": utc(int(placed[key].min())) if len(placed[key]) else None,
+        }
+        for key, sender in listener.senders.items()
+    ]
+    return {"senders": senders, "ignored": listener.ignored, "clock_steps": listener.steady.steps}

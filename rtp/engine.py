@@ -1,0 +1,381 @@
+"""What the media process does: commands in, events out, legs and rooms in between (the Python engine).
+
+Command ─▶ Engine.receive ─▶ Leg, Track, Rooms ─▶ emit(Event)
+"""
+
+import itertools
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from typing import Final, assert_never
+
+import structlog
+
+from rtp.control import (
+    CloseEvidence,
+    CloseLeg,
+    Command,
+    ConfigureLeg,
+    Event,
+    EvidenceClosed,
+    EvidenceOpened,
+    FirstRelayed,
+    Holdings,
+    Join,
+    Joined,
+    Leave,
+    LegHolding,
+    LegOpened,
+    Medium,
+    NoteSip,
+    OpenEvidence,
+    OpenLeg,
+    Play,
+    Query,
+    Refused,
+    SendDtmf,
+    SetGates,
+    StopPlay,
+)
+from rtp.evidence import EvidenceKeeper, PacketWriter
+from rtp.latch import canonical
+from rtp.leg import Leg
+from rtp.loop import Handler, Loop
+from rtp.outstream import OutStream
+from rtp.ports import NoPorts, Pair, Ports
+from rtp.prompts import Prompts
+from rtp.reports import Reports
+from rtp.room import Effect, Entered, RefusedEntry, Rewire, Rooms
+from rtp.sender import FIRST_SOURCE
+from rtp.settings import MediaSettings
+from rtp.track import DATAGRAM, Surroundings, Track
+
+BEAT_SECONDS: Final = 0.020
+PHASES: Final = 4
+"""Legs are served in four groups, 5 ms apart: 200 prompts at once would hold up the relay for 2 ms."""
+SWEEP_SECONDS: Final = 0.1
+"""Between two looks for silence, loss and what is due."""
+
+log = structlog.get_logger("media")
+
+
+class Engine:
+    """Legs, rooms and evidence of one media process."""
+
+    def __init__(
+        self,
+        settings: MediaSettings,
+        evidence: EvidenceKeeper,
+        prompts: Prompts,
+        loop: Loop,
+        emit: Callable[[Event], None],
+    ) -> None:
+        """Start beating in `loop`; `evidence.collect` is called by `collect`."""
+        self._settings = settings
+        self._evidence = evidence
+        self._prompts = prompts
+        self._loop = loop
+        self._emit = emit
+        self._around = Surroundings(loop, emit, itertools.count(FIRST_SOURCE))
+        self._ports = Ports(settings.port_min, settings.port_max)
+        self._draining: dict[int, Pair] = {}
+        self._legs: dict[str, Leg] = {}
+        self._phases: tuple[dict[str, Leg], ...] = tuple({} for _ in range(PHASES))
+        self._rooms = Rooms()
+        self._beats = 0
+        self._started = time.monotonic()
+        loop.at(self._started, self._beat, "beat")
+        loop.at(self._started + SWEEP_SECONDS, self._sweep, "sweep")
+
+    def receive(self, command: Command) -> None:
+        """Carry out one command."""
+        match command:
+            case OpenLeg():
+                self._open_leg(command)
+            case (
+                ConfigureLeg(leg=name)
+                | CloseLeg(leg=name)
+                | Join(leg=name)
+                | Leave(leg=name)
+                | SetGates(leg=name)
+            ):
+                self._about(command, name)
+            case Play(leg=name) | StopPlay(leg=name) | SendDtmf(leg=name):
+                self._about(command, name)
+            case OpenEvidence(call=call):
+                self._tell(self._evidence.open(command))
+                self._bind_call(call)
+            case NoteSip(call, at, source, destination, transport, data):
+                evidence = self._evidence.find(call)
+                if evidence is None:
+                    self._emit(Refused("NoteSip", call, "unknown_call"))
+                else:
+                    evidence.sip(at, source, destination, transport, data)
+            case CloseEvidence(call=call):
+                events = self._evidence.close(command)
+                self._bind_call(call)
+                self._tell(events)
+            case Query(ref):
+                self._emit(self.holdings(ref))
+            case _:
+                assert_never(command)
+
+    def _about(
+        self,
+        command: ConfigureLeg | CloseLeg | Join | Leave | SetGates | Play | StopPlay | SendDtmf,
+        name: str,
+    ) -> None:
+        leg = self._legs.get(name)
+        if leg is None:
+            self._emit(Refused(type(command).__name__, name, "unknown_leg"))
+            return
+        now = self._loop.now
+        match command:
+            case ConfigureLeg():
+                self._configure(leg, command, now)
+            case CloseLeg():
+                self._close_leg(leg, command, now)
+            case Join() | Leave() | SetGates():
+                self._carry_out(self._rooms.receive(command, now), now)
+            case Play():
+                leg.play(command)
+            case StopPlay():
+                leg.stop_play()
+            case SendDtmf(digits=digits):
+                reason = leg.send_digits(digits)
+                if reason is not None:
+                    self._emit(Refused("SendDtmf", name, reason))
+
+    def _tell(self, events: list[Event]) -> None:
+        for event in events:
+            self._emit(event)
+
+    # --- legs ------------------------------------------------------------------------------------------------------
+
+    def _open_leg(self, command: OpenLeg) -> None:
+        host = command.host or self._settings.host
+        leg = self._legs.get(command.leg)
+        fresh = leg is None
+        if leg is None:
+            leg = Leg(command.leg, command.evidence, host, self._prompts, self._around)
+        leg.evidence = command.evidence
+        missing = [medium for medium in command.media if medium not in leg.tracks]
+        pairs: list[Pair] = []
+        try:
+            pairs += (self._ports.bind(host) for _ in missing)
+        except OSError as error:
+            for pair in pairs:
+                pair.close()
+            reason = "no_ports" if isinstance(error, NoPorts) else "bad_address"
+            log.warning("ports_not_bound", leg=command.leg, host=host, error=str(error))
+            self._emit(Refused("OpenLeg", command.leg, reason))
+            return
+        for medium, pair in zip(missing, pairs, strict=True):
+            self._add_track(leg, medium, pair)
+        if fresh:
+            self._legs[leg.leg] = leg
+            min(self._phases, key=len)[leg.leg] = leg
+            leg.report_due = self._loop.now + self._settings.report_seconds
+            leg.rtcp_due = self._loop.now + self._settings.rtcp_seconds / 2
+        self._bind(leg)
+        self._emit(LegOpened(leg.leg, tuple(track.ports for track in leg.tracks.values())))
+
+    def _add_track(self, leg: Leg, medium: Medium, pair: Pair) -> None:
+        # RFC 3550 §5.1: SSRC, first sequence number and first timestamp are random.
+        out = OutStream(secrets.randbits(32), secrets.randbits(16), secrets.randbits(32))
+        track = Track(leg.leg, medium, host=leg.host, pair=pair, out=out, around=self._around)
+        reports = leg.add(track, f"{secrets.token_hex(8)}@{self._settings.cname}")
+        self._loop.add(pair.rtcp.fileno(), self._rtcp_reader(reports), f"{leg.leg}.{medium}.rtcp")
+
+    def _rtcp_reader(self, reports: Reports) -> Handler:
+        return lambda: reports.read(self._loop.now)
+
+    def _configure(self, leg: Leg, command: ConfigureLeg, now: float) -> None:
+        streams = {stream.medium: stream for stream in reversed(command.streams)}
+        sources = frozenset(canonical(ip) for ip in command.sources)
+        for medium, track in leg.tracks.items():
+            track.configure(streams.get(medium), sources, now)
+        for medium in streams.keys() - leg.tracks.keys():
+            self._emit(Refused("ConfigureLeg", leg.leg, f"no_ports_for_{medium}"))
+        self._rewire(frozenset({leg.leg}), now)
+
+    def _close_leg(self, leg: Leg, command: CloseLeg, now: float) -> None:
+        self._carry_out(self._rooms.receive(command, now), now)
+        for reports in leg.reports.values():
+            reports.bye(now)
+        self._emit(leg.report())
+        del self._legs[leg.leg]
+        for phase in self._phases:
+            phase.pop(leg.leg, None)
+        for track in leg.tracks.values():
+            track.end()
+            self._drain(track.pair, now)
+
+    def _drain(self, pair: Pair, now: float) -> None:
+        """Read late packets into nothing until nobody can mistake the port's next call for this one."""
+
+        def close(_now: float) -> None:
+            del self._draining[pair.port]
+            self._loop.remove(pair.rtp.fileno())
+            self._loop.remove(pair.rtcp.fileno())
+            pair.close()
+
+        for sock in (pair.rtp, pair.rtcp):
+            self._loop.replace(sock.fileno(), _reader_into_nothing(sock), f"draining {pair.port}")
+        self._draining[pair.port] = pair
+        self._loop.at(now + self._settings.drain_seconds, close, f"drain {pair.port}")
+
+    # --- rooms -----------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, effects: list[Effect], now: float) -> None:
+        for effect in effects:
+            match effect:
+                case Rewire(legs):
+                    self._rewire(legs, now)
+                case Entered(room, leg, _, fresh):
+                    if fresh:
+                        self._expect(room)
+                    self._emit(Joined(room, leg))
+                case RefusedEntry(_, leg, reason):
+                    self._emit(Refused("Join", leg, reason))
+
+    def _rewire(self, names: frozenset[str], now: float) -> None:
+        """Bring tracks, gates and evidence of these legs, and of those they share a room with, in line with the rooms."""
+        affected = set(names)
+        affected.update(partner for name in names if (partner := self._rooms.partner(name)) is not None)
+        legs = [self._legs[name] for name in sorted(affected) if name in self._legs]
+        for leg in legs:
+            leg.set_gates(self._rooms.gates(leg.leg))
+        for leg in legs:
+            ways = {
+                edge.medium: self._legs[edge.destination].tracks.get(edge.medium)
+                for edge in self._rooms.edges(leg.leg)
+                if edge.source == leg.leg and edge.gate == "open"
+            }
+            for medium, track in leg.tracks.items():
+                destination = ways.get(medium)
+                if destination is not None and not (track.stream and destination.sender.sending):
+                    destination = None
+                track.wire(destination, now)
+            for track in leg.tracks.values():
+                if track.fed_by is None:
+                    track.sender.expecting = None
+            self._bind(leg)
+
+    def _expect(self, room: str) -> None:
+        """Tell when the guest's first packet has left on the host's leg."""
+        members = {role: leg for leg, role in self._rooms.members(room).items()}
+        if len(members) < 2:
+            return
+        for medium, track in self._legs[members["host"]].tracks.items():
+            track.sender.expecting = self._first_relayed(room, members["guest"], medium)
+
+    def _first_relayed(self, room: str, guest: str, medium: Medium) -> Callable[[], None]:
+        return lambda: self._emit(FirstRelayed(room, guest, medium, time.time_ns()))
+
+    # --- evidence --------------------------------------------------------------------------------------------------
+
+    def _bind(self, leg: Leg) -> None:
+        """Give the leg's tracks the evidence their packets belong to."""
+        own = self._writer(leg)
+        place = self._rooms.place(leg.leg)
+        guest = None
+        if place is not None and place[1] == "host":
+            partner = self._legs.get(self._rooms.partner(leg.leg) or "")
+            guest = self._writer(partner) if partner is not None else None
+        for track in leg.tracks.values():
+            track.sender.evidence = own
+            track.evidence = _both(own, guest) if own is not None and guest is not None else own or guest
+
+    def _writer(self, leg: Leg) -> PacketWriter | None:
+        evidence = self._evidence.find(leg.evidence) if leg.evidence is not None else None
+        return evidence.packet if evidence is not None else None
+
+    def _bind_call(self, call: str) -> None:
+        legs = [leg for leg in self._legs.values() if leg.evidence == call]
+        partners = {self._rooms.partner(leg.leg) for leg in legs}
+        for leg in (*legs, *(self._legs[name] for name in partners if name is not None)):
+            self._bind(leg)
+
+    def collect(self) -> None:
+        """Take over what the evidence thread has done."""
+        for event in self._evidence.collect():
+            if isinstance(event, EvidenceOpened | EvidenceClosed):
+                self._bind_call(event.call)
+            self._emit(event)
+
+    # --- time ------------------------------------------------------------------------------------------------------
+
+    def _beat(self, now: float) -> None:
+        for leg in tuple(self._phases[self._beats % PHASES].values()):
+            try:
+                leg.beat(now)
+            except Exception as error:  # noqa: BLE001  # one leg's failure is logged and counted; the others go on
+                self._loop.failed(f"{leg.leg}.beat", error)
+        # The grid stands on one start, so lateness never adds up; beats that a stall has swallowed are left out.
+        step = BEAT_SECONDS / PHASES
+        self._beats = max(self._beats + 1, int((now - self._started) / step))
+        self._loop.at(self._started + self._beats * step, self._beat, "beat")
+
+    def _sweep(self, now: float) -> None:
+        self._loop.at(now + SWEEP_SECONDS, self._sweep, "sweep")
+        self._evidence.tick(now)
+        for leg in tuple(self._legs.values()):
+            try:
+                self._sweep_leg(leg, now)
+            except Exception as error:  # noqa: BLE001  # one leg's failure is logged and counted; the others go on
+                self._loop.failed(f"{leg.leg}.sweep", error)
+
+    def _sweep_leg(self, leg: Leg, now: float) -> None:
+        for track in leg.tracks.values():
+            track.sweep(now, self._settings.loss_seconds)
+        if now >= leg.rtcp_due:
+            leg.rtcp_due += self._settings.rtcp_seconds
+            for reports in leg.reports.values():
+                reports.send(now)
+        if now >= leg.report_due:
+            leg.report_due += self._settings.report_seconds
+            self._emit(leg.report())
+
+    # --- all of it -------------------------------------------------------------------------------------------------
+
+    def holdings(self, ref: str) -> Holdings:
+        """Everything this process holds."""
+        legs = []
+        for leg in self._legs.values():
+            place = self._rooms.place(leg.leg)
+            room, role = place if place is not None else (None, None)
+            ports = tuple(track.ports for track in leg.tracks.values())
+            legs.append(LegHolding(leg.leg, leg.evidence, room, role, ports))
+        return Holdings(ref, tuple(legs), self._evidence.calls)
+
+    def close(self) -> None:
+        """End every leg and close all evidence: the process is about to end."""
+        now = self._loop.now
+        for leg in tuple(self._legs.values()):
+            self._close_leg(leg, CloseLeg(leg.leg), now)
+        self._tell(self._evidence.shut())
+        for pair in self._draining.values():
+            self._loop.remove(pair.rtp.fileno())
+            self._loop.remove(pair.rtcp.fileno())
+            pair.close()
+        self._draining.clear()
+
+
+def _both(first: PacketWriter, second: PacketWriter) -> PacketWriter:
+    def write(at_ns: int, source: tuple[str, int], destination: tuple[str, int], data: bytes) -> None:
+        first(at_ns, source, destination, data)
+        second(at_ns, source, destination, data)
+
+    return write
+
+
+def _reader_into_nothing(sock: socket.socket) -> Handler:
+    def read() -> None:
+        try:
+            sock.recv(DATAGRAM)
+        except OSError:
+            pass
+
+    return read

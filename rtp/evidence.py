@@ -1,0 +1,298 @@
+"""Evidence as the media process sees it: an open sink for each call, written by one thread of its own.
+
+packet ─▶ sink.packet (a list append, in the loop) ┄┄▶ every 100 ms sink.flush, every second with fsync (in the thread)
+
+The loop never waits for a disk: opening, writing, fsync and closing happen in the thread. So a sink is called from
+two threads: `packet` and `sip` from the loop, `flush` and `close` from the evidence thread, never two of the latter at
+once. A failing disk is told once for each call and never stops media.
+"""
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import structlog
+
+from rtp.control import Address, CloseEvidence, Event, EvidenceClosed, EvidenceOpened, OpenEvidence, Refused
+
+FLUSH_SECONDS: Final = 0.1
+"""Between two flushes: what a killed process loses (bar F8: ≤ 250 ms)."""
+SYNC_SECONDS: Final = 1.0
+"""Between two fsyncs: what a power cut loses (bar F8: ≤ 1 s)."""
+MAX_WAITING: Final = 2_000
+"""Packets kept for a call whose file is not open yet: 18 s of sound and picture, about 2 MB."""
+MAX_REMEMBERED: Final = 10_000
+"""Closed calls whose result is kept, to answer a repeated `CloseEvidence` the same way."""
+
+PacketWriter = Callable[[int, Address, Address, bytes], None]
+log = structlog.get_logger("media")
+
+
+class EvidenceSink(Protocol):
+    """The open capture of one call."""
+
+    def packet(self, at_ns: int, source: Address, destination: Address, data: bytes) -> None:
+        """Take one UDP payload as received or as sent; about 1 µs: append to a list, `flush` writes it."""
+
+    def sip(self, at_ns: int, source: Address, destination: Address, transport: str, data: bytes) -> None:
+        """Take one SIP message as it stood on the wire."""
+
+    def flush(self, *, sync: bool) -> None:
+        """Write what was taken; with `sync` also fsync. Called from the evidence thread. Raises OSError."""
+
+    def close(self) -> tuple[int, int]:
+        """Write, fsync and close: (packets, bytes of the file). Called from the evidence thread. Raises OSError."""
+
+
+class EvidenceFactory(Protocol):
+    """Opens captures; implemented above this package."""
+
+    def open(self, call: str, folder: str) -> EvidenceSink:
+        """Open the call's capture in `folder`. Called from the evidence thread. Raises OSError."""
+
+
+class CallEvidence:
+    """One call's evidence in the loop: stands in for the sink until it is open."""
+
+    __slots__ = ("_sink", "_waiting", "call", "folder", "left_out", "opening", "packet", "stated")
+
+    def __init__(self, call: str, folder: str) -> None:
+        """`packet` is the sink's own method once `attach` was called."""
+        self.call = call
+        self.folder = folder
+        self.stated = False
+        """The disk's failure has been told; cleared when a flush succeeds again."""
+        self.opening = False
+        """The evidence thread is opening the file."""
+        self.left_out = 0
+        """Packets that found the stand-in full."""
+        self._sink: EvidenceSink | None = None
+        self._waiting: list[tuple[int, Address, Address, str | None, bytes]] = []
+        self.packet: PacketWriter = self._keep_packet
+
+    @property
+    def sink(self) -> EvidenceSink | None:
+        """The open capture, None before `attach`."""
+        return self._sink
+
+    @property
+    def waiting(self) -> int:
+        """Packets and messages that wait for the file."""
+        return len(self._waiting)
+
+    def sip(self, at_ns: int, source: Address, destination: Address, transport: str, data: bytes) -> None:
+        """Take one SIP message."""
+        if self._sink is not None:
+            self._sink.sip(at_ns, source, destination, transport, data)
+        else:
+            self._keep(at_ns, source, destination, transport, data)
+
+    def attach(self, sink: EvidenceSink) -> None:
+        """Hand over what arrived while the file was being opened, in its order."""
+        self._sink = sink
+        for at_ns, source, destination, transport, data in self._waiting:
+            if transport is None:
+                sink.packet(at_ns, source, destination, data)
+            else:
+                sink.sip(at_ns, source, destination, transport, data)
+        self._waiting.clear()
+        self.packet = sink.packet
+        if self.left_out:
+            log.error("evidence_left_out", call=self.call, packets=self.left_out)
+
+    def _keep_packet(self, at_ns: int, source: Address, destination: Address, data: bytes) -> None:
+        # A holder of the bound method from before `attach` still reaches the file.
+        if self._sink is not None:
+            self._sink.packet(at_ns, source, destination, data)
+        else:
+            self._keep(at_ns, source, destination, None, data)
+
+    def _keep(
+        self, at_ns: int, source: Address, destination: Address, transport: str | None, data: bytes
+    ) -> None:
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append((at_ns, source, destination, transport, data))
+        else:
+            self.left_out += 1
+
+
+class EvidenceKeeper:
+    """Opens, flushes and closes the evidence of all calls through one thread; results are fetched with `collect`."""
+
+    def __init__(self, factory: EvidenceFactory, wake: Callable[[], None]) -> None:
+        """`wake` is called in the thread whenever `collect` has something to give."""
+        self._factory = factory
+        self._wake = wake
+        self._open: dict[str, CallEvidence] = {}
+        self._closing: dict[str, CallEvidence] = {}
+        self._closed: dict[str, EvidenceClosed] = {}
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._results: deque[Callable[[], list[Event]]] = deque()
+        self._flushing = False
+        self._synced_at = float("-inf")
+        self._thread = threading.Thread(target=self._work, name="evidence", daemon=True)
+        self._thread.start()
+
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """Ids of the calls whose evidence is open or being opened, oldest first."""
+        return tuple(self._open)
+
+    def find(self, call: str) -> CallEvidence | None:
+        """Give the open evidence of a call."""
+        return self._open.get(call)
+
+    def open(self, command: OpenEvidence) -> list[Event]:
+        """Begin to open; `EvidenceOpened` or `Refused` comes out of `collect`. Open already: answered at once."""
+        evidence = self._open.get(command.call)
+        if evidence is None:
+            self._closed.pop(command.call, None)
+            evidence = self._open[command.call] = CallEvidence(command.call, command.folder)
+            self._begin(evidence)
+        elif evidence.sink is not None:
+            return [EvidenceOpened(command.call)]
+        return []
+
+    def close(self, command: CloseEvidence) -> list[Event]:
+        """Begin to close; `EvidenceClosed` comes out of `collect`. Closed already: the same answer again."""
+        evidence = self._open.pop(command.call, None)
+        if evidence is None:
+            closed = self._closed.get(command.call)
+            if closed is None and command.call not in self._closing:
+                return [Refused("CloseEvidence", command.call, "unknown_call")]
+            return [closed] if closed else []
+        self._closing[command.call] = evidence
+        if not evidence.opening:
+            self._finish(evidence)
+        return []
+
+    def tick(self, now: float) -> None:
+        """Flush every open call once, unless the disk is still busy with the last round; `now`: monotonic seconds."""
+        if self._flushing or not self._open:
+            return
+        sync = now - self._synced_at >= SYNC_SECONDS
+        if sync:
+            self._synced_at = now
+        flushed = []
+        for evidence in self._open.values():
+            if evidence.sink is not None:
+                flushed.append((evidence, evidence.sink))
+            elif sync and not evidence.opening:
+                self._begin(evidence)
+        self._flushing = True
+        self._jobs.put(lambda: self._flush(flushed, sync=sync))
+
+    def collect(self) -> list[Event]:
+        """Take over what the thread has done since the last call."""
+        events: list[Event] = []
+        while self._results:
+            events += self._results.popleft()()
+        return events
+
+    def shut(self) -> list[Event]:
+        """Close all that is open and wait for it: the end of the process."""
+        for call in self.calls:
+            self.close(CloseEvidence(call))
+        events: list[Event] = []
+        while self._closing:
+            reached = threading.Event()
+            self._jobs.put(reached.set)
+            reached.wait()
+            events += self.collect()
+        self._jobs.put(None)
+        self._thread.join()
+        return events
+
+    # --- in the loop ---------------------------------------------------------------------------------------------
+
+    def _begin(self, evidence: CallEvidence) -> None:
+        evidence.opening = True
+        self._jobs.put(lambda: self._open_sink(evidence))
+
+    def _finish(self, evidence: CallEvidence) -> None:
+        sink = evidence.sink
+        if sink is None:
+            del self._closing[evidence.call]
+            log.error("evidence_never_opened", call=evidence.call, packets=evidence.waiting)
+            return
+        self._jobs.put(lambda: self._close_sink(evidence, sink))
+
+    def _opened(
+        self, evidence: CallEvidence, sink: EvidenceSink | None, error: OSError | None
+    ) -> list[Event]:
+        evidence.opening = False
+        events: list[Event] = []
+        if sink is not None:
+            evidence.attach(sink)
+            evidence.stated = False
+            events.append(EvidenceOpened(evidence.call))
+        elif error is not None:
+            events += _state(evidence, "OpenEvidence", error)
+        if self._closing.get(evidence.call) is evidence:
+            self._finish(evidence)
+        return events
+
+    def _flushed(self, failures: list[tuple[CallEvidence, OSError | None]]) -> list[Event]:
+        self._flushing = False
+        events: list[Event] = []
+        for evidence, error in failures:
+            if error is None:
+                evidence.stated = False
+            else:
+                events += _state(evidence, "OpenEvidence", error)
+        return events
+
+    def _ended(self, evidence: CallEvidence, closed: EvidenceClosed, error: OSError | None) -> list[Event]:
+        del self._closing[evidence.call]
+        self._closed[evidence.call] = closed
+        if len(self._closed) > MAX_REMEMBERED:
+            del self._closed[next(iter(self._closed))]
+        return [*(_state(evidence, "CloseEvidence", error) if error else ()), closed]
+
+    # --- in the thread -------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            self._wake()
+
+    def _open_sink(self, evidence: CallEvidence) -> None:
+        sink, failure = None, None
+        try:
+            sink = self._factory.open(evidence.call, evidence.folder)
+        except OSError as error:
+            failure = error
+        self._results.append(lambda: self._opened(evidence, sink, failure))
+
+    def _flush(self, flushed: list[tuple[CallEvidence, EvidenceSink]], *, sync: bool) -> None:
+        results: list[tuple[CallEvidence, OSError | None]] = []
+        for evidence, sink in flushed:
+            try:
+                sink.flush(sync=sync)
+            except OSError as error:
+                results.append((evidence, error))
+            else:
+                if evidence.stated:
+                    results.append((evidence, None))
+        self._results.append(lambda: self._flushed(results))
+
+    def _close_sink(self, evidence: CallEvidence, sink: EvidenceSink) -> None:
+        packets, size, failure = 0, 0, None
+        try:
+            packets, size = sink.close()
+        except OSError as error:
+            failure = error
+        self._results.append(
+            lambda: self._ended(evidence, EvidenceClosed(evidence.call, packets, size), failure)
+        )
+
+
+def _state(evidence: CallEvidence, command: str, error: OSError) -> list[Event]:
+    """Tell a disk's failure once, until it works again."""
+    if evidence.stated:
+        return []
+    evidence.stated = True
+    log.error("evidence_disk_failed", call=evidence.call, folder=evidence.folder, error=str(error))
+    return [Refused(command, evidence.call, "disk")]

@@ -1,0 +1,204 @@
+"""One leg in the media process: its tracks, what is played to it, the digits sent to it."""
+
+from collections import deque
+from typing import Final
+
+from rtp.codecs import samples_per_frame
+from rtp.control import Codec, LegReport, Medium, PictureWanted, Play, PlayEnded
+from rtp.dtmf import events
+from rtp.player import Player
+from rtp.prompts import Prompts
+from rtp.reports import Reports
+from rtp.track import Surroundings, Track
+from rtp.wiring import Gates
+
+HOLD_TONE: Final = "tone:waiting"
+DIGIT_MS: Final = 100
+"""RFC 4733 leaves the length open; Q.24 asks receivers to take 40 ms, and old ones want more."""
+PAUSE_FRAMES: Final = 4
+"""20 ms frames of silence between two digits (Q.24: at least 40 ms)."""
+MAX_DIGITS: Final = 64
+"""Waiting digits of one leg; a conference code is shorter."""
+TIMING: Final = Codec("PCMA", 8, 8000)
+"""Stands in for a codec where a play has nobody to hear it but must still end in its time."""
+
+
+class Playing:
+    """One `Play` as it goes on."""
+
+    def __init__(self, play: Play, codec: Codec, prompts: Prompts, number: int) -> None:
+        """`number`: the play as a source of the sender."""
+        self.play = play
+        self.codec = codec
+        self.number = number
+        self.player = Player(play.items, play.loop, codec, prompts)
+
+
+class Leg:
+    """A leg: tracks by medium and what is sent to it from here."""
+
+    def __init__(
+        self, leg: str, evidence: str | None, host: str, prompts: Prompts, around: Surroundings
+    ) -> None:
+        """`evidence`: the call whose evidence holds this leg's packets."""
+        self.leg = leg
+        self.evidence = evidence
+        self.host = host
+        self.tracks: dict[Medium, Track] = {}
+        self.reports: dict[Medium, Reports] = {}
+        self.report_due = 0.0
+        self.rtcp_due = 0.0
+        self._gates = Gates()
+        self._prompts = prompts
+        self._around = around
+        self._playing: Playing | None = None
+        self._holding: Playing | None = None
+        self._digits: deque[tuple[bytes, int, bool] | None] = (
+            deque()
+        )  # payload, number, whether it begins; None: pause
+
+    @property
+    def _audio(self) -> Track | None:
+        return self.tracks.get("audio")
+
+    def add(self, track: Track, cname: str) -> Reports:
+        """Take a further medium."""
+        reports = Reports(track, cname, lambda now: self._pass_wish(track, now))
+        track.ask_picture = lambda: self._ask_picture(track, reports)
+        self.tracks[track.medium] = track
+        self.reports[track.medium] = reports
+        self.set_gates(self._gates)
+        return reports
+
+    # --- sound to the leg ------------------------------------------------------------------------------------------
+
+    def play(self, play: Play) -> None:
+        """Begin a play in place of the one before; the same one again goes on undisturbed."""
+        if self._playing is not None and self._playing.play == play:
+            return
+        self._playing = self._begin(play)
+        self._override()
+
+    def stop_play(self) -> None:
+        """End the play without `PlayEnded`: who stops it knows."""
+        self._playing = None
+        self._override()
+
+    def send_digits(self, digits: str) -> str | None:
+        """Queue digits; the reason when it can't be done. They are sent one after the other, 20 ms a packet."""
+        audio = self._audio
+        codec = audio.sender.event_codecs[0] if audio is not None and audio.sender.event_codecs else None
+        if codec is None:
+            return "no_telephone_event"
+        if len(digits) > MAX_DIGITS or len(self._digits) > MAX_DIGITS * 12:
+            return "too_many_digits"
+        try:
+            sequences = [events(digit, DIGIT_MS, clock_rate=codec.clock_rate) for digit in digits]
+        except ValueError:
+            return "bad_digit"
+        for packets in sequences:
+            number = next(self._around.numbers)
+            self._digits.extend((payload, number, begins) for payload, begins, _ in packets)
+            self._digits.extend([None] * PAUSE_FRAMES)
+        self._override()
+        return None
+
+    def set_gates(self, gates: Gates) -> None:
+        """Take the gates; silent mode is in force for the very next packet."""
+        self._gates = gates
+        for track in self.tracks.values():
+            track.sender.set_silent(silent=gates.silent)
+        if not gates.held:
+            self._holding = None
+        elif self._holding is None:
+            self._holding = self._begin(Play(self.leg, "hold", (HOLD_TONE,), loop=True))
+
+    def beat(self, now: float) -> None:
+        """Send this leg's 20 ms of sound unless a peer's packets do."""
+        audio = self._audio
+        if audio is None:
+            return
+        frame, playing = self._next_frame(audio)
+        sender = audio.sender
+        if not sender.sending or sender.codec is None:
+            self._digits.clear()
+        elif sender.silent:
+            self._digits.clear()
+            sender.silence(now)
+        elif self._digits:
+            self._send_digit(audio, now)
+        elif frame is not None and playing is not None and playing.codec == sender.codec:
+            sender.local_frame(playing.number, sender.codec, frame, samples_per_frame(sender.codec), now)
+        elif sender.overridden or sender.starving(now):
+            sender.silence(now)
+        self._override()
+
+    def _next_frame(self, audio: Track) -> tuple[bytes | None, Playing | None]:
+        """The next 20 ms of what is being played; a play goes on in time even where nobody may hear it."""
+        playing = self._playing
+        if playing is None:
+            playing = self._holding
+        if playing is None:
+            return None, None
+        codec = audio.sender.codec
+        if (
+            codec is not None and codec != playing.codec
+        ):  # a new offer took its codec away, or gave it the first one
+            playing.codec = codec
+            playing.player = Player(playing.play.items, playing.play.loop, codec, self._prompts)
+        frame = playing.player.next_frame()
+        if frame is None and playing is self._playing:
+            self._playing = None
+            self._around.emit(PlayEnded(self.leg, playing.play.play))
+        return frame, playing
+
+    def _send_digit(self, audio: Track, now: float) -> None:
+        digit = self._digits.popleft()
+        codecs = audio.sender.event_codecs
+        if digit is None or not codecs:
+            audio.sender.silence(now)
+            return
+        payload, number, begins = digit
+        # RFC 4733 §2.5.1.2: all packets of an event have its first timestamp.
+        step = codecs[0].clock_rate // 50 if begins else 0
+        audio.sender.local_frame(number, codecs[0], payload, step, now)
+
+    def _begin(self, play: Play) -> Playing:
+        audio = self._audio
+        codec = audio.sender.codec if audio is not None else None
+        return Playing(play, codec or TIMING, self._prompts, next(self._around.numbers))
+
+    def _override(self) -> None:
+        audio = self._audio
+        if audio is not None:
+            overridden = self._playing is not None or bool(self._digits)
+            if overridden != audio.sender.overridden:
+                audio.sender.override(overridden=overridden)
+
+    # --- pictures --------------------------------------------------------------------------------------------------
+
+    def _pass_wish(self, track: Track, now: float) -> None:
+        """The peer asks for a key frame: ask whoever sends it the picture."""
+        if track.medium == "video" and track.fed_by is not None:
+            track.fed_by.want_picture(now)
+
+    def _ask_picture(self, track: Track, reports: Reports) -> None:
+        way = track.picture_way()
+        if way == "info":
+            self._around.emit(PictureWanted(self.leg))
+        else:
+            reports.request_picture(self._around.loop.now, way=way)
+
+    # --- reports ---------------------------------------------------------------------------------------------------
+
+    def report(self) -> LegReport:
+        """Counts of all media so far."""
+        return LegReport(
+            self.leg,
+            tuple(
+                track.report(
+                    rejected_rtcp=self.reports[medium].rejected, round_trip=self.reports[medium].round_trip
+                )
+                for medium, track in self.tracks.items()
+            ),
+        )

@@ -1,0 +1,83 @@
+"""Which payload type of one leg leaves as which of another (design §6: "payload types are mapped per leg"). Pure.
+
+(what the source may send, what the destination takes) ─▶ payload type ─▶ the destination's codec, transcoded or not
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from rtp.control import Codec
+
+EVENT: Final = "TELEPHONE-EVENT"
+TRANSCODED: Final = frozenset({"PCMA", "PCMU", "G722", "OPUS"})
+"""What `rtp.transcode` reads and writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """One payload type of a source."""
+
+    source: Codec
+    destination: Codec | None
+    """None: the destination can't take it."""
+    transcode: bool = False
+
+
+def parameter(codec: Codec, name: str) -> str | None:
+    """One parameter of `a=fmtp`, its name without regard to case; None when absent."""
+    for part in codec.fmtp.split(";"):
+        key, _, value = part.partition("=")
+        if key.strip(" \t").lower() == name:
+            return value.strip(" \t")
+    return None
+
+
+def _packetization(codec: Codec) -> str:
+    # RFC 6184 §8.1: "If no packetization-mode parameter is present, the value of packetization-mode MUST be … 0".
+    return parameter(codec, "packetization-mode") or "0"
+
+
+def same(first: Codec, second: Codec) -> bool:
+    """Whether packets of one codec are packets of the other: name, clock, channels, and for H264 the packetization."""
+    if (first.name, first.clock_rate, first.channels) != (second.name, second.clock_rate, second.channels):
+        return False
+    return first.name != "H264" or _packetization(first) == _packetization(second)
+
+
+def _takes(source: Codec, destination: Codec) -> bool:
+    # RFC 6184 §6.3: the non-interleaved mode (1) may hold single NAL unit packets, which are all that mode 0 has.
+    return (
+        source.name == destination.name == "H264"
+        and source.clock_rate == destination.clock_rate
+        and _packetization(source) == "0"
+        and _packetization(destination) == "1"
+    )
+
+
+def find(source: Codec, accepted: tuple[Codec, ...]) -> Codec | None:
+    """The destination's codec for packets of `source`, relayed as they are; None when there is none."""
+    for codec in accepted:
+        if same(source, codec):
+            return codec
+    for codec in accepted:
+        if _takes(source, codec):
+            return codec
+    return None
+
+
+def sound(accepted: tuple[Codec, ...]) -> Codec | None:
+    """The best codec that we can make sound in (prompts, silence, transcoding)."""
+    return next((codec for codec in accepted if codec.name in TRANSCODED), None)
+
+
+def payload_map(receive: tuple[Codec, ...], send: tuple[Codec, ...], medium: str) -> dict[int, Mapped]:
+    """Map every payload type the source may use. `receive`: of the source's leg, `send`: of the destination's."""
+    mapped = {}
+    for source in receive:
+        destination = find(source, send)
+        transcode = False
+        if destination is None and medium == "audio" and source.name in TRANSCODED:
+            destination = sound(send)
+            transcode = destination is not None
+        mapped[source.payload_type] = Mapped(source, destination, transcode)
+    return mapped

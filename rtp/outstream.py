@@ -1,0 +1,153 @@
+"""One stream that we send: many sources, one SSRC, no jump (design §6, "the stream stays one stream"). Pure.
+
+source A: 7 8 9 ─┐
+silence:  · · ·  ├─▶ 100 101 102 103 104 …   sequence +1 and timestamp + elapsed time where the source changes
+source B: 55 57 ─┘                            within a source its own gaps stay: 55 57 leaves as 105 107
+
+A *source* is a number the caller chooses: another one for every peer, every restart of a peer's counters, every play.
+Sources are relayed (their packets carry sequence and timestamp) or local (prompt, silence: made here, 20 ms each).
+"""
+
+from typing import Any, Final
+
+from rtp.sequence import HALF16, HALF32, MASK16, MASK32, MAX_DROPOUT, signed32, ticks
+
+NOBODY: Final = 0
+"""The source before the first and between two."""
+MAX_LEAD_SECONDS: Final = 1.0
+"""How far the timestamps of a source that resumes may run ahead of the time that passed and still be believed."""
+
+
+class OutStream:
+    """Sequence numbers and timestamps of one medium of one leg, for the leg's whole life.
+
+    `sequence`, `timestamp` and `at` (monotonic seconds) are those of the newest packet sent.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_floor",
+        "_offset_source",
+        "at",
+        "rate",
+        "relaying",
+        "sequence",
+        "sequence_offset",
+        "source",
+        "ssrc",
+        "timestamp",
+        "timestamp_offset",
+    )
+
+    def __init__(self, ssrc: int, sequence: int, timestamp: int) -> None:
+        """Random numbers, chosen by the caller (RFC 3550 §5.1): SSRC, and what the first packet follows."""
+        self.ssrc = ssrc
+        self.sequence = sequence
+        self.timestamp = timestamp
+        self.at: float | None = None
+        """When the newest packet left; None before the first."""
+        self.rate = 0
+        self.source = NOBODY
+        self.relaying = False
+        """The present source is a relayed one."""
+        self.sequence_offset = 0
+        self.timestamp_offset = 0
+        self._offset_source = NOBODY
+        self._floor = sequence  # the newest number used by the source before this one
+        self._ahead = (
+            0  # ticks by which timestamps ran ahead of time, given back at the next change of source
+        )
+
+    def enter(self, source: int, sequence: int, timestamp: int, rate: int, step: int, now: float) -> None:  # noqa: PLR0917  # keywords cost on the packet road
+        """Let a relayed source begin, or resume, with the packet that has this sequence number and timestamp.
+
+        `step`: the fewest timestamp units between two sources' packets. The packet itself is then mapped by `relay`.
+        """
+        elapsed = self._elapsed(rate, now)
+        resumed = source == self._offset_source and rate == self.rate
+        if not (resumed and 0 < (sequence + self.sequence_offset - self.sequence) & MASK16 < MAX_DROPOUT):
+            self.sequence_offset = (self.sequence + 1 - sequence) & MASK16
+        lead = (timestamp + self.timestamp_offset - self.timestamp) & MASK32
+        if not (resumed and step <= lead <= elapsed + ticks(MAX_LEAD_SECONDS, rate)):
+            late = resumed and (lead < step or lead >= HALF32)
+            before = self.timestamp_offset
+            advance = step if late else self._advance(elapsed, step)
+            self.timestamp_offset = (self.timestamp + advance - timestamp) & MASK32
+            if late:
+                # What is late was replaced by something local already: the stream now runs ahead of the clock.
+                self._ahead += max(0, signed32(before, self.timestamp_offset))
+        self._floor = self.sequence
+        self._offset_source = self.source = source
+        self.rate = rate
+        self.relaying = True
+
+    def relay(self, sequence: int, timestamp: int, now: float) -> tuple[int, int] | None:
+        """Map one packet of the present relayed source: (sequence, timestamp) to send.
+
+        None for a packet older than the source's first: its number belongs to the source before.
+        """
+        sequence = (sequence + self.sequence_offset) & MASK16
+        timestamp = (timestamp + self.timestamp_offset) & MASK32
+        if (sequence - self.sequence) & MASK16 < HALF16:
+            self.sequence = sequence
+            self.timestamp = timestamp
+            self.at = now
+        elif (sequence - self._floor - 1) & MASK16 >= HALF16:
+            return None
+        return sequence, timestamp
+
+    def local(self, source: int, rate: int, step: int, now: float) -> tuple[int, int, bool]:
+        """Number the next packet of a local source: (sequence, timestamp, whether it is the source's first).
+
+        `step`: timestamp units since the source's last packet; 0 repeats the timestamp (RFC 4733 events), and leaves `at`.
+        """
+        self.sequence = (self.sequence + 1) & MASK16
+        first = source != self.source
+        elapsed = self._elapsed(rate, now)
+        if first or elapsed > 3 * step > 0:  # after a stall, time has passed that no packet stands for
+            self.timestamp = (self.timestamp + self._advance(elapsed, step)) & MASK32
+            self.at = now
+        elif step:
+            self.timestamp = (self.timestamp + step) & MASK32
+            self.at = now
+        self.source = source
+        self.rate = rate
+        self.relaying = False
+        return self.sequence, self.timestamp, first
+
+    def skip(self, packets: int, units: int) -> None:
+        """Leave out numbers in the present source: packets that its own source lost."""
+        self.sequence = (self.sequence + packets) & MASK16
+        self.timestamp = (self.timestamp + units) & MASK32
+
+    def part(self) -> None:
+        """End the present source; whatever comes next, the same one too, begins anew with the marker set."""
+        self.source = self._offset_source = NOBODY
+        self.relaying = False
+
+    def timestamp_at(self, now: float) -> int:
+        """The timestamp of this moment, for a sender report (RFC 3550 §6.4.1)."""
+        if self.at is None:
+            return self.timestamp
+        return (self.timestamp + ticks(max(0.0, now - self.at), self.rate)) & MASK32
+
+    def _elapsed(self, rate: int, now: float) -> int:
+        return 0 if self.at is None else ticks(max(0.0, now - self.at), rate)
+
+    def _advance(self, elapsed: int, step: int) -> int:
+        """Timestamp units from one source's last packet to the next source's first."""
+        advance = max(step, elapsed - self._ahead, 1)
+        self._ahead = max(0, self._ahead - max(0, elapsed - advance))
+        return advance % HALF32
+
+    def snapshot(self) -> dict[str, Any]:
+        """Give the whole state as plain data."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def restore(cls, data: dict[str, Any]) -> "OutStream":
+        """Make a stream that goes on where `snapshot` was taken."""
+        stream = cls(data["ssrc"], data["sequence"], data["timestamp"])
+        for name in cls.__slots__:
+            setattr(stream, name, data[name])
+        return stream

@@ -1,0 +1,33 @@
+"""One play on one leg: items in, one 20 ms payload out each time it is asked."""
+
+from collections.abc import Sequence
+
+from rtp.codecs import name_of
+from rtp.control import Codec
+from rtp.prompts import Prompts
+
+
+class Player:
+    """Walks through items (see `rtp.control.Play.items`); the payloads are shared with every other player."""
+
+    def __init__(self, items: Sequence[str], loop: bool, codec: Codec | str, prompts: Prompts) -> None:
+        """`loop` repeats the last item for ever; an item that can't be played is skipped."""
+        self._items = tuple(items)
+        self._loop = loop
+        self._codec = name_of(codec)
+        self._prompts = prompts
+        self._item = 0
+        self._frame = 0
+
+    def next_frame(self) -> bytes | None:
+        """The payload of the next 20 ms, or None when the play has ended (and ever after)."""
+        while self._item < len(self._items):
+            frames = self._prompts.frames(self._items[self._item], self._codec)
+            if self._frame < len(frames):
+                self._frame += 1
+                return frames[self._frame - 1]
+            last = self._item == len(self._items) - 1
+            if not (self._loop and last and frames):  # a last item without sound would spin for ever
+                self._item += 1
+            self._frame = 0
+        return None

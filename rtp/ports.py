@@ -1,0 +1,88 @@
+"""UDP ports: pairs of open sockets handed over, never numbers that were free a moment ago (style: "Bind, close, hope")."""
+
+import ctypes
+import errno
+import os
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+RECEIVE_BUFFER: Final = 512 * 1024
+"""Bytes the kernel keeps for a socket while the loop is busy: a key frame of 300 packets, and 0.5 s of everything else."""
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_UNSPECIFIED: Final = bytes(28)
+"""A socket address of family AF_UNSPEC (0), as long as the longest of IPv4 and IPv6."""
+_TAKEN: Final = frozenset({errno.EADDRINUSE, errno.EACCES})
+
+
+class NoPorts(OSError):  # noqa: N818  # named as what is the case
+    """Every pair of the range is in use."""
+
+
+def disconnect(sock: socket.socket) -> None:
+    """Open a connected UDP socket to all sources again; its own port stays. Raises OSError.
+
+    connect(2): "Connectionless sockets may dissolve the association by connecting to an address with the sa_family
+    member of sockaddr set to AF_UNSPEC", which Python's `socket.connect` can't say.
+    """
+    if _LIBC.connect(sock.fileno(), _UNSPECIFIED, len(_UNSPECIFIED)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two bound, nonblocking sockets. RFC 3550 §11: RTP on an even port, RTCP on the next one."""
+
+    rtp: socket.socket
+    rtcp: socket.socket
+    port: int
+    """Of RTP."""
+
+    def close(self) -> None:
+        """Give both ports back to the system."""
+        self.rtp.close()
+        self.rtcp.close()
+
+
+class Ports:
+    """A range of ports, used round and round, so that a port just closed is the last to come back."""
+
+    def __init__(self, minimum: int, maximum: int) -> None:
+        """Both inclusive; ValueError for a range without one whole pair."""
+        self._first = minimum + minimum % 2
+        self._pairs = (maximum - self._first + 1) // 2
+        if self._pairs < 1:
+            raise ValueError(f"no port pair between {minimum} and {maximum}")
+        self._next = 0
+
+    def bind(self, host: str) -> Pair:
+        """Bind the next pair that is free on a local IP address. Raises NoPorts, or OSError for a wrong address."""
+        for _ in range(self._pairs):
+            port = self._first + 2 * self._next
+            self._next = (self._next + 1) % self._pairs
+            try:
+                rtp = _bound(host, port)
+            except OSError as error:
+                if error.errno in _TAKEN:
+                    continue
+                raise
+            try:
+                return Pair(rtp, _bound(host, port + 1), port)
+            except OSError as error:
+                rtp.close()
+                if error.errno not in _TAKEN:
+                    raise
+        raise NoPorts(errno.EADDRINUSE, f"all {self._pairs} port pairs are in use")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,150 @@
+"""RTCP of one track: our reports out, the peer's reports and wishes in (RFC 3550 §6, RFC 4585, RFC 5104).
+
+The port is open to all; an address is believed by the latch of the RTP port beside it.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from rtp.control import Address
+from rtp.latch import canonical
+from rtp.rtcp import (
+    Bye,
+    Description,
+    FullIntra,
+    PictureLoss,
+    ReceiverReport,
+    ReportBlock,
+    RtcpError,
+    RtcpPacket,
+    SenderReport,
+    encode,
+    ntp_middle,
+    ntp_time,
+    parse,
+)
+from rtp.track import DATAGRAM, Track
+
+_time_ns: Final = time.time_ns
+
+
+class Reports:
+    """Sends and reads the RTCP of one track."""
+
+    def __init__(self, track: Track, cname: str, on_picture_wanted: Callable[[float], None]) -> None:
+        """`on_picture_wanted(now)`: the peer can't show the picture it is sent."""
+        self._track = track
+        self._socket = track.pair.rtcp
+        self._cname = cname
+        self._on_picture_wanted = on_picture_wanted
+        self._learned: Address | None = None
+        self._last_sr = 0
+        self._last_sr_at = 0.0
+        self.rejected = 0
+        """Packets from a wrong source or of no RTCP shape."""
+        self.round_trip: float | None = None
+        """Seconds, from the newest report of the peer about us."""
+
+    def read(self, now: float) -> None:
+        """Read one datagram."""
+        try:
+            data, address = self._socket.recvfrom(DATAGRAM)
+        except OSError:
+            return
+        source = (canonical(address[0]), address[1])
+        if not self._track.latch.trusts(source[0]):
+            self.rejected += 1
+            return
+        evidence = self._track.evidence
+        if evidence is not None:
+            evidence(_time_ns(), source, self._track.local_rtcp, data)
+        try:
+            packets = parse(data)
+        except RtcpError:
+            self.rejected += 1
+            return
+        self._learned = source
+        for packet in packets:
+            self._receive(packet, now)
+
+    def _receive(self, packet: RtcpPacket, now: float) -> None:
+        match packet:
+            case SenderReport(ssrc=ssrc, ntp=ntp, blocks=blocks):
+                if ssrc == self._track.source.ssrc:
+                    self._last_sr = ntp_middle(ntp)
+                    self._last_sr_at = now
+                self._read_blocks(blocks)
+            case ReceiverReport(blocks=blocks):
+                self._read_blocks(blocks)
+            case PictureLoss() | FullIntra():
+                self._on_picture_wanted(now)
+            case _:
+                pass
+
+    def _read_blocks(self, blocks: tuple[ReportBlock, ...]) -> None:
+        for block in blocks:
+            if block.ssrc == self._track.sender.out.ssrc and block.last_sr:
+                # RFC 3550 §6.4.1: round trip = A − LSR − DLSR, in 1/65536 s.
+                arrived = ntp_middle(ntp_time(_time_ns()))
+                trip = (arrived - block.last_sr - block.delay) & 0xFFFF_FFFF
+                if trip < 1 << 31:  # below zero: two clocks that disagree by more than the trip
+                    self.round_trip = trip / 65536
+
+    # --- out -------------------------------------------------------------------------------------------------------
+
+    def send(self, now: float) -> None:
+        """Send a report: SR once something was sent, RR before."""
+        self._send(self._report(now))
+
+    def request_picture(self, now: float, *, way: str) -> None:
+        """Ask the peer for a key frame by RTCP: `way` is "pli" or "fir"."""
+        media = self._track.source.ssrc
+        ours = self._track.sender.out.ssrc
+        number = self._track.pictures.fir_number() if way == "fir" else 0
+        wish = FullIntra(ours, ((media, number),)) if way == "fir" else PictureLoss(ours, media)
+        self._send((*self._report(now), wish))
+
+    def bye(self, now: float) -> None:
+        """Say that our stream ends."""
+        self._send((*self._report(now), Bye((self._track.sender.out.ssrc,))))
+
+    def _report(self, now: float) -> tuple[RtcpPacket, ...]:
+        track = self._track
+        ours = track.sender.out.ssrc
+        delay = min(0xFFFF_FFFF, int((now - self._last_sr_at) * 65536)) if self._last_sr else 0
+        block = track.source.report(self._last_sr, delay)
+        blocks = (block,) if block is not None else ()
+        report: RtcpPacket
+        if track.sender.packets:
+            ntp = ntp_time(_time_ns())
+            rtp = track.sender.out.timestamp_at(now)
+            report = SenderReport(ours, ntp, rtp, track.sender.packets, track.sender.octets, blocks)
+        else:
+            report = ReceiverReport(ours, blocks)
+        return report, Description(((ours, self._cname),))
+
+    def _address(self) -> Address | None:
+        """Where the peer takes RTCP: where it sends it from, where it said, or beside its latched RTP port."""
+        track = self._track
+        if self._learned is not None and track.latch.trusts(self._learned[0]):
+            return self._learned
+        named = track.stream.remote_rtcp if track.stream else None
+        latched = track.latch.latched
+        if latched is None or (named is not None and named[0] == latched[0]):
+            return named
+        return (latched[0], latched[1] + 1) if latched[1] < 65535 else None
+
+    def _send(self, packets: tuple[RtcpPacket, ...]) -> None:
+        address = self._address()
+        if address is None or self._track.stream is None:
+            return
+        data = encode(packets)
+        try:
+            self._socket.sendto(data, address)
+        except OSError:
+            self._track.sender.failed += 1
+            return
+        evidence = self._track.sender.evidence
+        if evidence is not None:
+            evidence(_time_ns(), self._track.local_rtcp, address, data)

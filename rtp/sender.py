@@ -1,0 +1,236 @@
+"""What leaves on one medium of a leg: numbering, the silent gate, the socket, evidence.
+
+relayed packet ─┐
+prompt, digit  ─┼─▶ OutStream (number) ─▶ transmit = [SilentGate ─▶] socket.send ─▶ evidence
+silence        ─┘
+"""
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+
+from rtp.codecs import samples_per_frame, silence
+from rtp.control import Address, Codec, Stream
+from rtp.evidence import PacketWriter
+from rtp.mapping import EVENT, sound
+from rtp.outstream import OutStream
+from rtp.packet import HEADER, HEADER_SIZE, MARKER
+
+FILL_SECONDS: Final = 0.040
+"""A leg that got no relayed sound for so long is sent silence until it comes again: no gap above 60 ms."""
+SILENCE: Final = 1
+"""The number of silence as a source (see `outstream`); other sources count from FIRST_SOURCE."""
+FIRST_SOURCE: Final = 2
+
+Transmit = Callable[[bytes], int]
+_PACK: Final = HEADER.pack
+_time_ns: Final = time.time_ns
+
+
+class SilentGate:
+    """The last thing before the socket of a leg in silent mode: only codec silence passes (promise 4)."""
+
+    __slots__ = ("_next", "_silences", "stopped")
+
+    def __init__(self, onward: Transmit, silences: frozenset[bytes]) -> None:
+        """`silences`: the payloads that may pass."""
+        self._next = onward
+        self._silences = silences
+        self.stopped = 0
+        """Packets that were something else; each is a bug of ours that nobody heard."""
+
+    def __call__(self, packet: bytes) -> int:
+        """Pass silence on and stop everything else: bytes sent, 0 for a stopped one."""
+        if packet[HEADER_SIZE:] in self._silences:
+            return self._next(packet)
+        self.stopped += 1
+        return 0
+
+
+class Sender:
+    """The sending half of a track. `packets` and `octets` (payload bytes) count what was really sent."""
+
+    __slots__ = (
+        "_codecs",
+        "_connected",
+        "_least_step",
+        "_marker",
+        "_socket",
+        "codec",
+        "event_codecs",
+        "evidence",
+        "expecting",
+        "failed",
+        "gate",
+        "late",
+        "local",
+        "octets",
+        "out",
+        "overridden",
+        "packets",
+        "relay_open",
+        "remote",
+        "sending",
+        "shut",
+        "silent",
+        "transmit",
+    )
+
+    def __init__(self, sock: socket.socket, local: Address, out: OutStream, *, audio: bool) -> None:
+        """`local`: our own address as evidence states it."""
+        self._socket = sock
+        self.local = local
+        self.out = out
+        # In sound the marker begins a talkspurt (RFC 3551 §4.1); in a picture it ends a frame and is not ours to set.
+        self._marker = MARKER if audio else 0
+        self._least_step = 50 if audio else 0  # 1/50 s between two sources' packets
+        self.remote: Address | None = None
+        self._connected = False
+        self.evidence: PacketWriter | None = None
+        self.sending = False
+        """The peer takes this medium."""
+        self.silent = False
+        """Silent mode: see SilentGate."""
+        self.overridden = False
+        """Something is played or a digit is sent: relayed packets wait outside."""
+        self.relay_open = False
+        self._codecs: tuple[Codec, ...] = ()
+        self.codec: Codec | None = None
+        """What sound made here is encoded in: the codec relayed last, else the peer's best; None when we speak none."""
+        self.event_codecs: tuple[Codec, ...] = ()
+        self.expecting: Callable[[], None] | None = None
+        """Called when the first packet of the next relayed source has left."""
+        self.gate: SilentGate | None = None
+        self.packets = self.octets = 0
+        self.failed = 0
+        """Packets the system did not take."""
+        self.late = 0
+        """Relayed packets older than their source's first."""
+        self.shut = 0
+        """Relayed packets that found the gate closed."""
+        self.transmit: Transmit = self._nowhere
+
+    # --- what decides where packets go -----------------------------------------------------------------------------
+
+    def configure(self, stream: Stream | None) -> None:
+        """Take the peer's codecs and direction; None: the medium was refused."""
+        self._codecs = stream.send if stream else ()
+        self.sending = stream is not None and stream.sending
+        self.event_codecs = tuple(codec for codec in self._codecs if codec.name == EVENT)
+        if self.codec not in self._codecs:
+            self.codec = sound(self._codecs) if self._marker else None
+        self._rewire()
+
+    def target(self, remote: Address | None, *, connected: bool) -> None:
+        """Send to this address from now on; `connected`: the socket is."""
+        self.remote = remote
+        self._connected = connected
+        self._rewire()
+
+    def set_silent(self, *, silent: bool) -> None:
+        """Open or close the silent gate."""
+        if silent != self.silent:
+            self.silent = silent
+            self.out.part()
+            self._rewire()
+
+    def override(self, *, overridden: bool) -> None:
+        """Let prompts and digits have the stream, or give it back to the relay."""
+        self.overridden = overridden
+        self._rewire()
+
+    def _rewire(self) -> None:
+        if self.remote is None:
+            onward: Transmit = self._nowhere
+        else:
+            onward = self._socket.send if self._connected else self._send_to
+        self.gate = None
+        if self.silent and self._marker:
+            silences = frozenset(silence(codec) for codec in self._codecs if sound((codec,)))
+            onward = self.gate = SilentGate(onward, silences)
+        self.transmit = onward
+        heard = not self.silent if self._marker else True
+        self.relay_open = self.sending and heard and not self.overridden and self.remote is not None
+
+    def _send_to(self, packet: bytes) -> int:
+        assert self.remote is not None, "without an address `transmit` is `_nowhere`"
+        return self._socket.sendto(packet, self.remote)
+
+    def _nowhere(self, _packet: bytes) -> int:
+        return 0
+
+    # --- packets ---------------------------------------------------------------------------------------------------
+
+    def relay(  # noqa: PLR0917  # keywords cost on the packet road
+        self, source: int, data: bytes, codec: Codec, sequence: int, timestamp: int, now: float
+    ) -> None:
+        """Send a peer's packet on with its first 12 bytes rewritten. `source`: its number (see `outstream`)."""
+        if not self.relay_open:
+            self.shut += 1
+            return
+        out = self.out
+        second = data[1] & MARKER | codec.payload_type
+        entered = out.source != source
+        if entered:
+            rate = codec.clock_rate
+            out.enter(
+                source, sequence, timestamp, rate, rate // self._least_step if self._least_step else 1, now
+            )
+            second |= self._marker
+            self._keep(codec)
+        numbers = out.relay(sequence, timestamp, now)
+        if numbers is None:
+            self.late += 1
+            return
+        self._put(_PACK(data[0], second, numbers[0], numbers[1], out.ssrc) + data[HEADER_SIZE:])
+        if entered and self.expecting is not None:
+            self._tell()
+
+    def made(self, source: int, codec: Codec, payload: bytes, step: int, now: float) -> None:
+        """Send a payload that was transcoded from a peer's: relayed, but numbered here. `step`: timestamp units."""
+        if not self.relay_open:
+            self.shut += 1
+            return
+        self.local_frame(source, codec, payload, step, now)
+        self.out.relaying = True
+        if self.expecting is not None:
+            self._tell()
+
+    def local_frame(self, source: int, codec: Codec, payload: bytes, step: int, now: float) -> None:
+        """Send a payload made here; `step` timestamp units after the one before (0: the same timestamp)."""
+        sequence, timestamp, first = self.out.local(source, codec.clock_rate, step, now)
+        second = codec.payload_type | (MARKER if first else 0)
+        self._put(_PACK(0x80, second, sequence, timestamp, self.out.ssrc) + payload)
+
+    def silence(self, now: float) -> None:
+        """Send 20 ms of codec silence."""
+        if self.codec is not None:
+            self.local_frame(SILENCE, self.codec, silence(self.codec), samples_per_frame(self.codec), now)
+
+    def starving(self, now: float) -> bool:
+        """Whether the peer should be sent silence now because nothing relayed has left lately."""
+        at = self.out.at
+        return not self.out.relaying or at is None or now - at > FILL_SECONDS
+
+    def _keep(self, codec: Codec) -> None:
+        # Fill and prompts stay in the codec the peer is hearing: one clock rate in one stream (RFC 7160 §1).
+        if self._marker and codec is not self.codec and sound((codec,)) is not None:
+            self.codec = codec
+
+    def _tell(self) -> None:
+        tell, self.expecting = self.expecting, None
+        if tell is not None:
+            tell()
+
+    def _put(self, packet: bytes) -> None:
+        try:
+            sent = self.transmit(packet)
+        except OSError:
+            self.failed += 1  # a full buffer, or the peer's system says that nobody listens there
+            return
+        if sent:
+            self.packets += 1
+            self.octets += sent - HEADER_SIZE
+            if self.evidence is not None and self.remote is not None:
+                self.evidence(_time_ns(), self.local, self.remote, packet)

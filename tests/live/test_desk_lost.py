@@ -1,0 +1,83 @@
+"""The dispatcher's phone is lost in mid-call: the caller is not (How it is shown, 4)."""
+
+from tests.live.conftest import Measure, NewOracle, NewPhone
+from tests.live.kit import tshark, wire
+from tests.live.kit.exchange import Exchange
+from tests.live.kit.oracle import Oracle
+
+LOSS_SECONDS = 45.0
+"""Silence of the media is noticed after 5 s; a SIP request without an answer lasts up to 32 s (RFC 3261 timer F)."""
+
+
+def _unbroken(exchange: Exchange, caller: Oracle, call: str) -> None:
+    """Assert that the evidence holds every packet the caller sent, in one file, from the first to the last."""
+    folder = exchange.evidence(call)
+    marks = [mark for p in tshark.rtp(folder / "call.pcapng") if (mark := wire.owner(p.payload)) is not None]
+    missing = set(range(caller.sent - 3)) - {number for _, number in marks}
+    assert not missing, (
+        f"{len(missing)} of {caller.sent} packets are not in the evidence: {sorted(missing)[:20]}"
+    )
+    assert {owner for owner, _ in marks} == {caller.mark}
+
+
+def test_a_killed_phone_sends_the_caller_back_to_the_queue(
+    exchange: Exchange, desk_phone: NewPhone, oracle: NewOracle, measure: Measure
+) -> None:
+    desk, other = desk_phone(0, tone=1000), desk_phone(1, tone=1300)
+    exchange.sign_in(desk.account.user)
+    caller = oracle(31)
+    caller.call()
+    call = str(exchange.call_of(caller.user, state="active")["call"])
+    caller.wait_heard(lambda p: len(set(p.payload)) > 20, "the dispatcher's tone")
+
+    desk.kill()
+    exchange.call_of(caller.user, state="waiting", timeout=LOSS_SECONDS)
+    exchange.sign_in(other.account.user)
+    exchange.wait_desk(other.account.user, "busy", call=call)
+    events = exchange.events(call)
+    names = [event["event"] for event in events]
+    assert names.count("put_through") == 2, names
+    lost = names.index("desk_lost")
+    assert names.index("put_through") < lost, names
+    put_through, again = (event for event in events if event["event"] == "put_through")
+    assert put_through["desk"] == desk.account.user
+    assert again["desk"] == other.account.user
+    measure(
+        "desk killed in a call, caller waiting again after", (events[lost]["mono"] - put_through["mono"]), "s"
+    )
+
+    before = caller.sent
+    exchange.until(lambda: caller.sent > before + 50, "the caller doesn't speak")
+    assert caller.up, "the caller's call never ended"
+    caller.bye()
+    exchange.wait_gone(call)
+    assert caller.strangers == []
+    _unbroken(exchange, caller, call)
+
+
+def test_a_desk_that_hangs_up_leaves_its_caller_at_the_head(
+    exchange: Exchange, desk_phone: NewPhone, oracle: NewOracle
+) -> None:
+    desk, other = desk_phone(0, tone=1000), desk_phone(1, tone=1300)
+    exchange.sign_in(desk.account.user)
+    first, second = oracle(41), oracle(42)
+    first.call()
+    one = str(exchange.call_of(first.user, state="active")["call"])
+    second.call()
+    two = str(exchange.call_of(second.user, state="waiting")["call"])
+
+    desk.hang_up()
+    exchange.wait_desk(desk.account.user, "signed_out")
+    exchange.call_of(first.user, state="waiting")
+    assert [entry["call"] for entry in exchange.queue()] == [one, two]
+
+    exchange.sign_in(other.account.user)
+    exchange.wait_desk(other.account.user, "busy", call=one)
+    exchange.desk(other.account.user, "end-call")
+    first.wait_request("BYE")
+    exchange.wait_desk(other.account.user, "busy", call=two)
+    second.bye()
+    for caller, call in ((first, one), (second, two)):
+        exchange.wait_gone(call)
+        assert caller.strangers == []
+        _unbroken(exchange, caller, call)

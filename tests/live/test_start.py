@@ -1,0 +1,65 @@
+"""Starting, stopping and starting again (Starting it)."""
+
+import json
+import stat
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.live.kit.exchange import COMMAND, ApiError, Exchange
+
+
+def test_first_start_makes_accounts_and_the_second_finds_them(fresh_exchange: Exchange) -> None:
+    fresh_exchange.given_accounts = False
+    fresh_exchange.start()
+    path = fresh_exchange.state / "credentials.json"
+    made = path.read_bytes()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    people = json.loads(made)
+    assert set(people) == {"dispatchers", "callers", "api_token"}
+    passwords = [one["password"] for kind in ("dispatchers", "callers") for one in people[kind]]
+    assert len(set(passwords)) == len(passwords) >= 4
+    for kind in ("dispatchers", "callers"):
+        assert people[kind][0]["user"] in fresh_exchange.log, "the accounts are told at the start"
+    assert set(fresh_exchange.desks()) == {one["user"] for one in people["dispatchers"]}
+    fresh_exchange.stop()
+
+    fresh_exchange.start()
+    assert path.read_bytes() == made
+    assert set(fresh_exchange.desks()) == {one["user"] for one in people["dispatchers"]}
+    fresh_exchange.stop()
+
+
+@pytest.mark.parametrize("port", ["AT110_SIP_PORT", "AT110_HTTP_PORT"])
+def test_a_taken_port_is_told_in_one_line(exchange: Exchange, port: str, fresh_exchange: Exchange) -> None:
+    taken = str(exchange.sip[1]) if port == "AT110_SIP_PORT" else exchange.http.rpartition(":")[2]
+    done = subprocess.run(
+        [str(COMMAND), "serve"],
+        env=fresh_exchange.environment() | {port: taken},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    said = (done.stdout + done.stderr).strip().splitlines()
+    assert done.returncode != 0
+    assert [line for line in said if taken in line], said
+    assert not [line for line in said if "Traceback" in line], said
+
+
+def test_no_anonymous_access(exchange: Exchange) -> None:
+    for path in ("/api/calls", "/api/queue", "/api/desks", "/api/evidence/none", "/metrics"):
+        with pytest.raises(urllib.error.HTTPError) as anonymous:
+            urllib.request.urlopen(f"{exchange.http}{path}", timeout=5)
+        anonymous.value.close()
+        assert anonymous.value.code == 401, path
+    with pytest.raises(ApiError) as refused:
+        exchange.api("GET", "/api/calls", token="not the token")
+    assert refused.value.status == 401
+
+
+def test_options_is_answered(exchange: Exchange) -> None:
+    host, port = exchange.sip
+    done = subprocess.run(
+        ["sipsak", "-s", f"sip:{host}:{port}"], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,121 @@
+"""The live feed: snapshot first, every event after it, nobody waits for the slow."""
+
+import asyncio
+import json
+
+import pytest
+
+from pbx.api.auth import SHIFT_SECONDS
+from pbx.api.feed import MAX_BEHIND, Feed, ReaderDroppedError
+from tests.kit.exchange import BEARER, CALL, TOKEN, until
+
+
+class Stream:
+    """Reads server-sent events."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    async def next(self):
+        """Give (event name, data) of the next frame that has data."""
+        name = data = None
+        while True:
+            line = (await asyncio.wait_for(self.answer.content.readline(), 5)).decode()
+            if line == "":
+                raise EOFError
+            if line == "\n" and data is not None:
+                return name, json.loads(data)
+            field, _, value = line.rstrip("\n").partition(": ")
+            if field == "event":
+                name = value
+            elif field == "data":
+                data = value
+
+
+async def test_the_snapshot_comes_first_and_events_follow_in_order(client, exchange):
+    async with client.get("/api/events", headers=BEARER) as answer:
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        stream = Stream(answer)
+        name, snapshot = await stream.next()
+        assert name == "snapshot"
+        assert set(snapshot) == {"type", "now", "calls", "queue", "desks", "health"}
+        assert snapshot["calls"][0]["call"] == CALL
+        for n in range(50):
+            exchange.feed.publish({"type": "call", "call": {"call": CALL, "n": n, "text": "a\nevent: x\n\n"}})
+        for n in range(50):
+            name, event = await stream.next()
+            assert (name, event["call"]["n"], event["call"]["text"]) == ("event", n, "a\nevent: x\n\n")
+
+
+async def test_when_the_exchange_drops_us_everybody_gets_a_fresh_snapshot(client, exchange, monkeypatch):
+    monkeypatch.setattr("pbx.api.feed.RESUBSCRIBE", 0.0)
+    async with client.get("/api/events", headers=BEARER) as answer:
+        stream = Stream(answer)
+        await stream.next()
+        exchange.feed.close()
+        name, event = await stream.next()
+        assert (name, event["type"]) == ("snapshot", "snapshot")
+        await until(lambda: len(exchange.feed) == 1)
+        exchange.feed.publish({"type": "desk", "desk": {}})
+        assert (await stream.next())[0] == "event"
+
+
+async def test_readers_are_limited_and_leaving_makes_room(client, metrics):
+    open_feeds = [await client.get("/api/events", headers=BEARER) for _ in range(3)]
+    assert metrics.registry.get_sample_value("at110_feed_readers") == 3
+    refused = await client.get("/api/events", headers=BEARER)
+    assert (refused.status, (await refused.json())["error"]["code"]) == (503, "too_many_readers")
+    for answer in open_feeds:
+        answer.close()
+    await until(lambda: metrics.registry.get_sample_value("at110_feed_readers") == 0)
+
+
+async def test_a_feed_ends_with_the_right_to_read_it(client, clock, exchange):
+    await client.post("/api/login", json={"token": TOKEN})
+    async with client.get("/api/events") as answer:
+        stream = Stream(answer)
+        await stream.next()
+        clock.now += SHIFT_SECONDS
+        exchange.feed.publish({"type": "desk", "desk": {}})
+        await stream.next()
+        with pytest.raises(EOFError):
+            await stream.next()
+
+
+async def test_a_reader_who_takes_nothing_is_dropped(client, exchange, metrics, monkeypatch):
+    monkeypatch.setattr("pbx.api.feed.WRITE_SECONDS", 0.05)
+    answer = await client.get("/api/events", headers=BEARER)
+    big = {"type": "call", "call": {"text": "x" * 60_000}}
+    dropped = lambda: metrics.registry.get_sample_value("at110_feed_dropped_total")  # noqa: E731
+    async with asyncio.timeout(10):
+        while not dropped():  # until the kernel's buffers and our own are full
+            exchange.feed.publish(big)
+            await asyncio.sleep(0)
+    assert metrics.registry.get_sample_value("at110_feed_readers") == 0
+    answer.close()
+
+
+async def test_one_reader_too_far_behind_is_dropped_and_the_other_is_not():
+    feed = Feed()
+    slow, quick = feed.reader(), feed.reader()
+    for n in range(MAX_BEHIND):
+        feed.publish({"n": n})
+        assert (await quick.next())["n"] == n
+    assert not slow.dropped
+    feed.publish({"n": MAX_BEHIND})
+    assert slow.dropped
+    assert len(feed) == 1
+    assert (await quick.next())["n"] == MAX_BEHIND
+    with pytest.raises(ReaderDroppedError):
+        await slow.next()
+
+
+async def test_a_subscription_holds_what_came_before_it_was_first_read():
+    feed = Feed()
+    events = feed.subscribe()
+    feed.publish({"n": 1})
+    assert await anext(events) == {"n": 1}
+    feed.close()
+    with pytest.raises(StopAsyncIteration):
+        await anext(events)
+    assert len(feed) == 0
