@@ -104,18 +104,17 @@ class Registrar:
     def lookup(self, aor: str, now: float) -> tuple[Binding, ...]:
         """Return the live bindings of `aor`, the most recently refreshed first."""
         bindings = (item for item in self._bindings.get(aor, {}).values() if item.expires_at > now)
-        return tuple(sorted(bindings, key=lambda binding: -binding.order))
+        return tuple(sorted(bindings, key=_order, reverse=True))
 
     def registered_from(self, flow: Flow, now: float) -> tuple[str, ...]:
         """Return the addresses-of-record with a live binding on exactly this flow."""
         found = self._flows.get(flow, {})
-        live = (aor for aor, key in found if self._bindings[aor][key].expires_at > now)
-        return tuple(dict.fromkeys(live))
+        return tuple(sorted({aor for aor, key in found if self._bindings[aor][key].expires_at > now}))
 
     def flow_failed(self, flow: Flow) -> list[Effect]:
         """Forget the phones behind a connection that broke: it was the only road to them."""
-        bindings = [self._bindings[aor][key] for aor, key in self._flows.get(flow, {})]
-        return [self._remove(binding, "flow_failed") for binding in bindings]
+        bindings = (self._bindings[aor][key] for aor, key in self._flows.get(flow, {}))
+        return [self._remove(binding, "flow_failed") for binding in sorted(bindings, key=_order)]
 
     def expire(self, now: float) -> list[Effect]:
         """Forget the bindings whose time has come."""
@@ -135,7 +134,7 @@ class Registrar:
         """Plain data for `restore`. Texts of phones are bytes: they need not be Unicode."""
         bindings = sorted(
             (binding for by_key in self._bindings.values() for binding in by_key.values()),
-            key=lambda binding: binding.order,
+            key=_order,
         )
         return {"order": self._order, "bindings": [pack(binding) for binding in bindings]}
 
@@ -161,7 +160,7 @@ class Registrar:
             # the request is invalid, and the server MUST return a 400 (Invalid Request)".
             if request.expires != 0:
                 raise SipError(400, "Contact * Needs Expires 0")
-            doomed = list(known.values())
+            doomed = sorted(known.values(), key=_order)
             for binding in doomed:
                 _check_order(binding, request)
             return [self._remove(binding, "asked") for binding in doomed]
@@ -222,7 +221,7 @@ class Registrar:
         # A phone that comes back on a new port after each crash leaves its old selves behind for an hour. They give way,
         # for refusing the new one would lock the dispatcher out.
         while len(self._bindings.get(aor, {})) > MAX_BINDINGS:
-            oldest = min(self._bindings[aor].values(), key=lambda binding: binding.order)
+            oldest = min(self._bindings[aor].values(), key=_order)
             effects.append(self._remove(oldest, "evicted"))
         return effects
 
@@ -265,6 +264,10 @@ class Registrar:
                 return self._bindings[aor][key]
             heapq.heappop(self._due)
         return None
+
+
+def _order(binding: Binding) -> int:
+    return binding.order
 
 
 def _check_order(binding: Binding, request: Request) -> None:

@@ -48,6 +48,8 @@ class EventLog:
         if clash := RESERVED & fields.keys():
             raise ValueError(f"fields {sorted(clash)} belong to the log itself")
         line = encode(self.seq + 1, self.call, event, fields, wall_ns=wall_ns, mono=mono)
+        if os.fstat(self._file).st_size != self._size:
+            os.ftruncate(self._file, self._size)  # what a cut that failed had left
         try:
             written = os.write(self._file, line)
             while written < len(line):
@@ -94,7 +96,7 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     for line in data.split(b"\n"):
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict):
             found.append(event)

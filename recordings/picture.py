@@ -30,9 +30,9 @@ def template(name: str, unit: AccessUnit, parameters: bytes) -> InputContainer |
 
     The caller closes it. `parameters`: parameter sets from outside the stream, Annex B, may be empty.
     """
-    data = _ivf(unit.data) if name == "VP8" else parameters + unit.data
     form = {"H264": "h264", "H265": "hevc", "VP8": "ivf"}[name]
     try:
+        data = _ivf(unit.data) if name == "VP8" else parameters + unit.data
         container = av.open(io.BytesIO(data), mode="r", format=form)
     except (av.error.FFmpegError, ValueError):
         return None
@@ -74,8 +74,11 @@ def usable(name: str, unit: AccessUnit) -> bool:
 
 
 def _ivf(frame: bytes) -> bytes:
-    """Wrap one VP8 frame as a file: 32 bytes of header, 12 in front of the frame."""
-    width, height = struct.unpack_from("<HH", frame, 6) if len(frame) >= 10 else (0, 0)
+    """Wrap one VP8 key frame as a file: 32 bytes of header, 12 in front of the frame. Raises ValueError if it is none."""
+    # RFC 6386 §9.1: three bytes of frame tag, the start code 9d 01 2a, then width and height of 14 bits each.
+    if frame[3:6] != b"\x9d\x01\x2a" or len(frame) < 10:
+        raise ValueError("no key frame")
+    width, height = struct.unpack_from("<HH", frame, 6)
     head = struct.pack(
         "<4sHH4sHHIIII", b"DKIF", 0, 32, b"VP80", width & 0x3FFF, height & 0x3FFF, 1000, 1, 1, 0
     )

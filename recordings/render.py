@@ -18,7 +18,6 @@ import av
 from av.container import Flags, OutputContainer
 
 from recordings import picture, sound
-from recordings.depacketize import AccessUnit
 from recordings.events import read_events
 from recordings.folder import CAPTURE_NAME, EVENTS_NAME, utc
 from recordings.pcapng import Captured, read
@@ -35,7 +34,7 @@ HOLD_BACK: Final = 8.0
 """Seconds a sound track may lie behind before it is filled with silence. FFmpeg's interleaver waits 10 s for a track
 that brings nothing (max_interleave_delta) and then writes the others without it."""
 MAX_TRIES: Final = 25
-"""Key units tried for a snapshot; a stream whose first 25 are all broken has none."""
+"""Key units of one sender that are tried until one is a picture; who sends 25 that are none sends no picture."""
 
 
 class CancelledError(Exception):
@@ -47,8 +46,9 @@ class Survey:
     """What the first hearing found."""
 
     listener: Listener
-    first_keys: dict[str, tuple[Format, AccessUnit]] = field(default_factory=dict)
-    """First unit of the caller's picture a decoder can begin with, by encoding name, in order of appearance."""
+    first_keys: dict[str, Heard] = field(default_factory=dict)
+    """First good picture of the caller, by encoding name, in order of appearance."""
+    tries: dict[SenderKey, int] = field(default_factory=dict)
     sound_formats: dict[Party, set[str]] = field(default_factory=dict)
     jpeg: bytes | None = None
 
@@ -105,19 +105,18 @@ class _Source:
 
 def _survey(source: _Source, streams: StreamMap, *, comment: str) -> Survey:
     found = Survey(Listener(streams))
-    tries = 0
     for heard in source.hearing(found.listener):
         name = heard.format.name
         if name in RATES and heard.medium == "audio":
             found.sound_formats.setdefault(heard.party, set()).add(name)
-        elif name in DECODERS and heard.party == "caller" and heard.unit.key and heard.unit.complete:
-            found.first_keys.setdefault(name, (heard.format, heard.unit))
-            if found.jpeg is None and tries < MAX_TRIES:
-                tries += 1
-                parameters = picture.parameter_sets(name, heard.format.fmtp)
-                frame = decode_picture(name, heard.unit, parameters)
-                if frame is not None:
-                    found.jpeg = encode_jpeg(frame, f"{comment}; at {utc(heard.moment)}")
+        elif name in DECODERS and heard.party == "caller" and name not in found.first_keys and heard.unit.key:
+            tries = found.tries[heard.key] = found.tries.get(heard.key, 0) + 1
+            if tries > MAX_TRIES:
+                continue
+            frame = decode_picture(name, heard.unit, picture.parameter_sets(name, heard.format.fmtp))
+            if frame is not None:
+                found.first_keys[name] = heard
+                found.jpeg = found.jpeg or encode_jpeg(frame, f"{comment}; at {utc(heard.moment)}")
     return found
 
 
@@ -145,13 +144,14 @@ class _Film:
         self._start = start
         self._pictures: dict[str, av.VideoStream] = {}
         self._last_ms: dict[str, int] = {}
-        self._begun: set[str] = set()
+        self._first: dict[str, Heard] = {}
         self._left_out = 0
         self._shown = 0
         self._decoders: dict[tuple[SenderKey, Format], SoundDecoder] = {}
-        for name, (form, unit) in found.first_keys.items():
-            opened = picture.template(name, unit, picture.parameter_sets(name, form.fmtp))
+        for name, first in found.first_keys.items():
+            opened = picture.template(name, first.unit, picture.parameter_sets(name, first.format.fmtp))
             if opened is not None:
+                self._first[name] = first
                 closing.callback(opened.close)
                 stream = container.add_stream_from_template(opened.streams.video[0], opaque=True)
                 stream.time_base = picture.MILLISECONDS
@@ -208,12 +208,11 @@ class _Film:
             self._mux(stream, track.place((heard.moment - self._start) / SECOND, samples))
 
     def _picture(self, name: str, heard: Heard) -> None:
-        # What comes before the first key unit can't be decoded by anyone.
-        if name not in self._begun and not (heard.unit.key and heard.unit.complete):
-            self._left_out += 1
-            return
-        self._begun.add(name)
-        if not picture.usable(name, heard.unit):
+        # What comes before the first good picture can't be decoded by anyone.
+        first = self._first.get(name)
+        if first is not None and (first.key, first.unit) == (heard.key, heard.unit):
+            del self._first[name]
+        elif first is not None or not picture.usable(name, heard.unit):
             self._left_out += 1
             return
         at = max(round((heard.moment - self._start) / 1e6), self._last_ms.get(name, -1) + 1)

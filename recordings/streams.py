@@ -111,15 +111,16 @@ class StreamMap:
                 static = STATIC.get(payload_type)
                 return Match("host", "desk:", "audio", Format(*static)) if static else None
             return None
-        if source[1] not in self._ports:
+        ours = self._ports.get(source[1])
+        if ours is None:
             self._local_hosts.add(destination[0])
-        elif destination in entry.remotes or (
-            # Both ends use a number that is local to us: the host with our address is us.
-            source not in entry.remotes
-            and source[0] in self._local_hosts
-            and destination[0] not in self._local_hosts
-        ):
-            return None
+        else:
+            # Both ends use a number that is local to us: who was negotiated there, else whose address is ours.
+            sent, received = destination in ours.remotes, source in entry.remotes
+            if sent == received:
+                sent = source[0] in self._local_hosts and destination[0] not in self._local_hosts
+            if sent:
+                return None
         party: Party = "caller" if entry.leg == "caller" else "host"
         return Match(party, entry.leg, entry.medium, entry.find(at_ns, payload_type))
 

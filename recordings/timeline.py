@@ -23,6 +23,8 @@ JUMP: Final = 400_000_000
 """ns; a lasting change of the difference by more is a clock set anew, a smaller one is left to the minimum."""
 LASTING: Final = 100
 """Packets looked at on both sides of a jump, two seconds of sound: a stalled network catches up within them."""
+MAX_JUMPS: Final = 1000
+"""Of one sender. A clock set anew more often than that says nothing, and packets stay where they arrived."""
 MAX_STEP_BACK: Final = SECOND
 MAX_STEP_ON: Final = 3600 * SECOND
 """Between two packets of a call; beyond these the wall clock was set (bars F9), and the film runs on regardless."""
@@ -53,7 +55,10 @@ def place(arrival: Nanoseconds, media: Nanoseconds) -> Nanoseconds:
         return arrival
     lag = arrival - media
     moments = np.empty_like(media)
-    bounds = [0, *_jumps(lag), len(lag)]
+    jumps = _jumps(lag)
+    if len(jumps) > MAX_JUMPS:
+        return arrival
+    bounds = [0, *jumps, len(lag)]
     for start, end in pairwise(bounds):
         part = slice(start, end)
         moments[part] = media[part] + _floor(arrival[part], lag[part])
@@ -72,6 +77,8 @@ def _jumps(lag: Nanoseconds) -> list[int]:
         after = lag[index : index + LASTING].min()
         if abs(int(after) - int(before)) > JUMP:
             found.append(index)
+            if len(found) > MAX_JUMPS:
+                break
     return found
 
 

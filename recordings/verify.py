@@ -32,7 +32,6 @@ MAX_BLOCK: Final = 1 << 20
 CHUNK: Final = 1 << 20
 
 What = Literal["changed", "missing", "unexpected", "damaged", "unreadable", "unsealed"]
-
 TEXT: Final[dict[str, dict[str, str]]] = {
     "en": {
         "changed": "changed since it was recorded",
@@ -143,9 +142,8 @@ def verify(folder: str | Path) -> Verdict:
     for name, check in ((CAPTURE, _capture), (EVENTS, _events)):
         if name in present:
             problems += [Problem(name, "damaged", detail) for detail in _reading(check, path / name)]
-    call, failed = manifest.get("call"), ""
-    if isinstance(derived := manifest.get("derived"), dict) and derived.get("failed"):
-        failed = str(derived["failed"])
+    call, derived = manifest.get("call"), manifest.get("derived")
+    failed = str(derived.get("failed") or "") if isinstance(derived, dict) else ""
     return Verdict(
         not problems, tuple(dict.fromkeys(problems)), sizes, call if isinstance(call, str) else "", failed
     )
@@ -195,10 +193,9 @@ def _stated(manifest: dict[str, Any], problems: list[Problem]) -> dict[str, tupl
                 problems.append(Problem(MANIFEST, "damaged", f"{part}.files is missing"))
             continue
         for name, entry in files.items():
-            size, digest = (
-                (entry.get("bytes"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
-            )
-            plain = name == os.path.basename(name) and name not in ("", ".", "..", MANIFEST)  # noqa: PTH119  text, not a path yet
+            fields = entry if isinstance(entry, dict) else {}
+            size, digest = fields.get("bytes"), fields.get("sha256")
+            plain = "/" not in name and name not in ("", ".", "..", MANIFEST)
             if plain and isinstance(size, int) and isinstance(digest, str):
                 stated[name] = (size, digest)
             else:
@@ -341,8 +338,11 @@ def _events(file: BinaryIO) -> Iterator[str]:
 
 def main(argv: Sequence[str]) -> int:
     """Run `verify [--json] [--lang en|zh] FOLDER`; `argv` without the program's name. Gives the exit status."""
-    _speakable(sys.stdout)
-    _speakable(sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(
+            stream, "reconfigure"
+        ):  # let a terminal that knows no Chinese show escapes, not end the program
+            stream.reconfigure(errors="backslashreplace")
     text = TEXT[_language(argv)]
     parser = argparse.ArgumentParser(prog="verify", description=text["about"])
     parser.add_argument("folder", help=text["help_folder"])
@@ -375,27 +375,22 @@ def _tell(verdict: Verdict, folder: str, text: dict[str, str]) -> None:
         _say(f"✗ {problem.file}: {text[problem.what]}{detail}")
     if verdict.failed:
         _say(f"! {text['failed'].format(why=verdict.failed)}")
-    line = text["intact" if verdict.intact else "broken"]
-    count = len(verdict.files) if verdict.intact else len(verdict.problems)
-    _say(line.format(folder=folder, count=count, call=verdict.call))
+    if verdict.intact:
+        _say(text["intact"].format(folder=folder, count=len(verdict.files), call=verdict.call))
+    else:
+        _say(text["broken"].format(folder=folder, count=len(verdict.problems)))
 
 
 def _language(argv: Sequence[str]) -> str:
     """Take the language from `--lang`, else from the environment as POSIX orders it."""
-    for at, word in enumerate(argv):
-        asked = word.removeprefix("--lang=") if word.startswith("--lang=") else argv[at + 1 : at + 2]
-        if word.startswith("--lang") and (asked in TEXT or (asked and asked[0] in TEXT)):
-            return asked if isinstance(asked, str) else asked[0]
+    for word, following in zip(argv, (*argv[1:], ""), strict=False):
+        asked = following if word == "--lang" else word.removeprefix("--lang=")
+        if asked in TEXT and word.startswith("--lang"):
+            return asked
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         if value := os.environ.get(name, ""):
             return "zh" if value.lower().startswith("zh") else "en"
     return "en"
-
-
-def _speakable(stream: Any) -> None:
-    """Let a terminal that knows no Chinese show escapes instead of ending the program."""
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="backslashreplace")
 
 
 def _say(line: str, stream: Any = None) -> None:

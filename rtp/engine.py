@@ -309,6 +309,8 @@ class Engine:
 
     def _beat(self, now: float) -> None:
         for leg in tuple(self._phases[self._beats % PHASES].values()):
+            if leg.content(now):
+                continue
             try:
                 leg.beat(now)
             except Exception as error:  # noqa: BLE001  # one leg's failure is logged and counted; the others go on

@@ -25,9 +25,13 @@ class FrameError(ValueError):
 
 def encode(message: Command | Event) -> bytes:
     """One message as it goes on the socket; FrameError when it is longer than MAX_FRAME."""
-    body = _ENCODER.encode(message)
+    return pack(_ENCODER.encode(message))
+
+
+def pack(body: bytes) -> bytes:
+    """One frame; FrameError when it is longer than MAX_FRAME."""
     if len(body) > MAX_FRAME:
-        raise FrameError(f"{type(message).__name__} of {len(body)} bytes")
+        raise FrameError(f"frame of {len(body)} bytes")
     return _LENGTH.pack(len(body)) + body
 
 

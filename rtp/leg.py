@@ -6,9 +6,11 @@ from typing import Final
 from rtp.codecs import samples_per_frame
 from rtp.control import Codec, LegReport, Medium, PictureWanted, Play, PlayEnded
 from rtp.dtmf import events
+from rtp.outstream import OutStream
 from rtp.player import Player
 from rtp.prompts import Prompts
 from rtp.reports import Reports
+from rtp.sender import FILL_SECONDS
 from rtp.track import Surroundings, Track
 from rtp.wiring import Gates
 
@@ -51,6 +53,8 @@ class Leg:
         self._gates = Gates()
         self._prompts = prompts
         self._around = around
+        self._out: OutStream | None = None
+        self._busy = False
         self._playing: Playing | None = None
         self._holding: Playing | None = None
         self._digits: deque[tuple[bytes, int, bool] | None] = (
@@ -66,6 +70,8 @@ class Leg:
         reports = Reports(track, cname, lambda now: self._pass_wish(track, now))
         track.ask_picture = lambda: self._ask_picture(track, reports)
         self.tracks[track.medium] = track
+        if track.medium == "audio":
+            self._out = track.sender.out
         self.reports[track.medium] = reports
         self.set_gates(self._gates)
         return reports
@@ -112,6 +118,12 @@ class Leg:
             self._holding = None
         elif self._holding is None:
             self._holding = self._begin(Play(self.leg, "hold", (HOLD_TONE,), loop=True))
+        self._override()
+
+    def content(self, now: float) -> bool:
+        """Whether a beat has nothing to do: a peer's packets flow, or there is no sound. As many beats as packets."""
+        out = self._out
+        return out is None or (out.relaying and not self._busy and now - (out.at or 0.0) <= FILL_SECONDS)
 
     def beat(self, now: float) -> None:
         """Send this leg's 20 ms of sound unless a peer's packets do."""
@@ -169,11 +181,11 @@ class Leg:
         return Playing(play, codec or TIMING, self._prompts, next(self._around.numbers))
 
     def _override(self) -> None:
+        overridden = self._playing is not None or bool(self._digits)
+        self._busy = overridden or self._holding is not None
         audio = self._audio
-        if audio is not None:
-            overridden = self._playing is not None or bool(self._digits)
-            if overridden != audio.sender.overridden:
-                audio.sender.override(overridden=overridden)
+        if audio is not None and overridden != audio.sender.overridden:
+            audio.sender.override(overridden=overridden)
 
     # --- pictures --------------------------------------------------------------------------------------------------
 

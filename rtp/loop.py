@@ -16,10 +16,13 @@ import structlog
 
 MAX_WAIT: Final = 1.0
 """Seconds without a timer or packet after which the loop looks around anyway."""
+MAX_READY: Final = 512
+"""Descriptors served in one round, before timers get their turn."""
 LOGGED_FAILURES: Final = 1000
 """Of the failures of one handler the first is logged, and then every so-many-th: a packet may repeat it 50 times a second."""
 
 Handler = Callable[[], None]
+_monotonic: Final = time.monotonic
 log = structlog.get_logger("media")
 
 
@@ -32,6 +35,7 @@ class Loop:
         self.failures = 0
         """Exceptions of handlers and timers since the start."""
         self._epoll = select.epoll()
+        self._poll = self._epoll.poll
         self._handlers: dict[int, Handler] = {}
         self._names: dict[int, str] = {}
         self._failed: dict[str, int] = {}
@@ -78,9 +82,10 @@ class Loop:
         """One round: wait for at most `wait` seconds, serve what is ready, then what is due."""
         timers = self._timers
         if timers:
-            wait = min(wait, max(0.0, timers[0][0] - time.monotonic()))
-        ready = self._epoll.poll(wait)
-        self.now = time.monotonic()
+            # Counted from the last round's clock reading: late by what that round took, and one reading cheaper.
+            wait = min(wait, max(0.0, timers[0][0] - self.now))
+        ready = self._poll(wait, MAX_READY)
+        self.now = _monotonic()
         handlers = self._handlers
         for fd, _ in ready:
             handler = handlers.get(fd)

@@ -56,6 +56,9 @@ class Sender:
         "_connected",
         "_least_step",
         "_marker",
+        "_silence",
+        "_silence_step",
+        "_silent_codec",
         "_socket",
         "codec",
         "event_codecs",
@@ -98,6 +101,9 @@ class Sender:
         self._codecs: tuple[Codec, ...] = ()
         self.codec: Codec | None = None
         """What sound made here is encoded in: the codec relayed last, else the peer's best; None when we speak none."""
+        self._silent_codec: Codec | None = None  # whose silence is at hand
+        self._silence = b""
+        self._silence_step = 0
         self.event_codecs: tuple[Codec, ...] = ()
         self.expecting: Callable[[], None] | None = None
         """Called when the first packet of the next relayed source has left."""
@@ -205,8 +211,14 @@ class Sender:
 
     def silence(self, now: float) -> None:
         """Send 20 ms of codec silence."""
-        if self.codec is not None:
-            self.local_frame(SILENCE, self.codec, silence(self.codec), samples_per_frame(self.codec), now)
+        codec = self.codec
+        if codec is None:
+            return
+        if codec is not self._silent_codec:
+            self._silent_codec = codec
+            self._silence = silence(codec)
+            self._silence_step = samples_per_frame(codec)
+        self.local_frame(SILENCE, codec, self._silence, self._silence_step, now)
 
     def starving(self, now: float) -> bool:
         """Whether the peer should be sent silence now because nothing relayed has left lately."""

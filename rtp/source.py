@@ -7,7 +7,7 @@ changes its SSRC or restarts its counters; the fields of a reception report are 
 from typing import Any, Final
 
 from rtp.rtcp import ReportBlock
-from rtp.sequence import HALF32, MASK16, MASK32, MAX_DROPOUT, MAX_MISORDER, ticks
+from rtp.sequence import HALF32, MASK16, MASK32, MAX_DROPOUT, MAX_MISORDER
 
 SAME: Final = 0
 """The packet continues the stream."""
@@ -26,18 +26,18 @@ class Source:
     __slots__ = (
         "_bad",
         "_base",
-        "_cycles",
         "_expected_before",
         "_expected_prior",
-        "_highest",
-        "_jitter",
-        "_received",
         "_received_before",
         "_received_prior",
-        "_transit",
+        "count",
+        "cycles",
         "gaps",
+        "highest",
+        "jitter16",
         "rate",
         "ssrc",
+        "transit",
     )
 
     def __init__(self) -> None:
@@ -47,26 +47,35 @@ class Source:
         """Hz of the timestamps seen last."""
         self.gaps = 0
         """How often a packet was missing between two; grows for ever."""
-        self._base = self._highest = self._cycles = self._received = 0
+        # Public for the packet road alone (`track`), which counts the usual packet in line:
+        self.highest = 0
+        """Highest sequence number received, 0…65535; meaningless while `ssrc` is −1."""
+        self.cycles = 0
+        """65536 for each time it wrapped."""
+        self.count = 0
+        """Packets received since the last RESTARTED."""
+        self.jitter16 = 0
+        """Interarrival jitter in 1/16 of a timestamp unit."""
+        self.transit = _NONE
+        """Arrival less timestamp of the newest packet, −1 before the first."""
+        self._base = 0
         self._bad = _NONE
         self._received_before = self._expected_before = 0
         self._received_prior = self._expected_prior = 0
-        self._jitter = 0  # in 1/16 of a timestamp unit
-        self._transit = _NONE
 
-    def receive(self, ssrc: int, sequence: int, timestamp: int, rate: int, now: float) -> int:
-        """Count one packet: SAME, RESTARTED or LEAPT. `rate`: Hz of its clock, `now`: monotonic seconds of arrival."""
+    def receive(self, ssrc: int, sequence: int, timestamp: int, rate: int, arrival: int) -> int:
+        """Count one packet: SAME, RESTARTED or LEAPT. `rate`: Hz of its clock, `arrival`: the time in units of it."""
         if ssrc != self.ssrc:
             self._begin(ssrc, sequence)
-            self._transit = _NONE
+            self.transit = _NONE
             verdict = RESTARTED
         else:
             verdict = SAME
-            step = (sequence - self._highest) & MASK16
+            step = (sequence - self.highest) & MASK16
             if step < MAX_DROPOUT:
-                if sequence < self._highest:
-                    self._cycles += 65536
-                self._highest = sequence
+                if sequence < self.highest:
+                    self.cycles += 65536
+                self.highest = sequence
                 if step > 1:
                     self.gaps += 1
             elif step <= _FIRST_LATE:
@@ -75,47 +84,42 @@ class Source:
                     self._bad = (sequence + 1) & MASK16
                     return LEAPT
                 self._begin(ssrc, (sequence - 1) & MASK16)
-                self._highest = sequence
+                self.highest = sequence
                 verdict = RESTARTED
-        self._received += 1
+        self.count += 1
         # RFC 3550 A.8, with the scaled integer form it recommends.
-        transit = (ticks(now, rate) - timestamp) & MASK32
-        if self._transit != _NONE and rate == self.rate:
-            change = (transit - self._transit) & MASK32
+        transit = (arrival - timestamp) & MASK32
+        if self.transit != _NONE and rate == self.rate:
+            change = (transit - self.transit) & MASK32
             if change >= HALF32:
                 change = MASK32 + 1 - change
-            self._jitter += change - ((self._jitter + 8) >> 4)
-        self._transit = transit
+            self.jitter16 += change - ((self.jitter16 + 8) >> 4)
+        self.transit = transit
         self.rate = rate
         return verdict
 
     def _begin(self, ssrc: int, sequence: int) -> None:
         self._expected_before += self._expected
-        self._received_before += self._received
+        self._received_before += self.count
         self.ssrc = ssrc
-        self._base = self._highest = sequence
-        self._cycles = self._received = 0
+        self._base = self.highest = sequence
+        self.cycles = self.count = 0
         self._bad = _NONE
         self._received_prior = self._expected_prior = 0
 
     @property
-    def highest(self) -> int:
-        """Highest sequence number received, 0…65535; meaningless while `ssrc` is −1."""
-        return self._highest
-
-    @property
     def extended_highest(self) -> int:
         """Highest sequence number with its cycles (32 bits)."""
-        return (self._cycles + self._highest) & MASK32
+        return (self.cycles + self.highest) & MASK32
 
     @property
     def _expected(self) -> int:
-        return self._cycles + self._highest - self._base + 1 if self.ssrc != _NONE else 0
+        return self.cycles + self.highest - self._base + 1 if self.ssrc != _NONE else 0
 
     @property
     def received(self) -> int:
         """Packets received of all SSRCs, repeated ones too."""
-        return self._received_before + self._received
+        return self._received_before + self.count
 
     @property
     def lost(self) -> int:
@@ -125,7 +129,7 @@ class Source:
     @property
     def jitter(self) -> int:
         """Interarrival jitter in timestamp units."""
-        return self._jitter >> 4
+        return self.jitter16 >> 4
 
     @property
     def jitter_ms(self) -> float:
@@ -140,11 +144,11 @@ class Source:
         if self.ssrc == _NONE:
             return None
         expected = self._expected - self._expected_prior
-        lost = expected - (self._received - self._received_prior)
-        self._expected_prior, self._received_prior = self._expected, self._received
+        lost = expected - (self.count - self._received_prior)
+        self._expected_prior, self._received_prior = self._expected, self.count
         fraction = (lost << 8) // expected if expected > 0 and lost > 0 else 0
         # RFC 3550 §6.4.1: a signed 24-bit number, "clamped at 0x7fffff for positive loss or 0x800000 for negative".
-        total = max(-0x800000, min(0x7FFFFF, self._expected - self._received))
+        total = max(-0x800000, min(0x7FFFFF, self._expected - self.count))
         return ReportBlock(
             self.ssrc, min(fraction, 255), total, self.extended_highest, self.jitter, last_sr, delay
         )

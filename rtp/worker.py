@@ -6,7 +6,6 @@ import resource
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,16 +18,13 @@ from rtp.control_server import ControlServer
 from rtp.engine import Engine
 from rtp.evidence import EvidenceFactory, EvidenceKeeper
 from rtp.loop import Loop
-from rtp.prompts import Prompts
+from rtp.prepare import Preparation, PreparedPrompts
 from rtp.settings import MediaSettings
 
 __all__ = ["MediaSettings", "run"]
 
 PARENT_SECONDS: Final = 1.0
 """Between two looks whether the parent still lives, when `end_with_parent` is set."""
-PREPARED: Final = ("PCMA", "PCMU", "G722", "OPUS")
-"""Prompts are encoded in these ahead of use: encoding one takes longer than a packet may wait."""
-PREPARED_TONES: Final = ("tone:zip", "tone:waiting")
 SWITCH_SECONDS: Final = 0.001
 """How long the evidence thread may keep the loop from the interpreter (Python's default is 5 ms)."""
 YOUNG_OBJECTS: Final = 20_000
@@ -45,8 +41,8 @@ def run(settings: MediaSettings, evidence: EvidenceFactory) -> None:
     _raise_descriptor_limit()
     loop = Loop()
     sys.setswitchinterval(SWITCH_SECONDS)
-    prompts = Prompts(settings.prompts)
-    with _signals(loop), _waker(loop) as (wake, on_wake), _preparing(prompts):
+    prompts = PreparedPrompts(settings.prompts)
+    with _signals(loop), _waker(loop) as (wake, on_wake):
         keeper = EvidenceKeeper(evidence, wake)
         control: ControlServer | None = None
 
@@ -57,6 +53,7 @@ def run(settings: MediaSettings, evidence: EvidenceFactory) -> None:
         engine = Engine(settings, keeper, prompts, loop, emit)
         on_wake(engine.collect)
         control = ControlServer(settings.socket_path, loop, engine.receive, lambda: engine.holdings(""))
+        preparation = Preparation(prompts, settings.prompts, loop)
         if settings.end_with_parent:
             _watch_parent(loop)
         gc.collect()
@@ -66,6 +63,7 @@ def run(settings: MediaSettings, evidence: EvidenceFactory) -> None:
         try:
             loop.run()
         finally:
+            preparation.close()
             engine.close()
             control.close()
     loop.close()
@@ -124,27 +122,6 @@ def _waker(loop: Loop) -> Iterator[tuple[Callable[[], None], Callable[[Callable[
     finally:
         loop.remove(descriptor)
         os.close(descriptor)
-
-
-@contextmanager
-def _preparing(prompts: Prompts) -> Iterator[None]:
-    """Encode all prompts in a thread: it takes seconds, and the first call need not wait for the last prompt."""
-    stopped = threading.Event()
-
-    def prepare() -> None:
-        for codec in PREPARED:
-            for item in (*PREPARED_TONES, *prompts.names):
-                if stopped.is_set():
-                    return
-                prompts.frames(item, codec)
-
-    thread = threading.Thread(target=prepare, name="prompts", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
 
 
 def _watch_parent(loop: Loop) -> None:

@@ -1,4 +1,4 @@
-"""The console: three static files, read once, served from memory."""
+"""The console: four static files, served from memory."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -20,11 +20,14 @@ FILES: Final = {
 }
 
 
-def routes(folder: Path = FOLDER) -> list[web.RouteDef]:
-    """Read the files and give their routes. Raises OSError."""
+CONTENT: Final = {name: (FOLDER / name).read_bytes() for name, _ in FILES.values()}
+"""A part of the program, like code: read with it, so that no event loop waits for a disk."""
+
+
+def routes() -> list[web.RouteDef]:
+    """Give the routes of the page."""
     return [
-        web.get(path, _serve((folder / name).read_bytes(), content_type))
-        for path, (name, content_type) in FILES.items()
+        web.get(path, _serve(CONTENT[name], content_type)) for path, (name, content_type) in FILES.items()
     ]
 
 

@@ -9,7 +9,7 @@ that causes stay before consequences; only those for the outside are returned.
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pbx.call import call as calls
 from pbx.call import room as rooms
@@ -317,6 +317,37 @@ class Exchange:
         self._sip_calls.pop(leg.invite.call_id, None)
         if leg.transaction is not None:
             self._invites.pop(leg.transaction, None)
+
+    # --- what stands, for the journal and after a restart -----------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "acd": self.acd.snapshot(),
+            "legs": [leg.snapshot() for leg in self.legs.values()],
+            "calls": [call.snapshot() for call in self.calls.values()],
+            "rooms": [room.snapshot() for room in self.rooms.values()],
+            "owners": [[leg, owner.kind, owner.id] for leg, owner in self.owners.items()],
+            "media": [[call, sorted(m.flowing), sorted(m.lost)] for call, m in self.media.items()],
+        }
+
+    @classmethod
+    def restore(cls, data: dict[str, Any], site: Site, mint: Mint) -> Self:
+        """Make the exchange that `snapshot` described. Reports of media are not kept: the next ones come in seconds."""
+        self = cls(site, mint)
+        self.acd = Acd.restore(data["acd"])
+        owners = {leg: Owner(kind, owner) for leg, kind, owner in data["owners"]}
+        for call in data["calls"]:
+            self.add_call(Call.restore(call, site.policy))
+        for packed in data["legs"]:
+            leg = Leg.restore(packed, site.legs)
+            incoming = leg.transaction
+            self.add_leg(leg, owners[leg.id], incoming)
+        for room in data["rooms"]:
+            self.rooms[room["desk"]] = Room.restore(room)
+        self.media = {call: Media(set(flowing), set(lost)) for call, flowing, lost in data["media"]}
+        self._settle()
+        return self
 
     # --- what a leg said ------------------------------------------------------------------------------------------
 

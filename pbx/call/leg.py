@@ -36,10 +36,10 @@ from pbx.sip.body import find_part
 from pbx.sip.dialog import Dialog
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow, restore_flow
+from pbx.sip.headers import Headers
 from pbx.sip.message import Request, Response
-from pbx.sip.parser import parse
 from pbx.sip.timers import Timers
-from pbx.sip.uri import NameAddr, parse_name_addr
+from pbx.sip.uri import NameAddr, parse_name_addr, parse_uri
 from rtp.control import CloseLeg, ConfigureLeg, Medium, OpenLeg, PortPair
 
 PROBE_SECONDS = 4.0
@@ -427,9 +427,9 @@ class Leg:
         return self._probe_missed() if kind == "probe" else []
 
     def _probe_missed(self) -> list[Effect | LegEvent]:
-        if self._probe_deadline is None or self.state is not State.CONFIRMED:
+        pending, self._probe_deadline = self._probe_deadline, None
+        if pending is None or self.state is not State.CONFIRMED:
             return []
-        self._probe_deadline = None
         self._missed += 1
         return self._end("unreachable") if self._missed >= self._patience else []
 
@@ -472,6 +472,8 @@ class Leg:
     @property
     def next_due(self) -> float | None:
         """When `expire` wants to be called."""
+        if self.state is State.TERMINATED:
+            return None
         dues = [self._probe_deadline, self._ring_deadline]
         if self._unacked is not None:
             dues.append(self._unacked.next_due)
@@ -557,12 +559,12 @@ class Leg:
             "state": str(self.state),
             "negotiation": self.negotiation.snapshot(),
             "dialog": None if self.dialog is None else self.dialog.snapshot(),
-            "invite": None if self.invite is None else self.invite.encode(),
+            "invite": None if self.invite is None else _pack(self.invite),
             "contact": str(self._contact),
             "local_tag": self.local_tag,
             "transaction": self.transaction,
             "unacked": None if self._unacked is None else self._unacked.snapshot(),
-            "waiting": None if waiting is None else [waiting[0], waiting[1].encode()],
+            "waiting": None if waiting is None else [waiting[0], _pack(waiting[1])],
             "count": self._count,
             "probe_deadline": self._probe_deadline,
             "ring_deadline": self._ring_deadline,
@@ -582,11 +584,11 @@ class Leg:
         self = cls(data["leg"], flow, contact=contact, local_tag=tag, negotiation=negotiation, setup=setup)
         self.state = State(data["state"])
         self.dialog = None if data["dialog"] is None else Dialog.restore(data["dialog"])
-        self.invite = None if data["invite"] is None else _request(data["invite"])
+        self.invite = None if data["invite"] is None else _unpack(data["invite"])
         self.transaction = data["transaction"]
         self._unacked = None if data["unacked"] is None else Unacked.restore(data["unacked"])
         self._waiting = (
-            None if data["waiting"] is None else (data["waiting"][0], _request(data["waiting"][1]))
+            None if data["waiting"] is None else (data["waiting"][0], _unpack(data["waiting"][1]))
         )
         self._count = data["count"]
         self._probe_deadline = data["probe_deadline"]
@@ -603,7 +605,16 @@ def _methods(message: Request | Response) -> frozenset[str]:
     return frozenset(m.strip(" \t") for value in message.headers.all("Allow") for m in value.split(","))
 
 
-def _request(data: bytes) -> Request:
-    request = parse(data)
-    assert isinstance(request, Request), "a snapshot holds what encode() wrote"
-    return request
+def _pack(request: Request) -> dict[str, Any]:
+    """Keep a request as plain data. Our own has no Via before it is sent, so the parser would not take its bytes."""
+    return {
+        "method": request.method,
+        "uri": str(request.uri),
+        "headers": [list(item) for item in request.headers.items()],
+        "body": request.body,
+    }
+
+
+def _unpack(data: dict[str, Any]) -> Request:
+    headers = Headers((name, value) for name, value in data["headers"])
+    return Request(data["method"], parse_uri(data["uri"]), headers, data["body"])

@@ -20,7 +20,8 @@ const TEXT = {
     seconds_left: "剩余 {n} 秒", off_open: "关闭申请中",
     connecting: "正在连接…", live: "实时", lost: "连接中断，正在重连…",
     database_down: "数据库不可用（接警不受影响）", media_down: "媒体进程不可用", not_ready: "系统尚未就绪",
-    failed: "操作失败", expired: "登录已过期，请重新登录", evidence: "证据",
+    not_recorded: "未能录制！", no_media: "没有收到媒体", no_picture: "没有收到图像", journal_failed: "本地日志写入失败",
+    failed: "操作失败", expired: "登录已过期，请重新登录",
   },
   en: {
     title: "110 video call desk", language: "中文", logout: "Log out", login: "Log in", token: "API token",
@@ -39,7 +40,8 @@ const TEXT = {
     seconds_left: "{n} s left", off_open: "off requested",
     connecting: "connecting…", live: "live", lost: "connection lost, reconnecting…",
     database_down: "database away (calls go on)", media_down: "media process away", not_ready: "not ready yet",
-    failed: "That failed", expired: "The login has expired; log in again", evidence: "evidence",
+    not_recorded: "NOT RECORDED", no_media: "no media arrives", no_picture: "no picture arrives", journal_failed: "the local journal can't be written",
+    failed: "That failed", expired: "The login has expired; log in again",
   },
 };
 const ACTS = {
@@ -54,12 +56,16 @@ let language = "zh";
 let feed = null;
 let drawing = false;
 
-const t = (name) => TEXT[language][name] ?? name;
+const t = (name) => (Object.hasOwn(TEXT[language], name) ? TEXT[language][name] : name);
 const now = () => Date.now() / 1000 + shown.skew;
+
+// Characters that turn the direction of writing around would let a caller's name rearrange what stands beside it.
+const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const clean = (text) => String(text).replace(TURNING, "\ufffd");
 
 function make(tag, text, className) {
   const node = document.createElement(tag);
-  if (text !== undefined && text !== null) node.textContent = String(text);
+  if (text !== undefined && text !== null) node.textContent = clean(text);
   if (className) node.className = className;
   return node;
 }
@@ -116,7 +122,7 @@ function callerCell(call) {
   const cell = make("td", call.name ? `${call.name}` : call.caller ?? "");
   const under = make("small", call.name ? `${call.caller ?? ""} · ${call.call}` : call.call);
   cell.append(under);
-  if (call.alarm) cell.append(make("small", call.alarm, "warning"));
+  if (call.alarm) cell.append(make("small", t(call.alarm), "warning"));
   return cell;
 }
 
@@ -198,6 +204,7 @@ function drawHealth() {
   if (shown.health.ready === false) troubles.push(t("not_ready"));
   if (shown.health.database === "down") troubles.push(t("database_down"));
   if (shown.health.media === "down") troubles.push(t("media_down"));
+  if (shown.health.journal === "failed") troubles.push(t("journal_failed"));
   $("health").textContent = feed ? troubles.join(" · ") || t("live") : "";
   $("health").className = feed && troubles.length ? "bad" : "";
 }
@@ -249,7 +256,7 @@ async function askSilentOff(call, path) {
   const told = await post(path, { off: "request" });
   if (!told) return;
   const dialog = $("confirm");
-  $("confirm-who").textContent = `${call.name ?? call.caller ?? ""} · ${call.call}`;
+  $("confirm-who").textContent = clean(`${call.name ?? call.caller ?? ""} · ${call.call}`);
   const left = () => Math.ceil(told.expires - now());
   const show = () => {
     $("confirm-left").textContent = t("seconds_left").replace("{n}", String(Math.max(0, left())));

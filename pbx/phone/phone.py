@@ -4,9 +4,10 @@ plan ─▶ REGISTER ─▶ INVITE ─▶ media until --seconds, Ctrl-C or BYE �
 """
 
 import asyncio
+import contextlib
 import secrets
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -99,7 +100,10 @@ class Phone:
     async def _registered(self) -> bool:
         if self._plan.account is None:
             return True
-        response = await self._unless_over(self._agent.register())
+        asked = self._tasks.spawn(self._registering(), name="register")
+        over = self._tasks.spawn(self._over.wait(), name="over")
+        await asyncio.wait({asked, over}, return_when=asyncio.FIRST_COMPLETED)
+        response = asked.result() if asked.done() else None
         if response is None:
             return False
         self._note(response)
@@ -120,7 +124,9 @@ class Phone:
         if not dialling.done():
             self._finish("us")
             self._agent.cancel(ref)
-            await asyncio.wait({dialling}, timeout=FAREWELL_SECONDS)
+            if self._report.trying is not None:  # somebody is there to answer the CANCEL
+                await asyncio.wait({dialling}, timeout=FAREWELL_SECONDS)
+            dialling.cancel()
             return
         if not dialling.result() and not await self._called_back():
             return
@@ -135,28 +141,26 @@ class Phone:
         headers, content_type, body = self._body()
         self._say("calling", self._plan.target, _place(self._plan.server))
         self._report.invited = loop.time()
-        nothing_yet = loop.call_later(SIGN_SECONDS, self._say, "no_sign", _place(self._plan.server))
         try:
-            response = await self._agent.invite(
-                self._plan.target,
-                body,
-                content_type,
-                ref=ref,
-                headers=headers,
-                on_provisional=self._provisional,
-            )
+            with self._patience():
+                response = await self._agent.invite(
+                    self._plan.target,
+                    body,
+                    content_type,
+                    ref=ref,
+                    headers=headers,
+                    on_provisional=self._provisional,
+                )
         except NoAnswerError as failure:
-            self._report.reason = failure.why
-            self._say("no_answer", _place(self._plan.server))
-            self._finish("timeout" if failure.why == "timeout" else "network")
+            self._gave_up(failure)
             return False
         except SipError as error:
             self._report.sip_status, self._report.reason = error.status, error.reason
             self._say("refused", error.status, error.reason)
             self._finish("refused")
             return False
-        finally:
-            nothing_yet.cancel()
+        if self._report.trying is None:
+            self._report.trying = loop.time()
         self._note(response)
         if response.status >= 300:
             self._say("refused", response.status, response.reason)
@@ -196,20 +200,28 @@ class Phone:
             self._finish("refused")
         return self._answered.is_set()
 
-    async def _unless_over(self, request: Any) -> Response | None:
-        asked = self._tasks.spawn(request, name="request")
-        over = self._tasks.spawn(self._over.wait(), name="over")
-        await asyncio.wait({asked, over}, return_when=asyncio.FIRST_COMPLETED)
-        if not asked.done():
-            return None
+    async def _registering(self) -> Response | None:
         try:
-            response: Response = asked.result()
+            with self._patience():
+                return await self._agent.register()
         except NoAnswerError as failure:
-            self._report.reason = failure.why
-            self._say("no_answer", _place(self._plan.server))
-            self._finish("timeout" if failure.why == "timeout" else "network")
+            self._gave_up(failure)
             return None
-        return response
+
+    @contextlib.contextmanager
+    def _patience(self) -> Iterator[None]:
+        """Say so when the server lets us wait."""
+        place = _place(self._plan.server)
+        later = asyncio.get_running_loop().call_later(SIGN_SECONDS, self._say, "no_sign", place)
+        try:
+            yield
+        finally:
+            later.cancel()
+
+    def _gave_up(self, failure: NoAnswerError) -> None:
+        self._report.reason = failure.why
+        self._say("no_answer", _place(self._plan.server))
+        self._finish("timeout" if failure.why == "timeout" else "network")
 
     async def _farewell(self) -> None:
         try:

@@ -21,7 +21,7 @@ class Report:
     """From the response header `X-At110-Evidence`."""
     invited: float | None = None
     trying: float | None = None
-    """First provisional response."""
+    """First response to the INVITE, mostly a provisional one."""
     answered: float | None = None
     messages: list[str] = field(default_factory=list)
     """Texts received, in order."""

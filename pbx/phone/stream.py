@@ -13,7 +13,7 @@ from rtp import dtmf
 from rtp.codecs import SPOKEN, CodecError, Decoder, Encoder, frame_samples, samples_per_frame, sampling_rate
 from rtp.control import Codec, Stream
 from rtp.packet import Packet, PacketError, parse
-from rtp.sequence import MASK16, MASK32, forward16, newer16
+from rtp.sequence import MASK16, MASK32, forward16, newer16, ticks
 from rtp.source import Source
 
 
@@ -76,7 +76,8 @@ class Medium:
             return None
         if self.first_packet is None:
             self.first_packet = now
-        self.source.receive(packet.ssrc, packet.sequence, packet.timestamp, codec.clock_rate, now)
+        arrival = ticks(now, codec.clock_rate)
+        self.source.receive(packet.ssrc, packet.sequence, packet.timestamp, codec.clock_rate, arrival)
         return packet, codec
 
 

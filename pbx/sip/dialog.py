@@ -2,7 +2,7 @@
 
 in → out: the request and response that make a dialog give a `Dialog`; it builds every later request, checks those of the
 peer, and follows its Contact. Times, transactions and flows are not its business: whoever sends looks at
-`next_hop(request)` or knows better (a phone behind a NAT is reached on the flow it came from).
+`next_hop` or knows better (a phone behind a NAT is reached on the flow it came from).
 """
 
 from collections.abc import Iterable, Mapping
@@ -126,6 +126,11 @@ class Dialog:
     def key(self) -> DialogKey:
         """What messages of this dialog are found by."""
         return (self.call_id, self.local_tag, self.remote_tag)
+
+    @property
+    def next_hop(self) -> Uri:
+        """Whose host our requests are sent to (§8.1.2): the first of the route set, strict or loose, else the target."""
+        return self.route_set[0].uri if self.route_set else self.remote_target
 
     def confirm(self) -> None:
         """We sent a 2xx, so the dialog is not early any more."""
@@ -262,15 +267,6 @@ class Dialog:
             state=DialogState(data["state"]),
             secure=data["secure"],
         )
-
-
-def next_hop(request: Request) -> Uri:
-    """The URI whose host a request is sent to: the first Route, else the Request-URI (§8.1.2).
-
-    After strict routing the first hop already stands in the Request-URI (§12.2.1.1), and the Route has what follows it.
-    """
-    first = request.routes[0].uri if request.routes else None
-    return first if first is not None and first.has_param("lr") else request.uri
 
 
 def _as_request_uri(uri: Uri) -> Uri:

@@ -9,6 +9,7 @@ We don't do this: `userhash`, `Authentication-Info`, `nextnonce`.
 
 import hashlib
 import hmac
+import re
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
@@ -28,6 +29,7 @@ MAX_PARAMS: Final = 32
 MAX_REMEMBERED: Final = 65_536
 """Nonces in use that `NonceCounts` remembers: 10,000 phones that refresh within a nonce's life use one each."""
 
+_SCHEME: Final = re.compile(rf"[ \t]*+([{grammar.WORD_CHARS}]++)[ \t]*+")
 _WINDOW: Final = 64  # requests of one phone that UDP may deliver out of order
 _MAC_BYTES: Final = 16
 
@@ -301,11 +303,11 @@ def _is_hex(text: str, digits: int) -> bool:
 
 def _parse_digest(value: str) -> dict[str, str]:
     """The parameters of a Digest challenge or of credentials, names in lower case, quotes undone."""
-    scheme, _, rest = value.strip(" \t").replace("\t", " ").partition(" ")
-    if grammar.lower(scheme) != "digest":
+    match = _SCHEME.match(value)
+    if match is None or grammar.lower(match[1]) != "digest":
         raise SipError(401, "Unknown authentication scheme")
     params: dict[str, str] = {}
-    pieces = grammar.split_quoted(rest)
+    pieces = grammar.split_quoted(value[match.end() :])
     if len(pieces) > MAX_PARAMS:
         raise SipError(400, "Malformed credentials")
     for piece in pieces:

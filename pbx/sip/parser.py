@@ -117,7 +117,9 @@ def _echo(fields: str) -> dict[str, list[str]]:
         key = COMPACT[key].lower() if key in COMPACT else key
         if colon and key in _ECHOED and "\r" not in value and "\n" not in value:
             lines = found.setdefault(key, [])
-            if len(lines) <= MAX_VIAS:  # an answer never grows beyond what was sent: it must fit a datagram too
+            if (
+                len(lines) <= MAX_VIAS
+            ):  # an answer never grows beyond what was sent: it must fit a datagram too
                 lines.append(value.strip(" \t"))
     return found
 
@@ -195,15 +197,9 @@ def _judge(message: Request | Response) -> None:
                 raise SipError(400, f"More than one {name}")
     if len(message.vias) > MAX_VIAS:
         raise SipError(400, "Too many Via values")
-    _ = (
-        message.via,
-        message.from_,
-        message.to,
-        message.cseq,
-        message.contacts,
-        message.routes,
-        message.record_routes,
-    )
+    _ = message.via, message.from_, message.to, message.cseq, message.contacts
+    if "Route" in headers or "Record-Route" in headers:
+        _ = message.routes, message.record_routes
     if _CALL_ID.fullmatch(message.call_id) is None:
         raise SipError(400, "Malformed Call-ID")
 

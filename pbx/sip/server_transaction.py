@@ -112,8 +112,10 @@ class ServerTransaction:
 
     __slots__ = ("fallback", "flow", "key", "last", "machine", "order", "request", "scheduled", "to_tag")
 
-    def __init__(self, request: Request, flow: Flow, *, order: int, timers: Timers) -> None:
-        """`request` has its top Via stamped with the source (`pbx.transport` does); `flow` is what it came on."""
+    def __init__(self, request: Request, flow: Flow, *, key: str, order: int, timers: Timers) -> None:
+        """`request` has its top Via stamped with the source (`pbx.transport` does); `flow` is what it came on; `key` is
+        its `server_key`.
+        """
         self.request = request
         self.flow = response_flow(request, flow)
         self.fallback = fallback_flow(request, flow)
@@ -126,7 +128,7 @@ class ServerTransaction:
         """The most recent response as sent."""
         self.to_tag: str | None = None
         """Our tag, once a response had one."""
-        self.key = server_key(request, request.method)
+        self.key = key
         invite = request.method == "INVITE"
         table, state = (INVITE, State.PROCEEDING) if invite else (NON_INVITE, State.TRYING)
         self.machine = Machine(table, timers, state, reliable=flow.reliable)
@@ -188,6 +190,12 @@ class ServerTransaction:
         self.flow, self.fallback = self.fallback, None
         return [] if self.last is None else [Transmit(self.last, self.flow)]
 
+    def abandon(self) -> None:
+        """End at once, whatever the state."""
+        self.machine.state = State.TERMINATED
+        self.machine.due = {}
+        self.machine.next_due = None
+
     def expire(self, now: float) -> list[Effect]:
         """Fire what is due."""
         effects: list[Effect] = []
@@ -222,7 +230,8 @@ class ServerTransaction:
         request = parse(data["request"])
         assert isinstance(request, Request), "a server transaction keeps a request"
         flow = restore_flow(data["flow"])
-        self = cls(request, flow, order=data["order"], timers=timers)
+        key = server_key(request, request.method)
+        self = cls(request, flow, key=key, order=data["order"], timers=timers)
         self.flow = flow
         self.fallback = None if data["fallback"] is None else restore_flow(data["fallback"])
         self.last = data["last"]

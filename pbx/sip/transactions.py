@@ -6,8 +6,7 @@ We don't do this: forking, stateless answers, resolving names (RFC 3263), choosi
 calls `request` chooses the flow.
 """
 
-import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2s
 from typing import Any, Final, TypeVar
 
@@ -29,6 +28,7 @@ from pbx.sip.message import Request, Response
 from pbx.sip.server_transaction import MAGIC_COOKIE, ServerTransaction, server_key
 from pbx.sip.timers import Timers
 from pbx.sip.uri import Via
+from pbx.sip.wakeups import Wakeups
 
 __all__ = [
     "AckArrived",
@@ -38,6 +38,7 @@ __all__ = [
     "ResponseArrived",
     "ServerTimeout",
     "StrayResponse",
+    "Transaction",
     "TransactionFailed",
     "TransactionLayer",
     "Transmit",
@@ -62,10 +63,8 @@ class TransactionLayer:
         """What makes requests the same → server transaction that took it first (§8.2.2.2)."""
         self._flows: dict[tuple[str, str, int], dict[Transaction, None]] = {}
         """(transport, remote host, remote port) → the transactions that hear of its failure."""
-        self._clock: list[tuple[float, int, int, Transaction]] = []
-        """A heap of wake-ups: due, the transaction's order, a serial number. An entry may be stale: `_next` skips it."""
+        self._wakeups: Wakeups[Transaction] = Wakeups()
         self._count = 0
-        self._serial = 0
 
     def __len__(self) -> int:
         """How many transactions live."""
@@ -79,15 +78,16 @@ class TransactionLayer:
             return self._receive_response(message, flow, now)
         if message.method == "ACK":
             return self._receive_ack(message, flow, now)
-        known = self._servers.get(server_key(message, message.method))
+        key = server_key(message, message.method)
+        known = self._servers.get(key)
         if known is not None:
             self._leave_flow(known)
             effects = known.receive(message, flow, now)
             self._enter_flow(known)
             return effects + self._settle(known, now)
         if message.method == "CANCEL":
-            return self._receive_cancel(message, flow, now)
-        transaction = self._serve(message, flow)
+            return self._receive_cancel(message, flow, now, key=key)
+        transaction = self._serve(message, flow, key=key)
         # RFC 3261 §8.2.2.2: "If the request has no tag in the To header field, the UAS core MUST check the request against
         # ongoing transactions. If the From tag, Call-ID, and CSeq exactly match those associated with an ongoing
         # transaction, but the request does not match that transaction (based on the matching rules in Section 17.2.3),
@@ -115,9 +115,9 @@ class TransactionLayer:
             return [AckArrived(ack, flow)]
         return transaction.receive(ack, flow, now) + self._settle(transaction, now)
 
-    def _receive_cancel(self, cancel: Request, flow: Flow, now: float) -> list[Effect]:
+    def _receive_cancel(self, cancel: Request, flow: Flow, now: float, *, key: str) -> list[Effect]:
         invite = self._servers.get(server_key(cancel, "INVITE"))
-        transaction = self._serve(cancel, flow)
+        transaction = self._serve(cancel, flow, key=key)
         if invite is None or invite.request.call_id != cancel.call_id:
             # RFC 3261 §9.2: "If the UAS did not find a matching transaction for the CANCEL according to the procedure
             # above, it SHOULD respond to the CANCEL with a 481 (Call Leg/Transaction Does Not Exist)."
@@ -127,9 +127,9 @@ class TransactionLayer:
         effects = self._answer(transaction, 200, flow, now, to_tag=invite.to_tag)
         return effects + invite.cancel(cancel, flow, now)
 
-    def _serve(self, request: Request, flow: Flow) -> ServerTransaction:
+    def _serve(self, request: Request, flow: Flow, *, key: str) -> ServerTransaction:
         self._count += 1
-        transaction = ServerTransaction(request, flow, order=self._count, timers=self._timers)
+        transaction = ServerTransaction(request, flow, key=key, order=self._count, timers=self._timers)
         self._servers[transaction.key] = transaction
         self._enter_flow(transaction)
         return transaction
@@ -144,8 +144,7 @@ class TransactionLayer:
         to_tag: str | None = None,
     ) -> list[Effect]:
         transaction.start(flow, now)
-        # A tag of no dialog: it must only be the same in every repetition, so it may be made from the key.
-        tag = to_tag or blake2s(transaction.key.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+        tag = to_tag or _tag(transaction.key)
         effects = transaction.respond(transaction.request.response(status, to_tag=tag), now)
         return effects + self._settle(transaction, now)
 
@@ -206,6 +205,34 @@ class TransactionLayer:
             return []
         return server.respond(response, now) + self._settle(server, now)
 
+    def refuse(
+        self,
+        transaction: str,
+        status: int,
+        now: float,
+        *,
+        reason: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> list[Effect]:
+        """Answer with a failure (300 to 699) and forget the request at once: for strangers, who shall cost nothing.
+
+        RFC 3261 §8.2.7, the stateless UAS: the failure is sent once, a repeated request comes as a new `RequestArrived`
+        and must get the same answer; the ACK comes as `AckArrived` of no dialog. A request that has had a response
+        already, such as the layer's own 100, is answered as by `respond`.
+        """
+        server = self._servers.get(transaction)
+        if server is None:
+            return []
+        response = server.request.response(
+            status, reason, to_tag=server.to_tag or _tag(transaction), headers=headers
+        )
+        if server.last is not None:
+            return self.respond(transaction, response, now)
+        data = response.encode()
+        server.abandon()
+        self._forget(server)
+        return [Transmit(data, server.flow)]
+
     def send_ack(
         self, request: Request, flow: Flow, now: float, *, branch: str, via_host: str, via_port: int
     ) -> list[Effect]:
@@ -234,37 +261,17 @@ class TransactionLayer:
     @property
     def next_due(self) -> float | None:
         """When `expire` wants to be called; None: not before something is received or asked."""
-        head = self._next()
+        head = self._wakeups.first()
         return None if head is None else head[0]
 
     def expire(self, now: float) -> list[Effect]:
         """Fire every timer due at `now`, in order of time."""
         effects: list[Effect] = []
-        while (head := self._next()) is not None and head[0] <= now:
-            heapq.heappop(self._clock)
-            head[3].scheduled = None
-            effects += head[3].expire(now)
-            effects += self._settle(head[3], now)
+        while (head := self._wakeups.first()) is not None and head[0] <= now:
+            self._wakeups.pop()
+            effects += head[1].expire(now)
+            effects += self._settle(head[1], now)
         return effects
-
-    def _next(self) -> tuple[float, int, int, Transaction] | None:
-        clock = self._clock
-        while clock:
-            due, _, _, transaction = clock[0]
-            if transaction.next_due == due:
-                return clock[0]
-            heapq.heappop(clock)
-            if transaction.scheduled == due:
-                transaction.scheduled = None
-                self._schedule(transaction)
-        return None
-
-    def _schedule(self, transaction: Transaction) -> None:
-        due = transaction.next_due
-        if due is not None and (transaction.scheduled is None or due < transaction.scheduled):
-            transaction.scheduled = due
-            self._serial += 1
-            heapq.heappush(self._clock, (due, transaction.order, self._serial, transaction))
 
     def _settle(self, transaction: Transaction, now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -273,7 +280,7 @@ class TransactionLayer:
         if transaction.terminated:
             self._forget(transaction)
         else:
-            self._schedule(transaction)
+            self._wakeups.note(transaction)
         return effects
 
     def _forget(self, transaction: Transaction) -> None:
@@ -309,6 +316,7 @@ class TransactionLayer:
             "count": self._count,
             "clients": [t.snapshot() for t in sorted(self._clients.values(), key=lambda t: t.order)],
             "servers": [t.snapshot() for t in sorted(self._servers.values(), key=lambda t: t.order)],
+            "invites": dict(self._invites),
             "first": [[list(sameness), key] for sameness, key in self._first.items()],
         }
 
@@ -322,19 +330,23 @@ class TransactionLayer:
             if client is None:
                 continue
             self._clients[client.key] = client
-            if client.ref is not None and client.request.method == "INVITE":
-                self._invites[client.ref] = client.key
             self._enter_flow(client)
-            self._schedule(client)
+            self._wakeups.note(client)
         for item in data["servers"]:
             server = _restored(ServerTransaction.restore, item, timers)
             if server is None:
                 continue
             self._servers[server.key] = server
             self._enter_flow(server)
-            self._schedule(server)
+            self._wakeups.note(server)
+        self._invites = dict(data["invites"])
         self._first = {tuple(sameness): key for sameness, key in data["first"]}
         return self
+
+
+def _tag(key: str) -> str:
+    # A tag of no dialog: it must only be the same in every repetition, so it may be made from the transaction's name.
+    return blake2s(key.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def _restored(

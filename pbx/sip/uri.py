@@ -7,7 +7,7 @@ what the RFC allows where real peers are (bare URIs with parameters, `#` in user
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 from urllib.parse import quote as escape
 from urllib.parse import unquote as unescape
@@ -35,6 +35,12 @@ _WITH_PARAMS: Final = frozenset({"tel", "urn"})  # other schemes' semicolons are
 
 MALFORMED_EXPIRES: Final = 3600
 """RFC 3261 §20.10: "Malformed values SHOULD be treated as equivalent to 3600." """
+
+REMEMBERED: Final = 2048
+"""Addresses kept as they were read: the values never change, and the messages of one dialog repeat the same four."""
+
+REMEMBERED_LENGTH: Final = 256
+"""Characters of an address worth keeping: strangers can't fill more than 2 × 2048 × some 2 KiB."""
 
 _unescape: Final = partial(unescape, errors="surrogateescape")
 
@@ -128,6 +134,10 @@ class Uri:
 
 def parse_uri(text: str) -> Uri:
     """Read a URI. Raises SipError(400) when it is none; an unknown scheme is not an error here (416 is for who routes it)."""
+    return _remembered_uri(text) if len(text) <= REMEMBERED_LENGTH else _read_uri(text)
+
+
+def _read_uri(text: str) -> Uri:
     match = _SCHEME.match(text)
     if match is None:
         raise SipError(400, "Malformed URI")
@@ -238,6 +248,10 @@ def parse_name_addr(text: str) -> NameAddr:
 
     Without angle brackets parameters belong to the header, not to the URI (RFC 3261 §20.10).
     """
+    return _remembered_address(text) if len(text) <= REMEMBERED_LENGTH else _read_address(text)
+
+
+def _read_address(text: str) -> NameAddr:
     text = text.strip(" \t")
     display: str | None = None
     if text.startswith('"'):
@@ -271,6 +285,10 @@ def _addr_spec(text: str) -> NameAddr:
         raise SipError(400, "Malformed address")
     params = grammar.parse_params(text, end, "address") if end >= 0 else ()
     return NameAddr(None, parse_uri(bare), params)
+
+
+_remembered_uri: Final = lru_cache(REMEMBERED)(_read_uri)
+_remembered_address: Final = lru_cache(REMEMBERED)(_read_address)
 
 
 def parse_name_addr_list(text: str) -> tuple[NameAddr, ...]:

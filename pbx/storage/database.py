@@ -8,6 +8,7 @@ Nothing on the way of a call may await it.
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import structlog
@@ -68,6 +69,7 @@ class Database:
     def __init__(self, dsn: str, tasks: Tasks, on_change: Callable[[bool], None] = lambda _up: None) -> None:
         """`on_change(up)` hears each change, from the loop."""
         self._dsn = dsn
+        self._proof = _proof(dsn)
         self._tasks = tasks
         self._on_change = on_change
         self._pool: _Pool | None = None
@@ -148,6 +150,7 @@ class Database:
             await self._migrate()
             self._pool = await asyncpg.create_pool(
                 self._dsn,
+                **self._proof,
                 min_size=MIN_CONNECTIONS,
                 max_size=MAX_CONNECTIONS,
                 timeout=CONNECT_SECONDS,
@@ -168,7 +171,7 @@ class Database:
 
     async def _migrate(self) -> None:
         connection = await asyncpg.connect(
-            self._dsn, timeout=CONNECT_SECONDS, command_timeout=MIGRATE_SECONDS
+            self._dsn, **self._proof, timeout=CONNECT_SECONDS, command_timeout=MIGRATE_SECONDS
         )
         try:
             if fresh := await migrate(connection):
@@ -218,6 +221,14 @@ class Database:
         if self._told != why:
             self._told = why
             self._log.warning(event, why=why)
+
+
+def _proof(dsn: str) -> dict[str, str]:
+    """Over a Unix socket the peer is the proof; without this asyncpg looks for ~/.pgpass, in the event loop, each time."""
+    url = urlsplit(dsn)
+    named = parse_qs(url.query)
+    socket = named.get("host", [url.hostname or ""])[0].startswith("/")
+    return {"password": ""} if socket and not url.password and "password" not in named else {}
 
 
 def _words(error: BaseException) -> str:

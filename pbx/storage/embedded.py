@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,7 +59,8 @@ SERVER_OPTIONS: Final = {
     "max_wal_size": "256MB",
     "dynamic_shared_memory_type": "mmap",  # /dev/shm is 64 MB in containers
     "log_min_messages": "warning",
-    "log_parameter_max_length": "0",  # parameters hold what callers said
+    "log_error_verbosity": "terse",  # a detail would quote the row, and a row holds what callers said
+    "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
     "timezone": "UTC",
     "lc_messages": "C",
@@ -80,6 +82,7 @@ class Embedded:
         self.place: Place = find_place(state)
         self._child: subprocess.Popen[bytes] | None = None
         self._adopted: Postmaster | None = None
+        self._cancelled = threading.Event()
         if self.place.marker is not None or self.place.copied:
             what = "the state folder" if self.place.marker is not None else "the installed programs"
             why = f"user {self.place.user.name} can't reach {what}"
@@ -118,6 +121,10 @@ class Embedded:
         self._wait_orphans()
         clear_foreign_pid_file(data, place.user)
         self._spawn()
+
+    def cancel(self) -> None:
+        """Make a `start` that waits in another thread give up; no later one succeeds."""
+        self._cancelled.set()
 
     def poll(self) -> bool:
         """Whether the server process lives. Never blocks."""
@@ -178,7 +185,7 @@ class Embedded:
                 return
             if not self.poll():
                 raise EmbeddedError(f"PostgreSQL did not start: {self._last_words()}")
-            time.sleep(POLL_SECONDS)
+            self._pause()
         raise EmbeddedError(f"PostgreSQL is not ready after {START_SECONDS:.0f} s: {self._last_words()}")
 
     def _wait_gone(self) -> bool:
@@ -195,7 +202,11 @@ class Embedded:
         while left := attached(self.place.data, self.place.user):
             if time.monotonic() > deadline:
                 raise EmbeddedError(f"processes {left} still use {self.place.data}")
-            time.sleep(POLL_SECONDS)
+            self._pause()
+
+    def _pause(self) -> None:
+        if self._cancelled.wait(POLL_SECONDS):
+            raise EmbeddedError("the start was cancelled")
 
     def _initialize(self) -> None:
         """Make the cluster beside its place and move it there when it is whole."""

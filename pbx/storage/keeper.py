@@ -33,6 +33,7 @@ class Keeper:
     def stop(self) -> None:
         """End the server in order; returns when it is gone."""
         self._stopping.set()
+        self._embedded.cancel()
         if self._thread.is_alive():
             self._thread.join()
         self._embedded.stop()

@@ -136,6 +136,8 @@ class Endpoint:
         self._closing = True
         for task in self._running:
             task.cancel()
+        if self._running:
+            await asyncio.wait(self._running)
         if self._listener is not None:
             self._listener.close()
         self._waiting.clear()

@@ -103,6 +103,11 @@ class SyntheticCall:
         return self.folder
 
 
+def names(folder: Path | str) -> list[str]:
+    """What is in a folder, hidden things too."""
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
 def nanoseconds(at: float) -> int:
     return START_NS + round(at * 1e9)
 

@@ -1,5 +1,7 @@
 """SIP messages for tests, made of bytes so that no builder of ours is taken for granted."""
 
+import functools
+
 from pbx.sip.flow import Flow, stamp
 from pbx.sip.message import Request, Response
 from pbx.sip.parser import parse
@@ -46,10 +48,17 @@ def request(
     return message
 
 
+@functools.cache
+def cached_request(**what: object) -> Request:
+    """`request` for tests that need thousands; don't change what it gives."""
+    return request(**what)  # type: ignore[arg-type]  # the caller's keywords are checked there
+
+
+@functools.cache
 def response(
     to: bytes, status: int, *, to_tag: str | None = "t1", extra: str = "", body: bytes = b""
 ) -> Response:
-    """A parsed response to the request in `to` (bytes as transmitted)."""
+    """A parsed response to the request in `to` (bytes as transmitted); don't change it."""
     asked = parse(to)
     assert isinstance(asked, Request)
     tag = "" if to_tag is None or asked.to.tag is not None else f";tag={to_tag}"

@@ -41,7 +41,7 @@ def test_two_phones_hear_and_see_each_other(media: Media, tmp_path: Path) -> Non
         red = Account("anna", tone=440, picture="red")
         with (
             Baresip(red, exchange=address, folder=tmp_path / "anna", media=media) as anna,
-            tshark.Capture(tmp_path / "wire.pcapng") as capture,
+            tshark.Capture(tmp_path / "wire.pcapng", anna) as capture,
         ):
             anna.dial(f"sip:bob@{ports.ADDRESS}:{bob.sip_port}")
             anna.wait_to_hear(1000)

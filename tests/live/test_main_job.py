@@ -22,7 +22,7 @@ def test_each_hears_and_sees_the_other(
     exchange.sign_in(desk.account.user)
     caller = phone("anna", tone=440, picture="red")
 
-    with tshark.Capture(tmp_path / "wire.pcapng") as capture:
+    with tshark.Capture(tmp_path / "wire.pcapng", caller, desk) as capture:
         caller.dial(f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}")
         call = exchange.call_of("anna", state="active")
         exchange.wait_desk(desk.account.user, "busy", call=call["call"])
@@ -77,8 +77,8 @@ def test_the_desk_leg_stays_for_the_next_caller(
         caller.hang_up()
         exchange.wait_gone(call["call"])
         caller.close()
-    rang = [event.type for event in desk.events if event.type in {"CALL_INCOMING", "CALL_CLOSED"}]
-    assert rang == ["CALL_INCOMING"], "the desk's phone was called once and never hung up"
+    rang = [event.type for event in desk.events if event.type in {"CALL_ESTABLISHED", "CALL_CLOSED"}]
+    assert rang == ["CALL_ESTABLISHED"], "the desk's phone was called once and never hung up"
 
 
 def test_the_dispatcher_signs_in_from_the_phone(exchange: Exchange, phone: NewPhone) -> None:

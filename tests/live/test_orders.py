@@ -42,7 +42,7 @@ def test_a_dozen_orders(exchange: Exchange, phone: NewPhone, desk_phone: NewPhon
     for arrivals, departures in ORDERS:
         _one_order(exchange, phones, arrivals, departures)
     for desk in desks:
-        assert [event.type for event in desk.events].count("CALL_INCOMING") == 1
+        assert [event.type for event in desk.events].count("CALL_ESTABLISHED") == 1
 
 
 def _one_order(

@@ -1,50 +1,24 @@
 """The scripted phones against strangers: baresip answers them, SIPp asks them everything that may be asked in a call."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from pbx.phone.media import PhoneMedia, bind_pair
+from pbx.sdp.description import parse as parse_sdp
+from pbx.tasks import Tasks
+from rtp import rtcp
+from rtp.packet import parse
+from tests.live.kit import ports
 from tests.live.kit.baresip import Account, Baresip
+from tests.live.kit.drill import Running
 from tests.live.kit.media import Media
 from tests.live.kit.sipp import Sipp
 
-ROOT = Path(__file__).parents[2]
 FAR = ("127.0.0.1", 9)
-
-
-class Running:
-    """One scripted phone in a process of its own."""
-
-    def __init__(self, command: str, *arguments: str) -> None:
-        code = f"import sys; from pbx.phone.{command} import main; sys.exit(main(sys.argv[1:]))"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "LANG": "en_US.UTF-8"},
-        )  # fmt: skip
-        self.said = ""
-
-    def interrupt(self) -> None:
-        self._process.send_signal(signal.SIGINT)
-
-    def end(self, timeout: float = 30) -> tuple[int, dict[str, Any]]:
-        """Wait for the end: exit code and report."""
-        try:
-            out, self.said = self._process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            out, self.said = self._process.communicate()
-            raise TimeoutError(f"the phone goes on:\n{self.said}\n{out}") from None
-        lines = out.splitlines()
-        assert len(lines) == 1, f"{out}\n{self.said}"
-        return self._process.returncode, json.loads(lines[0])
 
 
 NewPhone = Callable[..., Running]
@@ -52,7 +26,7 @@ NewPhone = Callable[..., Running]
 
 @pytest.fixture
 def start() -> Iterator[NewPhone]:
-    """`start("caller", "--seconds", "3")`."""
+    """`start("call", "--seconds", "3")`."""
     made: list[Running] = []
 
     def new(command: str, *arguments: str) -> Running:
@@ -61,8 +35,7 @@ def start() -> Iterator[NewPhone]:
 
     yield new
     for one in made:
-        one._process.kill()
-        one._process.communicate()
+        one.stop()
 
 
 @pytest.fixture
@@ -77,7 +50,7 @@ def test_sound_and_picture_both_ways(audio: str, media: Media, tmp_path: Path, s
     account = Account("bob", tone=1000, picture="blue", auto_answer=True, audio_codecs=audio)
     with Baresip(account, exchange=FAR, folder=tmp_path / "bob", media=media) as bob:
         place = f"127.0.0.1:{bob.sip_port}"
-        caller = start("caller", "--server", place, "--to", f"sip:bob@{place}", "--seconds", "4")
+        caller = start("call", "--server", place, "--to", f"sip:bob@{place}", "--seconds", "4")
         bob.wait("CALL_ESTABLISHED")
         bob.wait_to_hear(440)
         picture = bob.snapshot()
@@ -102,7 +75,7 @@ def test_sound_and_picture_both_ways(audio: str, media: Media, tmp_path: Path, s
 def test_a_phone_without_camera(bob: Baresip, start: NewPhone) -> None:
     place = f"127.0.0.1:{bob.sip_port}"
     caller = start(
-        "caller", "--server", place, "--to", f"sip:bob@{place}", "--seconds", "2", "--audio-only", "--json"
+        "call", "--server", place, "--to", f"sip:bob@{place}", "--seconds", "2", "--audio-only", "--json"
     )
     code, report = caller.end()
     assert code == 0
@@ -113,7 +86,7 @@ def test_a_phone_without_camera(bob: Baresip, start: NewPhone) -> None:
 
 def test_hung_up_by_the_other_side(bob: Baresip, start: NewPhone) -> None:
     place = f"127.0.0.1:{bob.sip_port}"
-    caller = start("caller", "--server", place, "--to", f"sip:bob@{place}")
+    caller = start("call", "--server", place, "--to", f"sip:bob@{place}")
     bob.wait("CALL_ESTABLISHED")
     bob.wait_to_hear(440)
     bob.hang_up()
@@ -123,7 +96,7 @@ def test_hung_up_by_the_other_side(bob: Baresip, start: NewPhone) -> None:
 
 def test_held_by_the_other_side(bob: Baresip, start: NewPhone) -> None:
     place = f"127.0.0.1:{bob.sip_port}"
-    caller = start("caller", "--server", place, "--to", f"sip:bob@{place}", "--seconds", "6")
+    caller = start("call", "--server", place, "--to", f"sip:bob@{place}", "--seconds", "6")
     bob.wait("CALL_ESTABLISHED")
     bob.wait_to_hear(440)
     bob.command("hold")
@@ -138,7 +111,7 @@ def test_held_by_the_other_side(bob: Baresip, start: NewPhone) -> None:
 
 def test_interrupted(bob: Baresip, start: NewPhone) -> None:
     place = f"127.0.0.1:{bob.sip_port}"
-    caller = start("caller", "--server", place, "--to", f"sip:bob@{place}")
+    caller = start("call", "--server", place, "--to", f"sip:bob@{place}")
     bob.wait("CALL_ESTABLISHED")
     caller.interrupt()
     code, report = caller.end(8)
@@ -175,6 +148,51 @@ def test_a_wrong_password(tmp_path: Path, start: NewPhone) -> None:
 
 def test_nobody_there(start: NewPhone) -> None:
     place = f"127.0.0.1:{ports.block(2)}"
-    caller = start("caller", "--server", place, "--seconds", "1")
+    caller = start("call", "--server", place, "--seconds", "1")
     code, report = caller.end(10)
     assert (code, report["sip_status"], report["ended_by"]) == (1, None, "us")
+
+
+async def test_a_picture_loss_is_answered_by_a_key_frame() -> None:
+    loop = asyncio.get_running_loop()
+    tasks = Tasks("test")
+    media = PhoneMedia("caller", ports.ADDRESS, 440, with_picture=True, tasks=tasks)
+    rtp, control = bind_pair(ports.ADDRESS)
+    try:
+        port = rtp.getsockname()[1]
+        lines = (
+            "v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", f"c=IN IP4 {ports.ADDRESS}", "t=0 0",
+            f"m=video {port} RTP/AVP 96", "a=rtpmap:96 H264/90000", "a=fmtp:96 packetization-mode=1;profile-level-id=42e01f",
+            "a=rtcp-fb:96 nack pli",
+        )  # fmt: skip
+        media.answer("\r\n".join([*lines, ""]).encode())
+        media.start()
+        keys: list[int] = []
+        pictures = 0
+        while pictures < 16:
+            async with asyncio.timeout(5):
+                packet = parse(await loop.sock_recv(rtp, 2000))
+            if packet.payload[0] & 31 == 7:  # a sequence parameter set goes before every key frame
+                keys.append(pictures)
+            pictures += packet.marker
+            if packet.marker and pictures == 4:
+                assert media.picture is not None
+                assert media.picture.stream is not None
+                where = media.picture.stream.remote_rtcp
+                assert where == (ports.ADDRESS, port + 1)
+                report = rtcp.encode((rtcp.ReceiverReport(9), rtcp.PictureLoss(9, packet.ssrc)))
+                own = parse_sdp(media.offer()).media[1].port
+                await loop.sock_sendto(control, report, (ports.ADDRESS, own + 1))
+        # Without the loss the second one would be picture 10.
+        assert keys[0] == 0
+        assert keys[1] in (4, 5, 6)
+        async with asyncio.timeout(5):
+            said = rtcp.parse(await loop.sock_recv(control, 2000))
+        assert isinstance(said[0], rtcp.SenderReport)
+        assert said[0].packets > 0
+        assert isinstance(said[1], rtcp.Description)
+    finally:
+        media.close()
+        await tasks.close()
+        rtp.close()
+        control.close()

@@ -394,13 +394,13 @@ def run(registrar, steps, now=100.0, cseq=0):
     return out
 
 
-@settings(max_examples=150)
+@settings(deadline=None, max_examples=150)
 @given(STEPS)
 def test_effects_tell_the_database_the_whole_truth(steps):
     run(Registrar(), steps)
 
 
-@settings(max_examples=150)
+@settings(deadline=None, max_examples=150)
 @given(STEPS, STEPS)
 def test_a_restored_registrar_goes_on_as_the_one_it_was_taken_from(before, after):
     original = Registrar()

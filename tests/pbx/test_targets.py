@@ -1,7 +1,7 @@
 """Who a Request-URI means."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbx.sip.uri import Uri, parse_uri
@@ -134,7 +134,6 @@ def test_unusual_letters_are_not_folded_into_ours():
         ("sip:*14@h", None),
         ("sip:*1@h", None),
         ("sip:10@h", None),
-        ("sip:*10", None),
         ("sip:h", None),
         ("urn:service:sos", None),
     ],
@@ -143,6 +142,7 @@ def test_feature_codes(text, code):
     assert feature_code(parse_uri(text)) is code
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["sip", "sips", "tel", "urn", "x"]),
     st.none() | st.text(),

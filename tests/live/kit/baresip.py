@@ -175,6 +175,11 @@ class Baresip:
         (self.folder / "accounts").write_text(f"<{uri}>;{';'.join(filter(None, parameters))}\n")
         (self.folder / "contacts").write_text('"nobody" <sip:nobody@127.0.0.1>\n')
 
+    @property
+    def bpf(self) -> str:
+        """A capture filter for all the phone sends and receives."""
+        return f"udp portrange {self.sip_port}-{self.rtp_port + RTP_PORTS - 1}"
+
     # --- control ---
 
     def _connect(self) -> socket.socket:
@@ -184,6 +189,7 @@ class Baresip:
                 control = socket.create_connection((ports.ADDRESS, self.control_port), 1)
             except OSError:
                 if time.monotonic() > end or self._process.poll() is not None:
+                    self._end()
                     raise RuntimeError(
                         f"baresip {self.account.user} did not start:\n{self.log[-3000:]}"
                     ) from None
@@ -314,9 +320,14 @@ class Baresip:
                 self.command("quit", timeout=1)
                 self._process.wait(4)
             except (OSError, TimeoutError, RuntimeError, subprocess.TimeoutExpired):
-                self._process.kill()
-                self._process.wait(5)
+                pass
         self._control.close()
+        self._end()
+
+    def _end(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(5)
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._log.close()

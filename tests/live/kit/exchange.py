@@ -163,9 +163,9 @@ class Exchange:
 
     @property
     def log(self) -> str:
-        """What it printed, and its log files."""
-        files = [self.state / "console.log", *sorted(self.state.glob("logs/*"))]
-        return "\n".join(path.read_text(errors="replace") for path in files if path.is_file())
+        """What all its processes printed; the log files hold nothing else."""
+        path = self.state / "console.log"
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def tail(self, lines: int = 60) -> str:
         """The end of the log, for a failure."""
@@ -221,12 +221,12 @@ class Exchange:
         return self.api("POST", f"/api/calls/{call}/silent", body)
 
     def sign_in(self, *users: str) -> None:
-        """Sign desks in, all at once, and wait until each is free."""
+        """Sign desks in, all at once, and wait until each is free, or busy because somebody waited."""
         for user in users:
             self.until(partial(self._is_registered, user), f"desk {user} is not registered")
             self.desk(user, "sign-in")
         for user in users:
-            self.wait_desk(user, "free", timeout=10)
+            self.until(partial(self._is_signed_in, user), f"desk {user} is not signed in", timeout=10)
 
     def sign_out(self, *users: str) -> None:
         """Sign desks out that are not, and wait for it."""
@@ -243,6 +243,9 @@ class Exchange:
 
     def _is_registered(self, user: str) -> bool:
         return bool(self.desks()[user]["registered"])
+
+    def _is_signed_in(self, user: str) -> bool:
+        return self.desks()[user]["state"] in {"free", "busy"}
 
     # --- waiting ---
 

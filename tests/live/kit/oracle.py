@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from tests.live.kit import ports, wire
+from tests.live.kit import ports, sound, wire
 from tests.live.kit.wire import Message
 
 Address = tuple[str, int]
@@ -99,6 +99,11 @@ class Oracle:
         self._invite_branch = ""
         self.up = False
 
+    @property
+    def bpf(self) -> str:
+        """A capture filter for all the phone sends and receives."""
+        return f"udp portrange {self.sip_port}-{self.video_port}"
+
     # --- verbs; each may be called from the test's thread ---
 
     def invite(self, target: str = "110", *, headers: tuple[str, ...] = ()) -> float:
@@ -174,6 +179,17 @@ class Oracle:
                 f"{self.user}: {what} did not come in {timeout:g} s; {len(self.heard)} packets came"
             )
         return found
+
+    def wait_tone(self, tone: float, *, since: float = 0.0, timeout: float = 8.0) -> None:
+        """Wait until 0.4 s in a row that came after a moment are a tone (PCMA). Raises TimeoutError."""
+
+        def heard() -> bool:
+            latest = [packet.payload for packet in tuple(self.heard) if packet.at > since][-20:]
+            return len(latest) == 20 and abs(sound.alaw(b"".join(latest)).tone - tone) < 10
+
+        with self._change:
+            if not self._change.wait_for(heard, timeout):
+                raise TimeoutError(f"{self.user}: doesn't hear {tone:g} Hz; {len(self.heard)} packets came")
 
     @property
     def texts(self) -> list[str]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from tests.live.kit.ports import ADDRESS
 
@@ -154,12 +154,20 @@ def describe(packets: list[Packet]) -> str:
     )
 
 
+class Phone(Protocol):
+    """What can be captured."""
+
+    @property
+    def bpf(self) -> str: ...
+
+
 class Capture:
     """Record the loopback into a file from `start()` to `stop()`; a context manager. Needs the right to capture."""
 
-    def __init__(self, file: Path, bpf: str = "udp") -> None:
+    def __init__(self, file: Path, *phones: Phone) -> None:
+        """Record what these phones send and receive, and nothing else that is on a busy loopback."""
         self.file = file
-        self._filter = bpf
+        self._filter = " or ".join(phone.bpf for phone in phones)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -173,7 +181,7 @@ class Capture:
         """Start, and return when packets are seen: a marker is sent until it stands in the file."""
         # A ring of 64 MiB: the judge must not be the one who loses packets on a busy machine.
         self._process = subprocess.Popen(
-            ["dumpcap", "-q", "-i", "lo", "-B", "64", "-f", f"({self._filter}) or udp port 9", "-w", str(self.file)],
+            ["dumpcap", "-q", "-i", "lo", "-B", "64", "-f", f"{self._filter} or udp port 9", "-w", str(self.file)],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
         end = time.monotonic() + 10

@@ -1,9 +1,10 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from structlog.testing import capture_logs
 
 from pbx.api.app import build
 from pbx.metrics import Metrics
@@ -30,6 +31,13 @@ def evidence(tmp_path: Path) -> Path:
     folder = tmp_path / "evidence"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(autouse=True)
+def told() -> Iterator[list[Any]]:
+    """What was logged; nothing is printed."""
+    with capture_logs() as lines:
+        yield lines
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ async def test_healthz_is_200_only_when_ready_and_needs_no_token(client, exchang
 async def test_metrics_are_prometheus_text(client):
     answer = await client.get("/metrics", headers=BEARER)
     assert answer.status == 200
-    assert 'at110_calls{state="waiting"} 0.0' in await answer.text()
+    assert 'at110_live_calls{state="waiting"} 0.0' in await answer.text()
 
 
 @pytest.mark.parametrize("path", [*OPEN, "/api/calls", "/healthz", "/nothing", f"/api/calls/{CALL}"])

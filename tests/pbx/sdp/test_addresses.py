@@ -1,7 +1,7 @@
 """Where RTP may go: never where a stranger points a weapon."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbx.sdp.addresses import destination, literal, unicast
@@ -58,12 +58,14 @@ def test_our_own_addresses_are_refused():
     assert destination("192.0.2.1", 4000, local="192.0.2.1", own=("192.0.2.1",)) is None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_judged(text):
     address = literal(text)
     assert address is None or unicast(text) in (None, str(address))
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_what_is_let_through_is_the_same_address(address):
     result = unicast(str(address))

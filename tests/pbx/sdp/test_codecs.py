@@ -1,7 +1,7 @@
 """Formats: what is one, and how an answer mirrors it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbx.sdp.codecs import STATIC, common, format_rtpmap, parameters, parse_rtpmap, same_format, taken
@@ -144,6 +144,7 @@ def test_common_keeps_the_peers_order_and_needs_more_than_events():
     assert common((), ours) == ()
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 127),
     st.sampled_from(["PCMA", "OPUS", "H264", "X-1.A"]),

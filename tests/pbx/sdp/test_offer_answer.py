@@ -390,7 +390,7 @@ OFFERS = st.lists(media_lines(), max_size=10).map(
 LIMITS = st.dictionaries(st.sampled_from(["audio", "video"]), st.sampled_from(DIRECTIONS))
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(OFFERS, LIMITS)
 def test_every_offer_is_answered_line_by_line_with_what_it_offered(theirs, limits):
     description, streams = answer(theirs, CAPABILITIES, **SESSION, directions=limits)
@@ -413,7 +413,7 @@ def test_every_offer_is_answered_line_by_line_with_what_it_offered(theirs, limit
     assert tuple(stream.medium for stream in streams) == wanted(theirs, CAPABILITIES)
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(OFFERS, LIMITS)
 def test_both_sides_see_the_same_streams_mirrored(theirs, limits):
     description, our_streams = answer(theirs, CAPABILITIES, **SESSION, directions=limits)
@@ -432,6 +432,7 @@ def test_both_sides_see_the_same_streams_mirrored(theirs, limits):
         assert peers.remote == (ADDRESS, PORTS[ours.medium][0])
 
 
+@settings(deadline=None)
 @given(LIMITS, LIMITS)
 def test_our_own_offer_and_our_own_answer_fit(first, second):
     ours = offer(CAPABILITIES, **SESSION, directions=first)
@@ -449,6 +450,7 @@ def accepted(description):
     return [media for media in description.media if media.port]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_whatever_parses_can_be_answered(tail):
     try:

@@ -6,7 +6,7 @@ from pbx.sip.errors import SipError
 from pbx.sip.headers import COMPACT, MAX_HEADER_LINE, MAX_HEADERS, Headers
 
 NAME = st.text("abcXYZ019-.!%*_+`'~", min_size=1, max_size=8)
-VALUE = st.text(st.characters(blacklist_characters="\r\n", blacklist_categories=("Cs",)), max_size=20).map(
+VALUE = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=20).map(
     lambda text: text.strip(" \t")
 )
 

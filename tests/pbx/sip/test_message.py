@@ -203,7 +203,7 @@ def test_bytes_that_are_not_utf8_pass_unchanged() -> None:
     ids=str,
 )
 def test_nothing_is_injected_by_the_start_line(message: Request | Response) -> None:
-    with pytest.raises(ValueError, match="start line|request line"):
+    with pytest.raises(ValueError, match=r"start line|request line"):
         message.encode()
 
 

@@ -91,7 +91,7 @@ TABLE: dict[str, tuple[str | int, str | int]] = {
 
 
 def data(name: str) -> bytes:
-    return (DATA / CASES[name]["file"]).read_bytes()
+    return (DATA / str(CASES[name]["file"])).read_bytes()
 
 
 def request(name: str) -> Request:

@@ -77,7 +77,8 @@ def test_nothing_is_repeated_over_a_reliable_transport(name: str) -> None:
 
 
 def test_invite_is_sent_seven_times() -> None:
-    # RFC 3261 §17.1.1.2: "…would cause the request to be retransmitted at intervals" that double: T1, 2*T1, 4*T1 …
+    # RFC 3261 §17.1.1.2: "This process MUST continue so that the request is retransmitted with intervals that double
+    # after each transmission."
     it = machine("client INVITE")
     it.step(Input.START, 0.0)
     assert run(it, until=100, watch=Action.SEND) == [0.5, 1.5, 3.5, 7.5, 15.5, 31.5]

@@ -53,15 +53,15 @@ def test_uri_round_trip(uri: Uri) -> None:
 def test_whatever_parses_is_written_and_read_the_same(text: str) -> None:
     for parse in (parse_uri, parse_name_addr, parse_via):
         try:
-            value = parse(text)
+            value, status = parse(text), 200
         except SipError as error:
-            assert error.status == 400
-        else:
-            assert parse(str(value)) == value
+            value, status = None, error.status
+        assert status in (200, 400)
+        assert value is None or parse(str(value)) == value
 
 
 @given(
-    st.none() | st.text(st.characters(blacklist_characters="\r\n", blacklist_categories=("Cs",)), min_size=1),
+    st.none() | st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1),
     URI,
     st.lists(st.tuples(TOKEN, st.none() | st.text('abc 019;,<>\\"=', max_size=8)), max_size=3),
 )

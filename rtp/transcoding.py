@@ -1,0 +1,37 @@
+"""Packets of one source on their way into another codec: the part between `rtp.transcode` and a sender."""
+
+from rtp.control import Codec
+from rtp.packet import PacketError, payload_of
+from rtp.sender import Sender
+from rtp.sequence import MAX_DROPOUT, forward16
+from rtp.transcode import Transcoder
+
+
+class Transcoding:
+    """Packets of one source on their way into another codec."""
+
+    def __init__(self, source: Codec, destination: Codec, sender: Sender, number: int) -> None:
+        """`number`: this transcoding as a source of the sender."""
+        self._transcoder = Transcoder(source, destination)
+        self._codec = destination
+        self._sender = sender
+        self._number = number
+        self._step = destination.clock_rate // 50
+        self._last: int | None = None
+
+    def push(self, data: bytes, sequence: int, _timestamp: int, now: float) -> None:
+        """Take one packet; what comes out goes to the sender. What its source lost stays missing in what is sent."""
+        steps = forward16(self._last, sequence) if self._last is not None else 1
+        if steps == 0 or steps > 0xFFFF - MAX_DROPOUT:
+            return  # repeated or late: a decoder needs order
+        self._last = sequence
+        if not self._sender.relay_open:
+            return
+        try:
+            payload = payload_of(data)
+        except PacketError:
+            return
+        if 1 < steps <= MAX_DROPOUT and self._sender.out.source == self._number:
+            self._sender.out.skip(steps - 1, (steps - 1) * self._step)
+        for frame in self._transcoder.push(payload):
+            self._sender.made(self._number, self._codec, frame, self._step, now)

@@ -1,0 +1,353 @@
+"""The pure exchange with phones and a media process played by the test: no socket, no clock, no sleep.
+
+`World` answers what the exchange asks of the media process, keeps its own books of who is in which room, and checks after
+every step what must be true always.
+"""
+
+import itertools
+from collections import deque
+
+from pbx import identity
+from pbx.call import seats
+from pbx.call.answering import Answering, Registrations
+from pbx.call.call import Policy
+from pbx.call.call import State as CallState
+from pbx.call.effects import CallFinished, Note, Respond, SendAck, SendCancel, SendRequest, ToMedia
+from pbx.call.exchange import Exchange, Site
+from pbx.call.leg import LegSetup
+from pbx.call.media_events import media_said
+from pbx.registrar import Registrar
+from pbx.sdp.offer_answer import CAPABILITIES
+from pbx.sip.digest import NonceCounts, Nonces, authorize, ha1
+from pbx.sip.effects import AckArrived, Cancelled, RequestArrived, ResponseArrived, TransactionFailed
+from pbx.sip.flow import Flow
+from pbx.sip.message import Request, Response
+from pbx.sip.parser import parse
+from routing.acd import DeskState
+from rtp.control import (
+    CloseEvidence,
+    CloseLeg,
+    EvidenceClosed,
+    EvidenceOpened,
+    Join,
+    Leave,
+    LegOpened,
+    OpenEvidence,
+    OpenLeg,
+    PortPair,
+)
+
+REALM = "at110"
+HOST = "192.0.2.1"
+
+
+def sdp(*, audio="8", video="96", direction="sendrecv", address="192.0.2.77", port=4000):
+    """Return an offer: PCMA and H.264 unless told otherwise; None leaves a medium out."""
+    lines = ["v=0", f"o=- 1 1 IN IP4 {address}", "s=-", f"c=IN IP4 {address}", "t=0 0"]
+    if audio is not None:
+        lines += [f"m=audio {port} RTP/AVP {audio}", f"a={direction}"]
+    if video is not None:
+        lines += [
+            f"m=video {port + 2} RTP/AVP {video}",
+            "a=rtpmap:96 H264/90000",
+            "a=fmtp:96 profile-level-id=42e01f;packetization-mode=1",
+            f"a={direction}",
+        ]
+    return ("\r\n".join(lines) + "\r\n").encode()
+
+
+class World:
+    """One exchange and everybody around it. `media_answers=False` leaves the media process mute until `media()`."""
+
+    def __init__(self, *, desks=("d1", "d2"), wrap_up=0.0, media_answers=True):
+        self.now = 100.0
+        self._ids = itertools.count(1)
+        self._ports = itertools.count(20000, 4)
+        site = Site(
+            legs=LegSetup(CAPABILITIES, address=HOST, bind=HOST),
+            policy=Policy("/evidence", ("en",)),
+            host=HOST,
+            port=5060,
+            wrap_up=wrap_up,
+        )
+        self.exchange = Exchange(
+            site, lambda what: str(next(self._ids)) if what == "session" else f"{what}-{next(self._ids)}"
+        )
+        self.accounts = {
+            name: identity.Account(
+                user=name,
+                realm=REALM,
+                ha1={"SHA-256": ha1(name, REALM, f"pw-{name}", "SHA-256")},
+                kind="dispatcher" if name in desks else "caller",
+                verified_name=None if name in desks else f"Citizen {name}",
+            )
+            for name in (*desks, "alice")
+        }
+        self.registrar = Registrar()
+        nonces = Nonces(b"n" * 32)
+        gate = identity.Authenticator(
+            identity.IdentitySettings(REALM), self.accounts, nonces, NonceCounts(), secret=b"s" * 32
+        )
+        registrations = Registrations(self.registrar, gate, lambda: 0.0, lambda changes: None)
+        self.answering = Answering(self.exchange, registrations)
+        self.media_answers = media_answers
+        self.commands = deque()  # of the media process, not yet answered
+        self.rooms = {}  # leg -> (room, role), as the media process would hold it
+        self.legs = set()
+        self.notes = []
+        self.finished = []
+        self.sent = []  # (effect) SIP that left, oldest first
+        self.transactions = {}  # caller -> transaction of its INVITE
+        self.invites = {}
+        self.answers = {}  # transaction -> responses
+
+    # --- running ---
+
+    def run(self, effects):
+        todo = deque(effects)
+        while todo:
+            effect = todo.popleft()
+            match effect:
+                case ToMedia(command):
+                    self._media(command)
+                    if self.media_answers:
+                        todo.extend(self._media_replies())
+                case Note():
+                    self.notes.append(effect)
+                case CallFinished(call):
+                    self.finished.append(call)
+                case Respond(transaction, response):
+                    self.answers.setdefault(transaction, []).append(response)
+                    self.sent.append(effect)
+                case SendRequest() | SendAck() | SendCancel():
+                    self.sent.append(effect)
+        self.check()
+
+    def _media(self, command):
+        match command:
+            case Join(room, leg, role):
+                assert role not in [r for l, (m, r) in self.rooms.items() if m == room and l != leg], (
+                    "a second " + role
+                )
+                assert leg in self.legs, "joined before it was opened, or after it was closed"
+                self.rooms[leg] = (room, role)
+            case Leave(leg):
+                self.rooms.pop(leg, None)
+            case CloseLeg(leg):
+                self.rooms.pop(leg, None)
+                self.legs.discard(leg)
+            case OpenLeg() | OpenEvidence() | CloseEvidence():
+                self.commands.append(command)
+
+    def _media_replies(self):
+        effects = []
+        while self.commands:
+            match self.commands.popleft():
+                case OpenLeg(leg, media):
+                    self.legs.add(leg)
+                    pairs = tuple(PortPair(m, p := next(self._ports), p + 1) for m in media)
+                    effects += media_said(self.exchange, LegOpened(leg, pairs), self.now)
+                case OpenEvidence(call):
+                    effects += media_said(self.exchange, EvidenceOpened(call), self.now)
+                case CloseEvidence(call):
+                    effects += media_said(self.exchange, EvidenceClosed(call, 10, 1000), self.now)
+        return effects
+
+    def media(self):
+        """Let the media process answer what it was asked."""
+        self.run(self._media_replies())
+
+    def says(self, event):
+        self.run(media_said(self.exchange, event, self.now))
+
+    def wait(self, seconds):
+        """Let time pass, waking the exchange when it wants to be woken."""
+        end = self.now + seconds
+        while (due := self.exchange.next_due) is not None and due <= end:
+            self.now = max(self.now, due)
+            self.run(self.exchange.expire(self.now))
+        self.now = end
+
+    # --- what must be true always ---
+
+    def check(self):
+        calls = self.exchange.calls.values()
+        queued = [w.call for w in self.exchange.acd.queue]
+        talking = {d.call: d.desk for d in self.exchange.acd.desks if d.call is not None}
+        assert not (queued and any(d.state is DeskState.IDLE for d in self.exchange.acd.desks))
+        for call in calls:
+            place = self.rooms.get(call.leg)
+            match call.state:
+                case CallState.WAITING:
+                    assert call.id in queued
+                    assert place is None
+                case CallState.TALKING:
+                    assert talking[call.id] == call.desk
+                    assert place == (f"room-{call.desk}", "guest")
+                case _:
+                    assert call.id not in queued
+                    assert call.id not in talking
+                    assert place is None
+        live = {c.id for c in calls if c.state in {CallState.WAITING, CallState.TALKING}}
+        assert set(queued) | set(talking) == live
+        assert len(self.finished) == len(set(self.finished))
+
+    # --- phones ---
+
+    def flow(self, name):
+        return Flow("udp", (HOST, 5060), ("192.0.2.77", 5000 + sum(name.encode()) % 1000))
+
+    def request(
+        self, method, uri, name, *, body=b"", content_type=None, to_tag=None, cseq=1, headers=(), call_id=None
+    ):
+        lines = [
+            f"{method} {uri} SIP/2.0",
+            f"Via: SIP/2.0/UDP 192.0.2.77:5000;branch=z9hG4bK{name}{method}{cseq};rport=5000;received=192.0.2.77",
+            "Max-Forwards: 70",
+            f"From: <sip:{name}@{REALM}>;tag=from-{name}",
+            f"To: <{uri}>" + (f";tag={to_tag}" if to_tag else ""),
+            f"Call-ID: {call_id or name}@phone",
+            f"CSeq: {cseq} {method}",
+            f"Contact: <sip:{name}@192.0.2.77:5000>",
+            "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, INFO",
+            *(f"{k}: {v}" for k, v in headers),
+        ]
+        if content_type:
+            lines.append(f"Content-Type: {content_type}")
+        lines.append(f"Content-Length: {len(body)}")
+        message = parse(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
+        assert isinstance(message, Request)
+        return message
+
+    def arrive(self, request, name):
+        """Give a request to the exchange; returns its transaction id."""
+        transaction = f"t{next(self._ids)}"
+        self.run(
+            self.answering.request(RequestArrived(transaction, request, self.flow(name)), self.now, 1.8e9)
+        )
+        return transaction
+
+    def invite(self, name, *, uri="sip:110@192.0.2.1", body=None, headers=()):
+        body = sdp() if body is None else body
+        request = self.request(
+            "INVITE", uri, name, body=body, content_type="application/sdp" if body else None, headers=headers
+        )
+        self.invites[name] = request
+        self.transactions[name] = self.arrive(request, name)
+
+    def last_answer(self, name):
+        """Return the newest response to the caller's INVITE, None before there is one."""
+        found = self.answers.get(self.transactions[name])
+        return None if not found else found[-1]
+
+    def call(self, name):
+        """Return the caller's live call, None when it is over."""
+        leg = next(
+            (c for c in self.exchange.calls.values() if c.caller.number == name or c.caller.user == name),
+            None,
+        )
+        return leg
+
+    def in_dialog(self, name, method, *, cseq=2, **more):
+        """Send a request inside the caller's dialog; returns its transaction id."""
+        tag = self.last_answer(name).to.tag
+        request = self.request(method, f"sip:110@{HOST}", name, to_tag=tag, cseq=cseq, **more)
+        if method == "ACK":
+            self.run(self.exchange.sip(AckArrived(request, self.flow(name)), self.now))
+            return ""
+        return self.arrive(request, name)
+
+    def ack(self, name, body=b""):
+        self.in_dialog(name, "ACK", cseq=1, body=body, content_type="application/sdp" if body else None)
+
+    def bye(self, name):
+        return self.in_dialog(name, "BYE", cseq=50)
+
+    def cancel(self, name):
+        cancelled = Cancelled(self.transactions[name], self.invites[name], self.flow(name))
+        self.run(self.exchange.sip(cancelled, self.now))
+
+    # --- desks ---
+
+    def register(self, name):
+        """Register a phone with digest, as a real one does: challenged first."""
+        uri = f"sip:{REALM}"
+        aor = f"sip:{name}@{REALM}"
+        cseq = next(self._ids)
+        first = self.request("REGISTER", uri, name, cseq=cseq, call_id=f"reg-{name}")
+        first.headers.set("To", f"<{aor}>")
+        answer = self.answers[self.arrive(self._again(first), name)][-1]
+        challenge = next(c for c in answer.headers.all("WWW-Authenticate") if "SHA-256" in c)
+        token = authorize(
+            challenge, user=name, password=f"pw-{name}", method="REGISTER", uri=uri, cnonce="c", nc=1
+        )
+        second = self.request(
+            "REGISTER", uri, name, cseq=cseq + 1, call_id=f"reg-{name}", headers=(("Authorization", token),)
+        )
+        second.headers.set("To", f"<{aor}>")
+        return self.answers[self.arrive(self._again(second), name)][-1]
+
+    def _again(self, request):
+        message = parse(request.encode())
+        assert isinstance(message, Request)
+        return message
+
+    def sign_in(self, desk, *, answer=True):
+        """Register the desk if it is not, have the exchange call it, and let its phone pick up."""
+        account = self.accounts[desk]
+        if not self.registrar.lookup(account.aor, self.now):
+            assert self.register(desk).status == 200
+        self.run(seats.sign_in(self.exchange, desk, self.registrar.lookup(account.aor, self.now), self.now))
+        if answer:
+            self.pick_up(desk)
+
+    def desk_invite(self, desk):
+        """Return the INVITE that went to a desk's phone, the newest."""
+        found = [e for e in self.sent if isinstance(e, SendRequest) and e.request.method == "INVITE"]
+        return next(e for e in reversed(found) if e.request.to.uri.user == desk)
+
+    def pick_up(self, desk, status=200):
+        sent = self.desk_invite(desk)
+        response = sent.request.response(
+            status,
+            to_tag=f"desk-{desk}-{next(self._ids)}",
+            headers=(
+                ("Contact", f"<sip:{desk}@192.0.2.88:5000>"),
+                ("Allow", "INVITE, ACK, BYE, MESSAGE, INFO, OPTIONS"),
+            ),
+            body=sdp(address="192.0.2.88") if status == 200 else b"",
+            content_type="application/sdp" if status == 200 else None,
+        )
+        # A response needs a Via; the transaction layer that would have put it on is not part of this world.
+        response.headers.prepend("Via", "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKdesk")
+        answer = parse(response.encode())
+        assert isinstance(answer, Response)
+        self.run(self.exchange.sip(ResponseArrived(sent.ref, answer, self.flow(desk)), self.now))
+
+    def desk_leg(self, desk):
+        return self.exchange.leg(self.exchange.room(desk).leg or "")
+
+    def desk_request(self, desk, method, **more):
+        """Send a request inside the permanent dialog, from the desk's phone."""
+        leg = self.desk_leg(desk)
+        dialog = leg.dialog
+        cseq = (dialog.remote_seq or 0) + 1
+        request = self.request(
+            method, f"sip:room-{desk}@{HOST}", desk, cseq=cseq, to_tag=dialog.local_tag, **more
+        )
+        request.headers.set("From", f"<sip:{desk}@{HOST}>;tag={dialog.remote_tag}")
+        request.headers.set("Call-ID", dialog.call_id)
+        return self.arrive(self._again(request), desk)
+
+    def desk_vanishes(self, desk):
+        """The phone answers nothing any more: whatever we ask it fails."""
+        leg = self.desk_leg(desk)
+        self.run(self.exchange.run(leg.probe(self.now), self.now, leg.id))
+        probe = next(
+            e for e in reversed(self.sent) if isinstance(e, SendRequest) and e.request.method == "OPTIONS"
+        )
+        self.run(self.exchange.sip(TransactionFailed(probe.ref, "timeout"), self.now))
+
+    def noted(self, name):
+        """Return the notes of one name."""
+        return [n for n in self.notes if n.event == name]

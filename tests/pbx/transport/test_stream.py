@@ -1,0 +1,169 @@
+"""A TCP connection on a virtual socket and a clock of its own."""
+
+import pytest
+
+from pbx.sip.flow import Flow
+from pbx.sip.message import Request, Response
+from pbx.sip.parser import ParseError
+from pbx.transport.stream import Connection, StreamLimits
+from tests.kit.clock import Clock
+from tests.kit.sip import request
+from tests.kit.transports import StreamTransport
+
+REMOTE = ("192.0.2.9", 40000)
+OPTIONS = request("OPTIONS", transport="TCP", flow=None).encode()
+LIMITS = StreamLimits(first_message=10, message=30, idle=100, unread=10, max_unsent=1000)
+
+
+class Owner:
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def connected(self, connection: Connection) -> None:
+        self.heard.append("connected")
+
+    def arrived(self, connection: Connection, item: Request | Response | ParseError) -> None:
+        self.heard.append(item)
+        if isinstance(item, ParseError):
+            connection.send(b"answer")
+
+    def lost(self, connection: Connection, *, failed: bool) -> None:
+        self.heard.append(("lost", failed))
+
+
+def made(*, ours: bool = False) -> tuple[Connection, StreamTransport, Owner, Clock]:
+    clock, owner, transport = Clock(), Owner(), StreamTransport(REMOTE)
+    connection = Connection(3, owner, LIMITS, clock, ours=ours)
+    connection.connection_made(transport)
+    assert owner.heard == ["connected"]
+    owner.heard.clear()
+    return connection, transport, owner, clock
+
+
+def test_the_flow_names_the_connection() -> None:
+    connection, _, _, _ = made()
+    assert connection.flow == Flow("tcp", ("192.0.2.1", 5060), REMOTE, 3)
+
+
+def test_a_connection_that_is_gone_before_it_stands() -> None:
+    owner, transport = Owner(), StreamTransport(REMOTE)
+    transport._extra = {}  # type: ignore[attr-defined]  # what getpeername gives then
+    connection = Connection(3, owner, LIMITS, Clock(), ours=False)
+    connection.connection_made(transport)
+    assert transport.closed == "aborted"
+    assert owner.heard == []
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+def test_messages_come_whole_however_they_are_cut(size: int) -> None:
+    connection, _, owner, _ = made()
+    stream = b"\r\n" + OPTIONS * 3
+    for start in range(0, len(stream), size):
+        connection.data_received(stream[start : start + size])
+    assert [item.encode() for item in owner.heard if isinstance(item, Request)] == [OPTIONS] * 3
+
+
+def test_a_ping_gets_a_pong() -> None:
+    connection, transport, owner, _ = made()
+    connection.data_received(b"\r\n\r\n")
+    assert transport.written == [b"\r\n"]
+    assert owner.heard == []
+    assert not connection.proven
+
+
+def test_a_framing_error_is_answered_then_the_connection_closed() -> None:
+    connection, transport, owner, _ = made()
+    connection.data_received(OPTIONS.replace(b"Content-Length: 0\r\n", b"") + OPTIONS)
+    assert [type(item) for item in owner.heard] == [ParseError]
+    assert transport.written == [b"answer"]
+    assert transport.closed == "closed"
+    assert not connection.proven
+
+
+def test_a_malformed_message_with_a_length_leaves_the_connection() -> None:
+    connection, transport, owner, _ = made()
+    connection.data_received(OPTIONS.replace(b"CSeq: 1", b"CSeq: x") + OPTIONS)
+    assert [type(item) for item in owner.heard] == [ParseError, Request]
+    assert transport.closed is None
+    assert connection.proven
+
+
+# --- limits of time, each at n and n+1 ------------------------------------------------------------------------------
+
+
+def test_a_stranger_must_speak() -> None:
+    connection, _, _, clock = made()
+    connection.data_received(b"\r\n\r\n")
+    assert not connection.overdue(clock.now + 9.9)
+    assert connection.overdue(clock.now + 10)
+    connection.data_received(OPTIONS)
+    assert not connection.overdue(clock.now + 10)
+
+
+def test_we_need_not_hear_from_whom_we_called() -> None:
+    connection, _, _, clock = made(ours=True)
+    assert not connection.overdue(clock.now + 99)
+
+
+def test_a_message_in_small_pieces_gets_no_more_time() -> None:
+    connection, _, _, clock = made()
+    connection.data_received(OPTIONS)
+    for piece in range(6):
+        connection.data_received(OPTIONS[piece : piece + 1])
+        assert not connection.overdue(clock.now)
+        clock.advance(5)
+    assert connection.overdue(clock.now)
+
+
+def test_each_message_has_its_own_time() -> None:
+    connection, _, _, clock = made()
+    connection.data_received(OPTIONS + OPTIONS[:50])
+    clock.advance(29)
+    connection.data_received(OPTIONS[50:] + OPTIONS[:50])
+    clock.advance(29)
+    assert not connection.overdue(clock.now)
+    connection.data_received(OPTIONS[50:])
+    assert not connection.overdue(clock.now + 50)
+
+
+def test_silence_has_an_end() -> None:
+    connection, _, _, clock = made()
+    connection.data_received(OPTIONS)
+    assert not connection.overdue(clock.now + 99.9)
+    assert connection.overdue(clock.now + 100)
+
+
+def test_who_does_not_read_is_not_read_and_then_closed() -> None:
+    connection, transport, _, clock = made()
+    connection.data_received(OPTIONS)
+    connection.pause_writing()
+    assert not transport.is_reading()
+    assert not connection.overdue(clock.now + 9.9)
+    assert connection.overdue(clock.now + 10)
+    connection.resume_writing()
+    assert transport.is_reading()
+    assert not connection.overdue(clock.now + 10)
+
+
+def test_the_write_queue_is_bounded() -> None:
+    connection, transport, owner, _ = made()
+    transport.unread = 1000
+    assert connection.send(b"x")
+    transport.unread = 1001
+    assert not connection.send(b"x")
+    assert transport.closed == "aborted"
+    assert not connection.send(b"x")
+    connection.connection_lost(None)
+    assert owner.heard == [("lost", True)]
+
+
+@pytest.mark.parametrize(("error", "failed"), [(None, False), (ConnectionResetError(), True)])
+def test_what_the_owner_hears_at_the_end(error: Exception | None, failed: bool) -> None:
+    connection, _, owner, _ = made()
+    connection.connection_lost(error)
+    assert owner.heard == [("lost", failed)]
+    assert not connection.send(b"x")
+    connection.close()
+    connection.abort()
+    connection.pause_writing()
+    connection.resume_writing()
