@@ -47,9 +47,9 @@ TEXT: Final[dict[str, dict[str, str]]] = {
         "no_evidence": "{folder} is not an evidence folder",
         "bytes": "bytes",
         "about": "Check the evidence folder of a call. Exit status: 0 intact, 1 not intact, 2 not an evidence folder.",
-        "help_folder": "folder of one call",
-        "help_json": "print one JSON object",
-        "help_lang": "language of the text",
+        "folder": "folder of one call",
+        "json": "print one JSON object",
+        "lang": "language of the text",
     },
     "zh": {
         "changed": "录制之后被改动",
@@ -65,9 +65,9 @@ TEXT: Final[dict[str, dict[str, str]]] = {
         "no_evidence": "{folder} 不是证据文件夹",
         "bytes": "字节",
         "about": "校验一次通话的证据文件夹。退出码:0 完整,1 不完整,2 不是证据文件夹或用法错误。",
-        "help_folder": "一次通话的文件夹",
-        "help_json": "输出一个 JSON 对象",
-        "help_lang": "文字的语言",
+        "folder": "一次通话的文件夹",
+        "json": "输出一个 JSON 对象",
+        "lang": "文字的语言",
     },
 }
 
@@ -126,9 +126,9 @@ def verify(folder: str | Path) -> Verdict:
     if not {MANIFEST, CAPTURE, EVENTS} & set(present):
         raise NotEvidenceError("no_evidence")
     problems: list[Problem] = []
+    sizes: dict[str, int] = {}
     manifest = _manifest(path, problems)
     stated = _stated(manifest, problems)
-    sizes: dict[str, int] = {}
     for name, (size, digest) in sorted(stated.items()):
         if name in present:
             problems += _compare(path / name, size, digest, sizes)
@@ -163,16 +163,13 @@ def _manifest(folder: Path, problems: list[Problem]) -> dict[str, Any]:
         return {}
     try:
         manifest = json.loads(raw) if len(raw) <= MAX_MANIFEST else None
+        same = canonical(manifest) == raw
     except (ValueError, RecursionError):
         problems.append(Problem(MANIFEST, "changed", "is not JSON"))
         return {}
     if not isinstance(manifest, dict):
         problems.append(Problem(MANIFEST, "changed", "is not a JSON object"))
         return {}
-    try:
-        same = canonical(manifest) == raw
-    except (ValueError, RecursionError):
-        same = False
     if not same:
         problems.append(Problem(MANIFEST, "changed", "is not in canonical form"))
     elif manifest.get("digest") != self_digest(manifest):
@@ -345,9 +342,9 @@ def main(argv: Sequence[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     text = TEXT[_language(argv)]
     parser = argparse.ArgumentParser(prog="verify", description=text["about"])
-    parser.add_argument("folder", help=text["help_folder"])
-    parser.add_argument("--json", action="store_true", help=text["help_json"])
-    parser.add_argument("--lang", choices=sorted(TEXT), help=text["help_lang"])
+    parser.add_argument("folder", help=text["folder"])
+    parser.add_argument("--json", action="store_true", help=text["json"])
+    parser.add_argument("--lang", choices=sorted(TEXT), help=text["lang"])
     try:
         options = parser.parse_args(argv)
     except SystemExit as stop:  # argparse ends the process; here it is an exit status like any other

@@ -18,6 +18,15 @@ MAX_WAIT: Final = 1.0
 """Seconds without a timer or packet after which the loop looks around anyway."""
 MAX_READY: Final = 512
 """Descriptors served in one round, before timers get their turn."""
+GATHER_RATE: Final = 4000
+"""Datagrams a second above which the loop lets a few gather before it serves them. A round for each single one is
+mostly the price of waking up, with every cache cold: together they cost half."""
+GATHER_SECONDS: Final = 0.0004
+"""How long they gather: the delay a packet may get by it (bar Q2: p50 ≤ 1 ms)."""
+GATHER_ENOUGH: Final = 64
+"""So many in one round need no gathering."""
+LOOK_SECONDS: Final = 0.1
+"""Between two looks at the rate."""
 LOGGED_FAILURES: Final = 1000
 """Of the failures of one handler the first is logged, and then every so-many-th: a packet may repeat it 50 times a second."""
 
@@ -75,11 +84,21 @@ class Loop:
 
     def run(self) -> None:
         """Go round until stopped."""
+        served = 0
+        look_at = self.now
+        gathering = False
         while self._running:
-            self.turn(MAX_WAIT)
+            ready = self.turn(MAX_WAIT)
+            served += ready
+            if self.now >= look_at:
+                gathering = served > GATHER_RATE * LOOK_SECONDS
+                served = 0
+                look_at = self.now + LOOK_SECONDS
+            if gathering and ready < GATHER_ENOUGH:
+                time.sleep(GATHER_SECONDS)
 
-    def turn(self, wait: float) -> None:
-        """One round: wait for at most `wait` seconds, serve what is ready, then what is due."""
+    def turn(self, wait: float) -> int:
+        """One round: wait for at most `wait` seconds, serve what is ready, then what is due; how many were ready."""
         timers = self._timers
         if timers:
             # Counted from the last round's clock reading: late by what that round took, and one reading cheaper.
@@ -97,6 +116,7 @@ class Loop:
                 self.failed(self._names.get(fd, "removed"), error)
         if timers and timers[0][0] <= self.now:
             self._run_timers()
+        return len(ready)
 
     def _run_timers(self) -> None:
         while self._timers and self._timers[0][0] <= self.now:

@@ -29,6 +29,7 @@ from pbx.call.effects import (
     ToMedia,
 )
 from pbx.call.exchange import Exchange
+from pbx.call.hangup import hang_up
 from pbx.call.media_events import media_said
 from pbx.sip import effects as sip
 from pbx.sip.flow import Flow
@@ -234,7 +235,7 @@ class Control:
 
         def work() -> None:
             for leg in list(self.exchange.legs.values()):
-                self._run(self.exchange.run(leg.hang_up(), now, leg.id), now)
+                self._run(self.exchange.run(hang_up(leg), now, leg.id), now)
 
         self._guarded("stop", work)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from pbx.call import answer, hangup, leg_events, place
 from pbx.call import call as calls
 from pbx.call import room as rooms
 from pbx.call.agenda import Agenda
@@ -175,19 +176,19 @@ class Exchange:
         match event:
             case AckArrived(request, flow):
                 leg = self.leg_in_dialog(request)
-                return [] if leg is None else self.run(leg.ack(request, flow), now)
+                return [] if leg is None else self.run(answer.ack(leg, request, flow), now)
             case Cancelled(transaction, _, _):
                 leg = self.leg(self._invites.get(transaction, ""))
-                return [] if leg is None else self.run(leg.cancelled(), now)
+                return [] if leg is None else self.run(answer.cancelled(leg), now)
             case ResponseArrived(ref, response, flow):
                 leg = self.leg(ref.split("/")[0])
-                return [] if leg is None else self.run(leg.response(ref, response, flow), now)
+                return [] if leg is None else self.run(leg_events.response(leg, ref, response, flow), now)
             case TransactionFailed(ref, why):
                 leg = self.leg(ref.split("/")[0])
-                return [] if leg is None else self.run(leg.failed(ref, why), now)
+                return [] if leg is None else self.run(leg_events.failed(leg, ref, why), now)
             case StrayResponse(response, flow):
                 leg = self.leg(self._dialogs.get((response.call_id, response.from_.tag or ""), ""))
-                return [] if leg is None else self.run(leg.stray(response, flow), now)
+                return [] if leg is None else self.run(place.stray(leg, response, flow), now)
             case ServerTimeout():
                 return []
 
@@ -196,7 +197,7 @@ class Exchange:
         leg = self.leg_in_dialog(event.request)
         if leg is None:
             return [Respond(event.transaction, event.request.response(481))]
-        return self.run(leg.request(event.transaction, event.request, event.flow, now), now)
+        return self.run(leg_events.request(leg, event.transaction, event.request, event.flow, now), now)
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -210,7 +211,7 @@ class Exchange:
         out: list[Effect] = []
         for key in list(self._agenda.expired(now)):
             if key in self.legs:
-                out += self.run(self.legs[key].expire(now), now, key)
+                out += self.run(leg_events.expire(self.legs[key], now), now, key)
             elif key in self.calls:
                 out += self.run(self.calls[key].expire(now), now, key)
             else:
@@ -268,11 +269,11 @@ class Exchange:
             ):
                 return self._leg_said(item, now)
             case calls.AnswerLeg(leg, headers):
-                return [] if (found := self.leg(leg)) is None else list(found.answer(now, headers))
+                return [] if (found := self.leg(leg)) is None else list(answer.answer(found, now, headers))
             case calls.RefuseLeg(leg, status):
                 return self._refuse(leg, status)
             case calls.EndLeg(leg):
-                return [] if (found := self.leg(leg)) is None else list(found.hang_up())
+                return [] if (found := self.leg(leg)) is None else list(hangup.hang_up(found))
             case calls.Say(leg, text):
                 return [] if (found := self.leg(leg)) is None else list(found.text(text))
             case calls.ToAcd(event):
@@ -363,7 +364,7 @@ class Exchange:
                 return self._desk_leg_said(owner.id, event, now)
         match event:
             case LegReady(leg):
-                return list(self.legs[leg].answer(now))
+                return list(answer.answer(self.legs[leg], now))
             case LegUp(leg):
                 return [ToMedia(Play(leg, f"{leg}/done", ("tone:zip",)))]
         return []
@@ -392,7 +393,7 @@ class Exchange:
         match event:
             case LegReady(leg):
                 # Dialled in: answer it. Our own call: send it.
-                return [*self.legs[leg].answer(now), *self.legs[leg].place(now)]
+                return [*answer.answer(self.legs[leg], now), *place.place(self.legs[leg], now)]
             case LegUp(leg):
                 return list(room.receive(rooms.HostUp(leg)))
             case LegEnded(leg, cause, status):

@@ -5,6 +5,7 @@ in → out: an `Event` of `rtp.control` → effects.
 
 from typing import assert_never
 
+from pbx.call import answer, probe
 from pbx.call import call as calls
 from pbx.call.effects import Effect, LegDigit, Note, ToMedia
 from pbx.call.exchange import Exchange, Item, Owner
@@ -44,7 +45,7 @@ def _items(exchange: Exchange, event: Event, now: float) -> list[Item]:
     match event:
         case LegOpened(leg, ports):
             found = exchange.leg(leg)
-            return [ToMedia(CloseLeg(leg))] if found is None else list(found.ports(ports, now))
+            return [ToMedia(CloseLeg(leg))] if found is None else list(answer.ports(found, ports, now))
         case Refused():
             return _refused(exchange, event, now)
         case MediaStarted(leg, medium, at):
@@ -87,7 +88,7 @@ def _refused(exchange: Exchange, event: Refused, now: float) -> list[Item]:
     match event.command:
         case "OpenLeg":
             found = exchange.leg(event.id)
-            return [] if found is None else list(found.no_ports())
+            return [] if found is None else list(answer.no_ports(found))
         case "OpenEvidence":
             return exchange.to_call(event.id, calls.CaptureOpened(event.reason), now)
         case "Evidence":
@@ -119,7 +120,7 @@ def _media_lost(exchange: Exchange, leg: str, medium: str, seconds: float, now: 
         media.flowing.discard(medium)
         media.lost.add(medium)
     # Sound decides whether somebody is there: a picture may stop because a camera was covered.
-    return [*items, *found.probe(now)] if medium == "audio" or not _has_sound(found) else items
+    return [*items, *probe.probe(found, now)] if medium == "audio" or not _has_sound(found) else items
 
 
 def _has_sound(leg: Leg) -> bool:

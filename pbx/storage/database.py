@@ -6,6 +6,7 @@ Nothing on the way of a call may await it.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -87,6 +88,8 @@ class Database:
     def start(self) -> None:
         """Begin to connect, in the background, for ever."""
         if self._task is None:
+            # Its pool logs a traceback for every failed attempt to connect; we tell each cause once.
+            logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
             self._task = self._tasks.spawn(self._keep(), name="database")
 
     async def wait_up(self) -> None:
@@ -107,7 +110,7 @@ class Database:
             return await work(connection)
         except AWAY as error:
             # A connection that timed out would make the pool wait for a server that doesn't answer.
-            connection.terminate()
+            _cut(connection)
             self._note_down(error)
             raise DatabaseAwayError(_words(error)) from error
         finally:
@@ -163,6 +166,9 @@ class Database:
         except (*AWAY, MigrationError, asyncpg.PostgresError) as error:
             self._tell("database_away", _words(error))
             return False
+        except Exception as error:  # noqa: BLE001 - a bug, ours or the driver's, must not end the task for good
+            self._log.exception("database_fault", why=_words(error))
+            return False
         self._told = None
         self._came_up.set()
         self._log.info("database_up")
@@ -189,7 +195,7 @@ class Database:
                 try:
                     read_only = await connection.fetchval("SELECT current_setting('transaction_read_only')")
                 except BaseException:
-                    connection.terminate()
+                    _cut(connection)
                     raise
                 finally:
                     await pool.release(connection, timeout=PROBE_LIMIT)
@@ -221,6 +227,14 @@ class Database:
         if self._told != why:
             self._told = why
             self._log.warning(event, why=why)
+
+
+def _cut(connection: Connection) -> None:
+    """End a connection at once; one that was lost has left the pool by itself and says so."""
+    try:
+        connection.terminate()
+    except asyncpg.InterfaceError:
+        return
 
 
 def _proof(dsn: str) -> dict[str, str]:

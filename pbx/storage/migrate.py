@@ -4,6 +4,7 @@ in → out: `migrate(connection)` → the numbers newly applied. A file that was
 kept beside its number and compared.
 """
 
+import asyncio
 import hashlib
 import re
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ async def migrate(connection: Connection, folder: Path = FOLDER) -> list[int]:
 
     Raises MigrationError, asyncpg.PostgresError (the failing file is rolled back whole), OSError.
     """
-    known = migrations(folder)
+    known = await asyncio.to_thread(migrations, folder)
     await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
     try:
         await connection.execute(

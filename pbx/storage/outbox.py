@@ -170,6 +170,11 @@ class Outbox:
                 self._log.error("outbox_not_carried", why=f"{type(error).__name__}: {error}")
                 self._retreat()
                 await asyncio.sleep(PAUSE)
+            except Exception:
+                # A bug must not end the task for good: rows wait on disk until it is mended.
+                self._log.exception("outbox_fault")
+                self._retreat()
+                await asyncio.sleep(PAUSE)
 
     def _retreat(self) -> None:
         """Forget where we are: whether the last commit went through only PostgreSQL knows. Take smaller steps."""

@@ -16,6 +16,7 @@ from pbx.call.effects import CallFinished, Note, Respond, SendAck, SendCancel, S
 from pbx.call.exchange import Exchange, Site
 from pbx.call.leg import LegSetup
 from pbx.call.media_events import media_said
+from pbx.call.probe import probe
 from pbx.registrar import Registrar
 from pbx.sdp.offer_answer import CAPABILITIES
 from pbx.sip.digest import NonceCounts, Nonces, authorize, ha1
@@ -126,9 +127,9 @@ class World:
     def _media(self, command):
         match command:
             case Join(room, leg, role):
-                assert role not in [r for l, (m, r) in self.rooms.items() if m == room and l != leg], (
-                    "a second " + role
-                )
+                assert role not in [
+                    r for other, (m, r) in self.rooms.items() if m == room and other != leg
+                ], "a second " + role
                 assert leg in self.legs, "joined before it was opened, or after it was closed"
                 self.rooms[leg] = (room, role)
             case Leave(leg):
@@ -242,11 +243,10 @@ class World:
 
     def call(self, name):
         """Return the caller's live call, None when it is over."""
-        leg = next(
+        return next(
             (c for c in self.exchange.calls.values() if c.caller.number == name or c.caller.user == name),
             None,
         )
-        return leg
 
     def in_dialog(self, name, method, *, cseq=2, **more):
         """Send a request inside the caller's dialog; returns its transaction id."""
@@ -342,11 +342,11 @@ class World:
     def desk_vanishes(self, desk):
         """The phone answers nothing any more: whatever we ask it fails."""
         leg = self.desk_leg(desk)
-        self.run(self.exchange.run(leg.probe(self.now), self.now, leg.id))
-        probe = next(
+        self.run(self.exchange.run(probe(leg, self.now), self.now, leg.id))
+        asked = next(
             e for e in reversed(self.sent) if isinstance(e, SendRequest) and e.request.method == "OPTIONS"
         )
-        self.run(self.exchange.sip(TransactionFailed(probe.ref, "timeout"), self.now))
+        self.run(self.exchange.sip(TransactionFailed(asked.ref, "timeout"), self.now))
 
     def noted(self, name):
         """Return the notes of one name."""

@@ -545,7 +545,7 @@ async def test_every_connection_is_cut_again_and_again(server, database, outbox)
 
 async def test_the_server_is_stopped_and_started(server, database, outbox):
     changes: list[bool] = []
-    database._on_change = changes.append
+    database._on_change = changes.append  # the fixture gave none
 
     async def disturb() -> None:
         await asyncio.sleep(0.1)
@@ -561,7 +561,7 @@ async def test_the_server_is_stopped_and_started(server, database, outbox):
 
 
 async def test_a_server_that_hangs_is_noticed_in_time_and_nobody_waits(server, database, outbox):
-    everybody = attached(server.place.data, server.place.user)
+    everybody = await asyncio.to_thread(attached, server.place.data, server.place.user)
     for pid in everybody:
         os.kill(pid, signal.SIGSTOP)
     try:

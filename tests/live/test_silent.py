@@ -42,7 +42,9 @@ def test_a_silent_caller_hears_nothing_and_is_heard(
     assert sound.alaw(b"".join(packet.payload for packet in packets)).rms <= SMALLEST_STEP
     measure("longest gap of the silence", tshark.longest_gap(packets) * 1000, "ms")
     assert tshark.missing(packets) == 0, said
-    assert tshark.longest_gap(packets) <= GAP_SECONDS, said
+    # The phone's own stream tells how long this machine let nobody run; on an idle one that is no more than 20 ms.
+    stalled = tshark.longest_gap(tshark.rtp(capture.file, by=audio))
+    assert tshark.longest_gap(packets) <= max(GAP_SECONDS, stalled + 0.02), said
     assert tshark.rtp(capture.file, to=video) == [], "the dispatcher's picture may be seen over a shoulder"
     assert caller.heard.rms <= SMALLEST_STEP
 

@@ -15,7 +15,7 @@ def test_vp8_and_opus(exchange: Exchange, phone: NewPhone, desk_phone: NewPhone,
     desk = desk_phone(0, tone=1000, picture="blue", **codecs)
     exchange.sign_in(desk.account.user)
     caller = phone("vera", tone=440, picture="red", **codecs)
-    with tshark.Capture(tmp_path / "wire.pcapng", caller, desk) as capture:
+    with tshark.Capture(tmp_path / "wire.pcapng", caller) as capture:
         caller.dial(f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}")
         exchange.call_of("vera", state="active")
         exchange.until(partial(caller.hears, 1000), "the caller doesn't hear the dispatcher")
@@ -91,9 +91,7 @@ def test_the_dispatcher_ends_the_call(exchange: Exchange, desk_phone: NewPhone, 
 def test_caller_who_never_sends_a_packet(exchange: Exchange, desk_phone: NewPhone, sipp: NewSipp) -> None:
     desk = desk_phone(0, tone=1000)
     exchange.sign_in(desk.account.user)
-    caller = sipp(
-        "caller_mute", keys={"talk_ms": "8000"}
-    )  # longer than the 5 s after which media counts as lost
+    caller = sipp("caller_mute")
     call = exchange.call_of("sipp-1", state="active")
     assert call["audio"] is False
     exchange.until(
@@ -165,7 +163,7 @@ def test_cancel_before_the_answer(exchange: Exchange, oracle: NewOracle, again: 
 
 @pytest.mark.parametrize("algorithm", ["SHA-256", "MD5"])
 def test_wrong_password(exchange: Exchange, oracle: NewOracle, algorithm: str) -> None:
-    person = exchange.dispatchers[9]
+    person = exchange.dispatchers[9 if algorithm == "MD5" else 8]
     challenge, answer = oracle(81, user=person.user).register("not the password", algorithm=algorithm)
     assert (challenge.status, answer.status) == (401, 401)
     offered = challenge.all("www-authenticate")
@@ -179,7 +177,7 @@ def test_wrong_password(exchange: Exchange, oracle: NewOracle, algorithm: str) -
 
 
 def test_forged_credentials(exchange: Exchange, sipp: NewSipp) -> None:
-    sipp("register_forged", keys={"user": exchange.dispatchers[8].user}).wait().check(1)
+    sipp("register_forged", keys={"user": exchange.dispatchers[7].user}).wait().check(1)
 
 
 @pytest.mark.parametrize("target", ["tel:110", "urn:service:sos", "urn:service:sos.police", "110"])

@@ -5,8 +5,10 @@ import pytest
 from pbx.call import seats, silence
 from pbx.call.call import State
 from pbx.call.effects import SendRequest, ToMedia
+from pbx.call.media_events import media_said
 from pbx.call.seats import Impossible
-from rtp.control import Dtmf, MediaLost, OpenEvidence, OpenLeg, Refused
+from pbx.sip.effects import AckArrived
+from rtp.control import Dtmf, Holdings, MediaLost, OpenEvidence, OpenLeg, Refused
 from tests.kit.world import HOST, World, sdp
 
 
@@ -186,8 +188,6 @@ def test_reinvite_hold_and_resume():
 
 
 def _ack(world, name, cseq):
-    from pbx.sip.effects import AckArrived
-
     tag = world.last_answer(name).to.tag
     return AckArrived(world.request("ACK", f"sip:110@{HOST}", name, to_tag=tag, cseq=cseq), world.flow(name))
 
@@ -400,19 +400,13 @@ def test_caller_with_no_medium_we_know_is_answered_all_the_same():
 
 
 def test_media_process_that_came_back_is_told_everything_again():
-    from rtp.control import Holdings
-
     world = World()
     world.sign_in("d1")
     world.invite("bob")
     world.ack("bob")
     before = world.rooms.copy()
     world.rooms.clear()
-    effects = []
-    for effect in __import__("pbx.call.media_events", fromlist=["media_said"]).media_said(
-        world.exchange, Holdings("", (), ()), world.now
-    ):
-        effects.append(effect)
+    effects = media_said(world.exchange, Holdings("", (), ()), world.now)
     opened = [e.command for e in effects if isinstance(e, ToMedia) and isinstance(e.command, OpenLeg)]
     assert all(command.ports for command in opened)
     world.run(effects)

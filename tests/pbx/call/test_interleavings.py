@@ -11,6 +11,7 @@ from pbx.call import room as rooms
 from pbx.call import seats, silence
 from pbx.call.call import State
 from pbx.call.exchange import Exchange
+from pbx.call.hangup import hang_up
 from pbx.call.leg import State as LegState
 from pbx.call.seats import Impossible
 from rtp.control import Dtmf, Holdings, MediaLost, MediaStarted
@@ -169,7 +170,7 @@ class Orders(RuleBasedStateMachine):
         for call in list(world.exchange.calls.values()):
             leg = world.exchange.leg(call.leg)
             if leg is not None:
-                world.run(world.exchange.run(leg.hang_up(), world.now, leg.id))
+                world.run(world.exchange.run(hang_up(leg), world.now, leg.id))
         world.wait(40.0)
         assert not world.exchange.calls
         assert not world.exchange.acd.queue

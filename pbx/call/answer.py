@@ -1,0 +1,128 @@
+"""Verb: answer an incoming leg; and everything until its ACK has come.
+
+in → out: ports, the owner's decision, the ACK, time → the 200 with our SDP, its repetitions, `LegUp`.
+"""
+
+from collections.abc import Iterable
+
+from pbx.call import hangup, hold, indialog
+from pbx.call.effects import Effect, LegEnded, LegEvent, LegGone, LegReady, LegUp, Respond, ToMedia
+from pbx.call.leg import SDP, Leg, State
+from pbx.call.unacked import Unacked
+from pbx.sip.body import find_part
+from pbx.sip.dialog import Dialog
+from pbx.sip.errors import SipError
+from pbx.sip.flow import Flow
+from pbx.sip.message import Request
+from rtp.control import CloseLeg, PortPair
+
+
+def ports(leg: Leg, pairs: tuple[PortPair, ...], now: float) -> list[Effect | LegEvent]:
+    """Take the ports that were bound."""
+    leg.negotiation.opened(pairs)
+    if leg.state is State.OPENING:
+        leg.state = State.READY
+        return [LegReady(leg.id)]
+    if leg.waiting is not None:
+        transaction, request = leg.waiting
+        leg.waiting = None
+        return hold.answer_reinvite(leg, transaction, request, now)
+    return []
+
+
+def no_ports(leg: Leg) -> list[Effect | LegEvent]:
+    """Hear that no port is to be had."""
+    if leg.state is State.OPENING:
+        return [
+            *leg.reject(503, (("Retry-After", "2"),)),
+            LegEnded(leg.id, "no_media_ports", 503),
+            LegGone(leg.id),
+        ]
+    if leg.waiting is not None:
+        transaction, request = leg.waiting
+        leg.waiting = None
+        return [Respond(transaction, request.response(488, to_tag=leg.local_tag))]
+    return []
+
+
+def answer(leg: Leg, now: float, headers: Iterable[tuple[str, str]] = ()) -> list[Effect | LegEvent]:
+    """Send the 200 that answers the INVITE."""
+    if leg.state is not State.READY or leg.invite is None or leg.transaction is None:
+        return []
+    body = find_part(leg.invite, SDP)
+    try:
+        sdp = leg.negotiation.offer() if body is None else leg.negotiation.answer(body)
+    except SipError as error:
+        return [
+            *leg.reject(error.status),
+            ToMedia(CloseLeg(leg.id)),
+            LegEnded(leg.id, "refused", error.status),
+            LegGone(leg.id),
+        ]
+    leg.dialog = Dialog.uas(leg.invite, local_tag=leg.local_tag, contact=leg.contact)
+    leg.dialog.confirm()
+    response = leg.invite.response(
+        200,
+        to_tag=leg.local_tag,
+        headers=(("Contact", str(leg.contact)), *indialog.CAPABILITIES, *headers),
+        body=sdp,
+        content_type=SDP,
+    )
+    leg.state = State.ANSWERED
+    leg.unacked = Unacked.start(leg.transaction, response, now, leg.setup.timers, awaits_answer=body is None)
+    out: list[Effect | LegEvent] = [] if body is None else leg.configure()
+    return [*out, Respond(leg.transaction, response)]
+
+
+def cancelled(leg: Leg) -> list[Effect | LegEvent]:
+    """Hear that the INVITE was cancelled before it was answered."""
+    if leg.state not in {State.OPENING, State.READY}:
+        return []
+    return [
+        *leg.reject(487),
+        ToMedia(CloseLeg(leg.id)),
+        LegEnded(leg.id, "cancelled", 487),
+        LegGone(leg.id),
+    ]
+
+
+def ack(leg: Leg, request: Request, flow: Flow) -> list[Effect | LegEvent]:
+    """Take the ACK of a 2xx."""
+    unacked = leg.unacked
+    if unacked is None or request.cseq.number != unacked.cseq:
+        return []
+    leg.unacked = None
+    leg.flow = flow
+    out: list[Effect | LegEvent] = []
+    if unacked.awaits_answer and leg.state is not State.LEAVING:
+        out += _take_answer(leg, request)
+    if leg.state is State.LEAVING:
+        return [*out, *hangup.bye(leg, ())]
+    if leg.state is State.ANSWERED:
+        leg.state = State.CONFIRMED
+        out.append(LegUp(leg.id))
+    return out
+
+
+def _take_answer(leg: Leg, ack: Request) -> list[Effect | LegEvent]:
+    try:
+        leg.negotiation.accept(find_part(ack, SDP) or b"")
+    except SipError:
+        # An ACK can't be refused; the leg stays without media, which the owner sees as media that never starts.
+        return []
+    return leg.configure()
+
+
+def expire_unacked(leg: Leg, unacked: Unacked, now: float) -> list[Effect | LegEvent]:
+    """Repeat the 2xx, or give up waiting for its ACK."""
+    if now >= unacked.deadline:
+        leg.unacked = None
+        if leg.state is State.LEAVING:
+            return hangup.bye(leg, ())
+        if leg.state is State.ANSWERED:
+            # RFC 3261 §13.3.1.4: "the dialog is confirmed, but the session SHOULD be terminated … with a BYE".
+            return [*hangup.bye(leg, ()), ToMedia(CloseLeg(leg.id)), LegEnded(leg.id, "no_ack")]
+        return []  # a re-INVITE whose ACK never came: the call was fine before, it stays
+    if unacked.repeat(now, leg.setup.timers):
+        return [Respond(unacked.transaction, unacked.response)]
+    return []

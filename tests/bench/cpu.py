@@ -1,0 +1,72 @@
+"""What a process has used so far: processor time and memory, read from the kernel (Linux)."""
+
+import os
+import time
+from pathlib import Path
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of all threads of a process, those that ended too, in ns resolution. Raises OSError when it is gone."""
+    # clock_getcpuclockid(3): the clock of a process is its inverted pid, shifted over three bits that name the kind (2: scheduler).
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def memory(pid: int) -> int:
+    """Resident bytes. Raises OSError."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def children(pid: int) -> list[int]:
+    """The processes a process has started and that still run."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(text) for text in (task / "children").read_text().split()]
+    return found
+
+
+def command(pid: int) -> list[str]:
+    """How a process was started; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def roles(supervisor: int) -> dict[str, int]:
+    """The processes of a running exchange: role → pid."""
+    found = {}
+    for pid in children(supervisor):
+        words = command(pid)
+        if "process" in words[:-1]:
+            found[words[words.index("process") + 1]] = pid
+    return found
+
+
+def machine() -> str:
+    """The class of this machine in a line: cores, processor, load, filesystem is told where it is used."""
+    cores = len(os.sched_getaffinity(0))
+    model = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        os.uname().machine,
+    )
+    load = os.getloadavg()[0]
+    return f"{cores} cores, {model}, Linux {os.uname().release.partition('-')[0]}, load {load:.1f} before the run"
+
+
+def filesystem(path: Path) -> str:
+    """Kind of the filesystem a path lies on, such as `ext4` or `tmpfs`."""
+    best, kind = "", "unknown"
+    for line in _lines("/proc/self/mounts"):
+        _, point, this, *_ = line.split()
+        inside = path.is_relative_to(point)
+        if inside and len(point) >= len(best):
+            best, kind = point, this
+    return kind
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(errors="replace").split("\n")[:-1]
+    except OSError:
+        return []
