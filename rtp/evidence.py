@@ -4,7 +4,7 @@ packet ─▶ sink.packet (a list append, in the loop) ┄┄▶ every 100 ms si
 
 The loop never waits for a disk: opening, writing, fsync and closing happen in the thread. So a sink is called from
 two threads: `packet` and `sip` from the loop, `flush` and `close` from the evidence thread, never two of the latter at
-once. A failing disk is told once for each call and never stops media.
+once. A failure is told once for each call and never stops media.
 """
 
 import queue
@@ -220,7 +220,7 @@ class EvidenceKeeper:
         self._jobs.put(lambda: self._close_sink(evidence, sink))
 
     def _opened(
-        self, evidence: CallEvidence, sink: EvidenceSink | None, error: OSError | None
+        self, evidence: CallEvidence, sink: EvidenceSink | None, error: Exception | None
     ) -> list[Event]:
         evidence.opening = False
         events: list[Event] = []
@@ -234,7 +234,7 @@ class EvidenceKeeper:
             self._finish(evidence)
         return events
 
-    def _flushed(self, failures: list[tuple[CallEvidence, OSError | None]]) -> list[Event]:
+    def _flushed(self, failures: list[tuple[CallEvidence, Exception | None]]) -> list[Event]:
         self._flushing = False
         events: list[Event] = []
         for evidence, error in failures:
@@ -244,8 +244,8 @@ class EvidenceKeeper:
                 events += _state(evidence, "OpenEvidence", error)
         return events
 
-    def _ended(self, evidence: CallEvidence, closed: EvidenceClosed, error: OSError | None) -> list[Event]:
-        del self._closing[evidence.call]
+    def _ended(self, evidence: CallEvidence, closed: EvidenceClosed, error: Exception | None) -> list[Event]:
+        self._closing.pop(evidence.call, None)
         self._closed[evidence.call] = closed
         if len(self._closed) > MAX_REMEMBERED:
             del self._closed[next(iter(self._closed))]
@@ -262,16 +262,16 @@ class EvidenceKeeper:
         sink, failure = None, None
         try:
             sink = self._factory.open(evidence.call, evidence.folder)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  # told and logged by `_state`: this thread serves all other calls too
             failure = error
         self._results.append(lambda: self._opened(evidence, sink, failure))
 
     def _flush(self, flushed: list[tuple[CallEvidence, EvidenceSink]], *, sync: bool) -> None:
-        results: list[tuple[CallEvidence, OSError | None]] = []
+        results: list[tuple[CallEvidence, Exception | None]] = []
         for evidence, sink in flushed:
             try:
                 sink.flush(sync=sync)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001  # as above
                 results.append((evidence, error))
             else:
                 if evidence.stated:
@@ -282,17 +282,24 @@ class EvidenceKeeper:
         packets, size, failure = 0, 0, None
         try:
             packets, size = sink.close()
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  # as above
             failure = error
         self._results.append(
             lambda: self._ended(evidence, EvidenceClosed(evidence.call, packets, size), failure)
         )
 
 
-def _state(evidence: CallEvidence, command: str, error: OSError) -> list[Event]:
-    """Tell a disk's failure once, until it works again."""
+def _state(evidence: CallEvidence, command: str, error: Exception) -> list[Event]:
+    """Tell a failure once, until it works again: `disk`, or `evidence` for what is a bug of ours."""
     if evidence.stated:
         return []
     evidence.stated = True
-    log.error("evidence_disk_failed", call=evidence.call, folder=evidence.folder, error=str(error))
-    return [Refused(command, evidence.call, "disk")]
+    disk = isinstance(error, OSError)
+    log.error(
+        "evidence_failed",
+        call=evidence.call,
+        folder=evidence.folder,
+        error=str(error),
+        exc_info=None if disk else error,
+    )
+    return [Refused(command, evidence.call, "disk" if disk else "evidence")]

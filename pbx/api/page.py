@@ -1,4 +1,4 @@
-"""The console: four static files, served from memory."""
+"""The console: three static files and an icon, served from memory."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -16,19 +16,21 @@ FILES: Final = {
     "/": ("index.html", "text/html"),
     "/console.js": ("console.js", "text/javascript"),
     "/style.css": ("style.css", "text/css"),
-    "/favicon.svg": ("favicon.svg", "image/svg+xml"),
 }
-
-
+ICON: Final = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#12397a"/>'
+    '<path d="M9 8c-2 8 7 17 15 15l1-5-5-2-2 2c-2-1-4-3-5-5l2-2-2-5z" fill="#fff"/></svg>'
+)
 CONTENT: Final = {name: (FOLDER / name).read_bytes() for name, _ in FILES.values()}
 """A part of the program, like code: read with it, so that no event loop waits for a disk."""
 
 
 def routes() -> list[web.RouteDef]:
     """Give the routes of the page."""
-    return [
+    files = [
         web.get(path, _serve(CONTENT[name], content_type)) for path, (name, content_type) in FILES.items()
     ]
+    return [*files, web.get("/favicon.svg", _serve(ICON.encode(), "image/svg+xml"))]
 
 
 def _serve(content: bytes, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -10,10 +10,10 @@ from typing import Final
 
 from pbx import identity
 from pbx.binding import Binding
-from pbx.call import indialog, seats
+from pbx.call import indialog, owners, seats
 from pbx.call import room as rooms
 from pbx.call.call import Call, Caller
-from pbx.call.effects import Effect, Note, Respond
+from pbx.call.effects import Effect, Note, Refuse, Respond
 from pbx.call.exchange import CALL_PATIENCE, Exchange, Item, Owner
 from pbx.call.leg import Leg
 from pbx.registrar import Effect as BindingChange
@@ -77,9 +77,10 @@ class Answering:
         if request.to.tag is not None:
             return self._exchange.in_dialog(event, now)
         try:
-            return self._exchange.run(self._open(event, now, wall), now)
+            items = self._open(event, now, wall)
         except SipError as error:
-            return [Respond(event.transaction, self._refusal(request, error.status, error.headers))]
+            items = [Respond(event.transaction, self._refusal(request, error.status, error.headers))]
+        return self._exchange.run([_stateless(item) for item in items], now)
 
     def _refusal(self, request: Request, status: int, headers: Sequence[tuple[str, str]] = ()) -> Response:
         return request.response(status, to_tag=self._exchange.mint("tag"), headers=headers)
@@ -207,7 +208,15 @@ class Answering:
             return [Respond(event.transaction, response)]
         if call is None:
             return [Respond(event.transaction, self._refusal(event.request, 480))]
-        return [Respond(event.transaction, response), *self._exchange.texted(call.id, text)]
+        return [Respond(event.transaction, response), *owners.texted(self._exchange, call.id, text)]
+
+
+def _stateless(item: Item) -> Item:
+    """Turn a refusal of something new into one that leaves no trace here."""
+    match item:
+        case Respond(transaction, response) if response.status >= 300:
+            return Refuse(transaction, response)
+    return item
 
 
 def _tags(request: Request, header: str) -> list[str]:

@@ -22,6 +22,7 @@ from pbx.call.effects import (
     CallFinished,
     Effect,
     Note,
+    Refuse,
     Respond,
     SendAck,
     SendCancel,
@@ -159,6 +160,12 @@ class Control:
                 return list(self.exchange.sip(effect, now))
             case Respond(transaction, response):
                 return list(self._layer.respond(transaction, response, now))
+            case Refuse(transaction, response):
+                return list(
+                    self._layer.refuse(
+                        transaction, response.status, now, reason=response.reason, headers=effect.headers
+                    )
+                )
             case SendRequest(ref, request, flow):
                 branch = f"z9hG4bK{secrets.token_hex(12)}"
                 return list(

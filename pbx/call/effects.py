@@ -1,11 +1,13 @@
 """What the machines of a call want done. `control` carries these out and decides nothing."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
 from rtp.control import Command
+
+_OF_EVERY_RESPONSE: Final = frozenset({"Via", "From", "To", "Call-ID", "CSeq", "Content-Length"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,19 @@ class Respond:
 
     transaction: str
     response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Refuse a request and forget it at once: whoever sent it shall cost nothing (RFC 3261 §8.2.7, bars L8)."""
+
+    transaction: str
+    response: Response
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers the refusal adds to those every response has."""
+        return [item for item in self.response.headers.items() if item[0] not in _OF_EVERY_RESPONSE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,7 @@ class CallFinished:
     call: str
 
 
-Effect = Respond | SendRequest | SendAck | SendCancel | ToMedia | Note | CallFinished
+Effect = Respond | Refuse | SendRequest | SendAck | SendCancel | ToMedia | Note | CallFinished
 
 
 # --- what a leg tells the call or the room it belongs to ---------------------------------------------------------

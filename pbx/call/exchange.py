@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from pbx.call import answer, hangup, leg_events, place
-from pbx.call import call as calls
+from pbx.call import answer, hangup, leg_events, owners, place
+from pbx.call import call_events as events
 from pbx.call import room as rooms
 from pbx.call.agenda import Agenda
 from pbx.call.call import Call, Policy
@@ -21,16 +21,13 @@ from pbx.call.effects import (
     Effect,
     LegDigit,
     LegEnded,
-    LegEvent,
     LegGone,
     LegNegotiated,
     LegReady,
     LegText,
     LegTextDelivered,
     LegUp,
-    Note,
     Respond,
-    ToMedia,
 )
 from pbx.call.leg import Leg, LegSetup
 from pbx.call.leg import State as LegState
@@ -48,13 +45,11 @@ from pbx.sip.message import Request
 from pbx.sip.uri import NameAddr, Uri
 from routing.acd import (
     Acd,
-    AcdEffect,
     BackToQueue,
     DeskChanged,
     PositionChanged,
     PutThrough,
 )
-from rtp.control import Play
 
 Mint = Callable[[str], str]
 """Gives a fresh id nobody can guess; the argument says what for: `call`, `leg`, `tag`, `session`."""
@@ -148,6 +143,10 @@ class Exchange:
         self.calls[call.id] = call
         self.media[call.id] = Media()
         self._touched.add(call.id)
+
+    def touch(self, key: str) -> None:
+        """Look at a machine's wake-up again when this event is done with."""
+        self._touched.add(key)
 
     def leg(self, leg: str) -> Leg | None:
         """Return a leg to do something with; its wake-up is looked at again afterwards."""
@@ -267,21 +266,21 @@ class Exchange:
                 | LegTextDelivered()
                 | LegDigit()
             ):
-                return self._leg_said(item, now)
-            case calls.AnswerLeg(leg, headers):
+                return owners.leg_said(self, item, now)
+            case events.AnswerLeg(leg, headers):
                 return [] if (found := self.leg(leg)) is None else list(answer.answer(found, now, headers))
-            case calls.RefuseLeg(leg, status):
+            case events.RefuseLeg(leg, status):
                 return self._refuse(leg, status)
-            case calls.EndLeg(leg):
+            case events.EndLeg(leg):
                 return [] if (found := self.leg(leg)) is None else list(hangup.hang_up(found))
-            case calls.Say(leg, text):
+            case events.Say(leg, text):
                 return [] if (found := self.leg(leg)) is None else list(found.text(text))
-            case calls.ToAcd(event):
+            case events.ToAcd(event):
                 return list(self.acd.receive(event, now))
             case rooms.EndGuest(call, desk):
-                return self.to_call(call, calls.HostEnds(desk), now)
+                return self.to_call(call, events.HostEnds(desk), now)
             case PutThrough() | PositionChanged() | BackToQueue() | DeskChanged():
-                return self._acd_said(item, now)
+                return owners.acd_said(self, item, now)
         return None
 
     def _refuse(self, leg: str, status: int) -> list[Item]:
@@ -294,7 +293,7 @@ class Exchange:
             LegGone(leg),
         ]
 
-    def to_call(self, call: str, event: calls.CallEvent, now: float) -> list[Item]:
+    def to_call(self, call: str, event: events.CallEvent, now: float) -> list[Item]:
         """Give a call an event; nothing happens if it is over."""
         found = self.calls.get(call)
         self._touched.add(call)
@@ -349,129 +348,3 @@ class Exchange:
         self.media = {call: Media(set(flowing), set(lost)) for call, flowing, lost in data["media"]}
         self._settle()
         return self
-
-    # --- what a leg said ------------------------------------------------------------------------------------------
-
-    def _leg_said(self, event: LegEvent, now: float) -> list[Item]:
-        owner = self.owners.get(event.leg)
-        if owner is None:
-            return []
-        self._touched.add(event.leg)
-        match owner.kind:
-            case "call":
-                return self._call_leg_said(owner.id, event, now)
-            case "desk":
-                return self._desk_leg_said(owner.id, event, now)
-        match event:
-            case LegReady(leg):
-                return list(answer.answer(self.legs[leg], now))
-            case LegUp(leg):
-                return [ToMedia(Play(leg, f"{leg}/done", ("tone:zip",)))]
-        return []
-
-    def _call_leg_said(self, call: str, event: LegEvent, now: float) -> list[Item]:
-        match event:
-            case LegReady():
-                return self.to_call(call, calls.Opened(), now)
-            case LegUp():
-                return self.to_call(call, calls.Confirmed(), now)
-            case LegEnded(_, cause, status):
-                return self.to_call(call, calls.LegOver(cause, status), now) + self._guest_out(call)
-            case LegGone():
-                return self.to_call(call, calls.LegGone(), now)
-            case LegNegotiated(leg, held):
-                return [self._negotiated(call, "caller", leg), Note("caller_hold", call, {"held": held})]
-            case LegText(_, text):
-                return self.texted(call, text)
-            case LegTextDelivered(_, delivered):
-                return [Note("text_delivered", call, {"delivered": delivered})]
-            case LegDigit(_, digit):
-                return [Note("dtmf", call, {"from": "caller", "digit": digit})]
-
-    def _desk_leg_said(self, desk: str, event: LegEvent, now: float) -> list[Item]:
-        room = self.room(desk)
-        match event:
-            case LegReady(leg):
-                # Dialled in: answer it. Our own call: send it.
-                return [*answer.answer(self.legs[leg], now), *place.place(self.legs[leg], now)]
-            case LegUp(leg):
-                return list(room.receive(rooms.HostUp(leg)))
-            case LegEnded(leg, cause, status):
-                return list(room.receive(rooms.HostGone(leg, cause, status)))
-            case LegDigit(_, digit):
-                return list(room.receive(rooms.KeyPressed(digit)))
-            case LegNegotiated(leg) if room.guest is not None:
-                return [self._negotiated(room.guest, f"desk:{desk}", leg)]
-            case LegText(_, text) if room.guest is not None and room.guest in self.calls:
-                guest = self.calls[room.guest]
-                noted = Note("text", guest.id, {"from": desk, "text": text})
-                return [noted, calls.Say(guest.leg, text)]
-        return []
-
-    def _guest_out(self, call: str) -> list[Item]:
-        return [item for room in self.rooms.values() for item in room.receive(rooms.GuestOut(call))]
-
-    def texted(self, call: str, text: str) -> list[Item]:
-        """Take what a caller wrote: it is kept, and shown on the desk's phone if that takes texts."""
-        return [Note("text", call, {"from": "caller", "text": text}), *self._say_to_host(call, text)]
-
-    def _say_to_host(self, call: str, text: str) -> list[Item]:
-        return [
-            calls.Say(room.leg, text)
-            for room in self.rooms.values()
-            if room.guest == call and room.leg is not None
-        ]
-
-    def _negotiated(self, call: str, label: str, leg: str) -> Note:
-        """State which ports and codecs a leg has: whoever reads the capture needs it."""
-        negotiation = self.legs[leg].negotiation
-        streams = [
-            {
-                "medium": s.medium,
-                "local_port": negotiation.port(s.medium),
-                "remote": None if s.remote is None else list(s.remote),
-                "codecs": [
-                    {
-                        "name": c.name,
-                        "payload_type": c.payload_type,
-                        "clock_rate": c.clock_rate,
-                        "channels": c.channels,
-                        "fmtp": c.fmtp,
-                    }
-                    for c in dict.fromkeys((*s.receive, *s.send))
-                ],
-            }
-            for s in negotiation.streams
-        ]
-        return Note("media_negotiated", call, {"leg": label, "streams": streams})
-
-    # --- what the queue decided -----------------------------------------------------------------------------------
-
-    def _acd_said(self, effect: AcdEffect, now: float) -> list[Item]:
-        match effect:
-            case PutThrough(call, desk, waited):
-                return self._put_through(call, desk, waited, now)
-            case PositionChanged(call, position):
-                return self.to_call(call, calls.PlaceTold(position), now)
-            case BackToQueue(call, desk):
-                return self.to_call(call, calls.DeskLost(desk), now)
-            case DeskChanged(desk, state, call):
-                noted = {"desk": desk, "state": None if state is None else str(state), "guest": call}
-                return [Note("desk_changed", None, noted)]
-
-    def _put_through(self, call: str, desk: str, waited: float, now: float) -> list[Item]:
-        room = self.room(desk)
-        found = self.calls.get(call)
-        if found is None or room.leg is None:
-            # The queue and the rooms hold the same desks and calls; should they ever differ, say so and go on.
-            return [Note("put_through_failed", call, {"desk": desk})]
-        who = found.caller
-        name = who.name or who.user or who.number or "?"
-        mark = "已核实 verified" if who.verified else "未核实 unverified"
-        silent = " · 静默 SILENT" if found.silent else ""
-        return [
-            *found.receive(calls.GivenTo(desk, room.id, waited), now),
-            *room.receive(rooms.GuestIn(call)),
-            self._negotiated(call, f"desk:{desk}", room.leg),
-            calls.Say(room.leg, f"110 来电 call: {name} ({mark}){silent}"),
-        ]

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from pbx.call import answer, probe
 from pbx.call import call as calls
+from pbx.call import call_events as events
 from pbx.call.effects import Effect, LegDigit, Note, ToMedia
 from pbx.call.exchange import Exchange, Item, Owner
 from pbx.call.leg import Leg
@@ -62,9 +63,9 @@ def _items(exchange: Exchange, event: Event, now: float) -> list[Item]:
         case FirstRelayed(room, leg, medium, at):
             return _note(exchange, leg, "first_relayed", {"room": room, "medium": medium, "media_at_ns": at})
         case EvidenceOpened(call):
-            return exchange.to_call(call, calls.CaptureOpened(), now)
+            return exchange.to_call(call, events.CaptureOpened(), now)
         case EvidenceClosed(call, packets, size):
-            return exchange.to_call(call, calls.CaptureClosed(packets, size), now)
+            return exchange.to_call(call, events.CaptureClosed(packets, size), now)
         case LegReport(leg, streams):
             return _report(exchange, leg, streams)
         case Joined():
@@ -90,7 +91,7 @@ def _refused(exchange: Exchange, event: Refused, now: float) -> list[Item]:
             found = exchange.leg(event.id)
             return [] if found is None else list(answer.no_ports(found))
         case "OpenEvidence":
-            return exchange.to_call(event.id, calls.CaptureOpened(event.reason), now)
+            return exchange.to_call(event.id, events.CaptureOpened(event.reason), now)
         case "Evidence":
             # The disk failed in mid-call: stated, and the call goes on.
             return [Note("not_recorded", event.id, {"reason": event.reason})]
@@ -129,7 +130,7 @@ def _has_sound(leg: Leg) -> bool:
 
 def _play_ended(exchange: Exchange, leg: str) -> list[Item]:
     owner = exchange.owners.get(leg)
-    return [calls.EndLeg(leg)] if owner is not None and owner.kind == "feature" else []
+    return [events.EndLeg(leg)] if owner is not None and owner.kind == "feature" else []
 
 
 def _report(exchange: Exchange, leg: str, streams: tuple[StreamReport, ...]) -> list[Item]:

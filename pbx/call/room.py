@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from pbx.call.call import EndLeg, ToAcd
+from pbx.call.call_events import EndLeg, ToAcd
 from pbx.call.effects import Effect, Note, ToMedia
 from routing.acd import DeskPauses, DeskResumes, DeskSignsIn, DeskSignsOut
 from rtp.control import Join, Play

@@ -4,6 +4,7 @@ in → out: (exchange, call, who, now) → effects. Raises `Impossible`.
 """
 
 from pbx.call import call as calls
+from pbx.call import call_events as events
 from pbx.call.call import Call
 from pbx.call.effects import Effect
 from pbx.call.exchange import Exchange
@@ -12,21 +13,21 @@ from pbx.call.seats import Impossible
 
 def silent_on(exchange: Exchange, call: str, by: str, now: float) -> list[Effect]:
     """From now on no sound reaches the caller."""
-    return _tell(exchange, call, calls.SilentOn(by), now)
+    return _tell(exchange, call, events.SilentOn(by), now)
 
 
 def ask_silent_off(exchange: Exchange, call: str, by: str, now: float) -> list[Effect]:
     """First act: open the ten seconds in which the second may follow."""
     if not _live(exchange, call).silent:
         raise Impossible("not_silent")
-    return _tell(exchange, call, calls.SilentOffAsked(by), now)
+    return _tell(exchange, call, events.SilentOffAsked(by), now)
 
 
 def confirm_silent_off(exchange: Exchange, call: str, by: str, now: float) -> list[Effect]:
     """Second act: the caller may hear again."""
     if not _live(exchange, call).silent:
         raise Impossible("not_silent")
-    effects = _tell(exchange, call, calls.SilentOffConfirmed(by), now)
+    effects = _tell(exchange, call, events.SilentOffConfirmed(by), now)
     if _live(exchange, call).silent:
         raise Impossible("not_asked")
     return effects
@@ -39,6 +40,6 @@ def _live(exchange: Exchange, call: str) -> Call:
     return found
 
 
-def _tell(exchange: Exchange, call: str, event: calls.CallEvent, now: float) -> list[Effect]:
+def _tell(exchange: Exchange, call: str, event: events.CallEvent, now: float) -> list[Effect]:
     _live(exchange, call)
     return exchange.run(exchange.to_call(call, event, now), now)

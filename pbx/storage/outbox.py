@@ -170,8 +170,7 @@ class Outbox:
                 self._log.error("outbox_not_carried", why=f"{type(error).__name__}: {error}")
                 self._retreat()
                 await asyncio.sleep(PAUSE)
-            except Exception:
-                # A bug must not end the task for good: rows wait on disk until it is mended.
+            except Exception:  # noqa: BLE001 - a bug must not end the task for good: rows wait on disk meanwhile
                 self._log.exception("outbox_fault")
                 self._retreat()
                 await asyncio.sleep(PAUSE)

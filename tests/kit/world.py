@@ -12,7 +12,7 @@ from pbx.call import seats
 from pbx.call.answering import Answering, Registrations
 from pbx.call.call import Policy
 from pbx.call.call import State as CallState
-from pbx.call.effects import CallFinished, Note, Respond, SendAck, SendCancel, SendRequest, ToMedia
+from pbx.call.effects import CallFinished, Note, Refuse, Respond, SendAck, SendCancel, SendRequest, ToMedia
 from pbx.call.exchange import Exchange, Site
 from pbx.call.leg import LegSetup
 from pbx.call.media_events import media_said
@@ -117,7 +117,7 @@ class World:
                     self.notes.append(effect)
                 case CallFinished(call):
                     self.finished.append(call)
-                case Respond(transaction, response):
+                case Respond(transaction, response) | Refuse(transaction, response):
                     self.answers.setdefault(transaction, []).append(response)
                     self.sent.append(effect)
                 case SendRequest() | SendAck() | SendCancel():

@@ -72,6 +72,7 @@ class Exchange:
         self._settings = settings or "[queue]\nwrap_up_seconds = 0.0\nlanguage = 'en'\n"
         self.given_accounts = True
         """False: the exchange makes its own accounts at the first start, as for a newcomer."""
+        self._looked_at = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     # --- life ---
@@ -150,11 +151,13 @@ class Exchange:
         self.check_log()
 
     def check_log(self) -> None:
-        """Raise AssertionError when the log tells of a bug."""
+        """Raise AssertionError when the log tells of a bug that it had not told of at the last look."""
+        fresh = self.log[self._looked_at :]
+        self._looked_at += len(fresh)
         for sign in ("Traceback", "never retrieved", "never awaited"):
-            where = self.log.find(sign)
+            where = fresh.find(sign)
             assert where < 0, (
-                f"{sign!r} in the log of the exchange\n{self.log[max(0, where - 500) : where + 3000]}"
+                f"{sign!r} in the log of the exchange\n{_readable(fresh[max(0, where - 300) : where + 4000])}"
             )
 
     def remove(self) -> None:
@@ -321,6 +324,11 @@ class Exchange:
     def all_evidence(self) -> list[Path]:
         """Every folder with the evidence of one call."""
         return sorted(path.parent for path in self.state.glob("evidence/**/events.jsonl"))
+
+
+def _readable(log: str) -> str:
+    """Undo the escapes of JSON, so that a traceback has lines."""
+    return log.replace("\\n", "\n").replace('\\"', '"')
 
 
 def read_events(folder: Path) -> list[View]:

@@ -1,0 +1,146 @@
+"""What happens to a call, and what it asks of its neighbours: plain values (see `call`)."""
+
+from dataclasses import dataclass
+
+from routing.acd import AcdEvent
+
+# --- events -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The leg's ports are bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureOpened:
+    """The capture is open (`fault` is None), or can't be opened and why."""
+
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The caller's phone sent its ACK."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceTold:
+    """The queue gave a new place."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTo:
+    """The queue gave the caller to a desk."""
+
+    desk: str
+    room: str
+    waited: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeskLost:
+    """The desk is gone; the queue has taken the caller back."""
+
+    desk: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegOver:
+    """The leg ended."""
+
+    cause: str
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LegGone:
+    """The leg's last message has come: the capture holds the whole dialog."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureClosed:
+    """The capture is on disk."""
+
+    packets: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostEnds:
+    """The dispatcher ends the call."""
+
+    desk: str
+
+
+@dataclass(frozen=True, slots=True)
+class SilentOn:
+    """The dispatcher switches silent mode on; at once."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SilentOffAsked:
+    """First of the two acts that switch it off."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SilentOffConfirmed:
+    """Second of the two acts."""
+
+    by: str
+
+
+CallEvent = (
+    Opened | CaptureOpened | Confirmed | PlaceTold | GivenTo | DeskLost | LegOver | LegGone | CaptureClosed | HostEnds
+    | SilentOn | SilentOffAsked | SilentOffConfirmed
+)  # fmt: skip
+
+
+# --- commands to the neighbours -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLeg:
+    """Send the 200."""
+
+    leg: str
+    headers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseLeg:
+    """Send a final refusal: only when no port could be had."""
+
+    leg: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndLeg:
+    """Hang up."""
+
+    leg: str
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send a text in the dialog, if the phone takes it."""
+
+    leg: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToAcd:
+    """Tell the queue."""
+
+    event: AcdEvent
+
+
+CallCommand = AnswerLeg | RefuseLeg | EndLeg | Say | ToAcd

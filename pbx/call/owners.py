@@ -1,0 +1,168 @@
+"""What a leg said, told to its owner (a call, a desk, a feature code); and what the queue decided, told to those it concerns.
+
+in → out: `LegEvent`s and effects of the queue → events of calls and rooms.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pbx.call import answer, place
+from pbx.call import call_events as events
+from pbx.call import room as rooms
+from pbx.call.effects import (
+    LegDigit,
+    LegEnded,
+    LegEvent,
+    LegGone,
+    LegNegotiated,
+    LegReady,
+    LegText,
+    LegTextDelivered,
+    LegUp,
+    Note,
+    ToMedia,
+)
+from routing.acd import AcdEffect, BackToQueue, DeskChanged, PositionChanged, PutThrough
+from rtp.control import Play
+
+if TYPE_CHECKING:
+    from pbx.call.exchange import Exchange
+
+Item = Any  # what `exchange.Exchange.run` carries
+
+# --- what a leg said ------------------------------------------------------------------------------------------
+
+
+def leg_said(exchange: Exchange, event: LegEvent, now: float) -> list[Item]:
+    owner = exchange.owners.get(event.leg)
+    if owner is None:
+        return []
+    exchange.touch(event.leg)
+    match owner.kind:
+        case "call":
+            return _call_leg_said(exchange, owner.id, event, now)
+        case "desk":
+            return _desk_leg_said(exchange, owner.id, event, now)
+    match event:
+        case LegReady(leg):
+            return list(answer.answer(exchange.legs[leg], now))
+        case LegUp(leg):
+            return [ToMedia(Play(leg, f"{leg}/done", ("tone:zip",)))]
+    return []
+
+
+def _call_leg_said(exchange: Exchange, call: str, event: LegEvent, now: float) -> list[Item]:
+    match event:
+        case LegReady():
+            return exchange.to_call(call, events.Opened(), now)
+        case LegUp():
+            return exchange.to_call(call, events.Confirmed(), now)
+        case LegEnded(_, cause, status):
+            return exchange.to_call(call, events.LegOver(cause, status), now) + _guest_out(exchange, call)
+        case LegGone():
+            return exchange.to_call(call, events.LegGone(), now)
+        case LegNegotiated(leg, held):
+            return [_negotiated(exchange, call, "caller", leg), Note("caller_hold", call, {"held": held})]
+        case LegText(_, text):
+            return texted(exchange, call, text)
+        case LegTextDelivered(_, delivered):
+            return [Note("text_delivered", call, {"delivered": delivered})]
+        case LegDigit(_, digit):
+            return [Note("dtmf", call, {"from": "caller", "digit": digit})]
+
+
+def _desk_leg_said(exchange: Exchange, desk: str, event: LegEvent, now: float) -> list[Item]:
+    room = exchange.room(desk)
+    match event:
+        case LegReady(leg):
+            # Dialled in: answer it. Our own call: send it.
+            return [*answer.answer(exchange.legs[leg], now), *place.place(exchange.legs[leg], now)]
+        case LegUp(leg):
+            return list(room.receive(rooms.HostUp(leg)))
+        case LegEnded(leg, cause, status):
+            return list(room.receive(rooms.HostGone(leg, cause, status)))
+        case LegDigit(_, digit):
+            return list(room.receive(rooms.KeyPressed(digit)))
+        case LegNegotiated(leg) if room.guest is not None:
+            return [_negotiated(exchange, room.guest, f"desk:{desk}", leg)]
+        case LegText(_, text) if room.guest is not None and room.guest in exchange.calls:
+            guest = exchange.calls[room.guest]
+            noted = Note("text", guest.id, {"from": desk, "text": text})
+            return [noted, events.Say(guest.leg, text)]
+    return []
+
+
+def _guest_out(exchange: Exchange, call: str) -> list[Item]:
+    return [item for room in exchange.rooms.values() for item in room.receive(rooms.GuestOut(call))]
+
+
+def texted(exchange: Exchange, call: str, text: str) -> list[Item]:
+    """Take what a caller wrote: it is kept, and shown on the desk's phone if that takes texts."""
+    return [Note("text", call, {"from": "caller", "text": text}), *_say_to_host(exchange, call, text)]
+
+
+def _say_to_host(exchange: Exchange, call: str, text: str) -> list[Item]:
+    return [
+        events.Say(room.leg, text)
+        for room in exchange.rooms.values()
+        if room.guest == call and room.leg is not None
+    ]
+
+
+def _negotiated(exchange: Exchange, call: str, label: str, leg: str) -> Note:
+    """State which ports and codecs a leg has: whoever reads the capture needs it."""
+    negotiation = exchange.legs[leg].negotiation
+    streams = [
+        {
+            "medium": s.medium,
+            "local_port": negotiation.port(s.medium),
+            "remote": None if s.remote is None else list(s.remote),
+            "codecs": [
+                {
+                    "name": c.name,
+                    "payload_type": c.payload_type,
+                    "clock_rate": c.clock_rate,
+                    "channels": c.channels,
+                    "fmtp": c.fmtp,
+                }
+                for c in dict.fromkeys((*s.receive, *s.send))
+            ],
+        }
+        for s in negotiation.streams
+    ]
+    return Note("media_negotiated", call, {"leg": label, "streams": streams})
+
+
+# --- what the queue decided -----------------------------------------------------------------------------------
+
+
+def acd_said(exchange: Exchange, effect: AcdEffect, now: float) -> list[Item]:
+    match effect:
+        case PutThrough(call, desk, waited):
+            return _put_through(exchange, call, desk, waited, now)
+        case PositionChanged(call, position):
+            return exchange.to_call(call, events.PlaceTold(position), now)
+        case BackToQueue(call, desk):
+            return exchange.to_call(call, events.DeskLost(desk), now)
+        case DeskChanged(desk, state, call):
+            noted = {"desk": desk, "state": None if state is None else str(state), "guest": call}
+            return [Note("desk_changed", None, noted)]
+
+
+def _put_through(exchange: Exchange, call: str, desk: str, waited: float, now: float) -> list[Item]:
+    room = exchange.room(desk)
+    found = exchange.calls.get(call)
+    if found is None or room.leg is None:
+        # The queue and the rooms hold the same desks and calls; should they ever differ, say so and go on.
+        return [Note("put_through_failed", call, {"desk": desk})]
+    who = found.caller
+    name = who.name or who.user or who.number or "?"
+    mark = "已核实 verified" if who.verified else "未核实 unverified"
+    silent = " · 静默 SILENT" if found.silent else ""
+    return [
+        *found.receive(events.GivenTo(desk, room.id, waited), now),
+        *room.receive(rooms.GuestIn(call)),
+        _negotiated(exchange, call, f"desk:{desk}", room.leg),
+        events.Say(room.leg, f"110 来电 call: {name} ({mark}){silent}"),
+    ]
