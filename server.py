@@ -15,8 +15,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final
 
@@ -64,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     match arguments:
         case ["serve"]:
             return serve()
-        case ["process", role, *rest] if role in ROLES:
-            return process(role, rest)
+        case ["process", role] if role in ROLES:
+            return process(role)
         case ["verify", *rest]:
             return verify.main(rest)
         case ["call", *rest]:
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 # --- the processes ------------------------------------------------------------------------------------------------
 
 
-def process(role: str, rest: Sequence[str]) -> int:
+def process(role: str) -> int:
     """Be one of the processes; called by the supervisor only."""
     settings = load(os.environ)
     # On a terminal the supervisor speaks to a person; the lines are in the log files then.
@@ -99,7 +99,7 @@ def process(role: str, rest: Sequence[str]) -> int:
             evidence = str(settings.evidence_folder)
             recorder.run(recorder.RecorderSettings(evidence, str(settings.spool)))
         case _:
-            return _signalling(settings, rest[0])
+            return _signalling(settings)
     return 0
 
 
@@ -116,7 +116,10 @@ def _media_settings(settings: Settings) -> MediaSettings:
     )
 
 
-def _signalling(settings: Settings, database_url: str) -> int:
+def _signalling(settings: Settings) -> int:
+    assert settings.storage.database_url is not None, "the supervisor names the database"
+    database_url = settings.storage.database_url
+
     async def run() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -148,7 +151,8 @@ class Child:
     """One process that is kept running."""
 
     role: str
-    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What it is told beside our own environment; never on its command line, which everybody may read."""
     popen: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     pause: float = FIRST_PAUSE
@@ -161,7 +165,11 @@ class Supervisor:
     def __init__(self, settings: Settings, database: Keeper | None, database_url: str) -> None:
         self._settings = settings
         self._database = database
-        self._children = [Child("media"), Child("signalling", (database_url,)), Child("recorder")]
+        self._children = [
+            Child("media"),
+            Child("signalling", {"AT110_DATABASE_URL": database_url}),
+            Child("recorder"),
+        ]
         self._stopping = False
         self._ready_read, self._ready_write = os.pipe()
         os.set_blocking(self._ready_read, False)
@@ -210,10 +218,11 @@ class Supervisor:
     def _start(self, child: Child, now: float) -> None:
         environment = {
             **os.environ,
+            **child.environment,
             "AT110_STATE": str(self._settings.state),
             "AT110_READY_FD": str(self._ready_write),
         }
-        command = [sys.executable, "-m", "server", "process", child.role, *child.arguments]
+        command = [sys.executable, "-m", "server", "process", child.role]
         # A session of its own: Ctrl-C reaches the supervisor alone, which ends the others in order.
         child.popen = subprocess.Popen(  # noqa: S603 - our own program
             command, env=environment, pass_fds=(self._ready_write,), start_new_session=True

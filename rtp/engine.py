@@ -47,9 +47,10 @@ from rtp.ports import NoPorts, Pair, Ports
 from rtp.prompts import Prompts
 from rtp.reports import Reports
 from rtp.room import Effect, Entered, RefusedEntry, Rewire, Rooms
+from rtp.route import Surroundings
 from rtp.sender import FIRST_SOURCE
 from rtp.settings import MediaSettings
-from rtp.track import DATAGRAM, Surroundings, Track
+from rtp.track import DATAGRAM, Track
 
 BEAT_SECONDS: Final = 0.020
 PHASES: Final = 4

@@ -10,8 +10,9 @@ from rtp.outstream import OutStream
 from rtp.player import Player
 from rtp.prompts import Prompts
 from rtp.reports import Reports
+from rtp.route import Surroundings
 from rtp.sender import FILL_SECONDS
-from rtp.track import Surroundings, Track
+from rtp.track import Track
 from rtp.wiring import Gates
 
 HOLD_TONE: Final = "tone:waiting"

@@ -4,10 +4,8 @@ datagram ─▶ right source? ─▶ evidence ─▶ route by payload type ─�
                                                             └──▶ transcoding, digits
 """
 
-import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from struct import error as StructError  # noqa: N812  # it is a class, whatever its module calls it
 from typing import Final
 
@@ -15,9 +13,7 @@ import structlog
 
 from rtp.control import (
     Address,
-    Codec,
     Dtmf,
-    Event,
     MediaLost,
     MediaStarted,
     Medium,
@@ -28,16 +24,16 @@ from rtp.control import (
 from rtp.dtmf import Detector
 from rtp.evidence import PacketWriter
 from rtp.latch import QUIET_SECONDS, Latch, canonical
-from rtp.loop import Loop
 from rtp.mapping import EVENT, payload_map
 from rtp.outstream import OutStream
-from rtp.packet import HEADER, HEADER_SIZE, MARKER, RTCP_TYPES, PacketError, payload_of
+from rtp.packet import HEADER, HEADER_SIZE, MARKER, RTCP_TYPES
 from rtp.picture import PictureRequests, way
 from rtp.ports import Pair, disconnect
+from rtp.route import Route, Surroundings
 from rtp.sender import Sender
 from rtp.sequence import HALF32, MASK16, MASK32, ticks
 from rtp.source import LEAPT, SAME, Source
-from rtp.transcoding import Transcoding
+from rtp.special import Digits, Transcoding
 
 DATAGRAM: Final = 9216
 """Bytes read of one datagram: a jumbo frame; RTP keeps below 1,500."""
@@ -46,32 +42,6 @@ _unpack: Final = HEADER.unpack_from
 _pack: Final = HEADER.pack
 
 log = structlog.get_logger("media")
-
-
-Special = Callable[[bytes, int, int, float], None]
-"""What happens to packets that are not simply relayed: (packet, sequence, timestamp, now)."""
-
-
-@dataclass(slots=True)
-class Route:
-    """Where packets of one payload type go."""
-
-    rate: int
-    sender: Sender | None = None
-    codec: Codec | None = None
-    payload_type: int = 0
-    """Of `codec`."""
-    special: Special | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a track needs of the process around it."""
-
-    loop: Loop
-    emit: Callable[[Event], None]
-    numbers: "itertools.count[int]"
-    """Numbers for sources (see `outstream`), never used twice."""
 
 
 class Track:
@@ -205,7 +175,7 @@ class Track:
                 route.sender, route.codec = destination.sender, mapped.destination
                 route.payload_type = mapped.destination.payload_type
             if mapped.source.name == EVENT:
-                route.special = self._digits(route)
+                route.special = Digits(route, self._detector, self._own_number, self._digit).push
             elif mapped.transcode and route.sender is not None and mapped.destination is not None:
                 number = next(self._around.numbers)
                 route.special = Transcoding(mapped.source, mapped.destination, route.sender, number).push
@@ -225,6 +195,12 @@ class Track:
     def picture_way(self) -> str:
         """How this peer is asked for a key frame."""
         return way(self.stream.feedback if self.stream else ())
+
+    def _own_number(self) -> int:
+        return self._number
+
+    def _digit(self, digit: str) -> None:
+        self._around.emit(Dtmf(self.leg, digit))
 
     # --- packets ---------------------------------------------------------------------------------------------------
 
@@ -422,19 +398,3 @@ class Track:
             self.fed_by.wire(None, self._loop.now)
         self.wire(None, self._loop.now)
         self.evidence = self.sender.evidence = None
-
-    def _digits(self, route: Route) -> Special:
-        """Tell each digit once and pass its packets on."""
-
-        def push(data: bytes, sequence: int, timestamp: int, now: float) -> None:
-            if route.sender is not None and route.codec is not None:
-                route.sender.relay(self._number, data, route.codec, sequence, timestamp, now)
-            try:
-                digit = self._detector.push(payload_of(data), timestamp)
-            except PacketError:
-                self.rejected += 1
-                return
-            if digit is not None:
-                self._around.emit(Dtmf(self.leg, digit))
-
-        return push

@@ -61,6 +61,7 @@ class Watch:
         self._disk = ThreadPoolExecutor(1, "evidence")
         self._desk_since: dict[str, float] = {}
         self.times: dict[str, Times] = {}
+        self._people: dict[str, list[dict[str, Any]]] = {}
 
     # --- Watcher ------------------------------------------------------------------------------------------------
 
@@ -83,7 +84,8 @@ class Watch:
         """Close the call's log and hand its folder to the recorder."""
         folder = f"{self._exchange.site.policy.folder}/{call}"
         # Flushing waits for the disk, so a thread does it.
-        self._disk.submit(_finish, self._logs.pop(call, None), self._spool, call, folder)
+        people = self._people.pop(call, [])
+        self._disk.submit(_finish, self._logs.pop(call, None), self._spool, call, folder, people)
         self.times.pop(call, None)
         self._changed.discard(call)
         self._publish({"type": "call_ended", "call": {"call": call}})
@@ -136,6 +138,8 @@ class Watch:
         match note.event:
             case "call_arrived":
                 self.times[call] = Times(wall)
+                who = ("user", "name", "number", "verified", "proof", "address")
+                self._people[call] = [{"role": "caller", **{key: note.fields[key] for key in who}}]
                 return
         if times is None:
             return
@@ -145,6 +149,9 @@ class Watch:
                 self._metrics.setup_seconds.observe(wall - times.started)
             case "put_through":
                 times.attached = wall
+                desk = {"role": "dispatcher", "user": note.fields["desk"]}
+                if desk not in self._people[call]:
+                    self._people[call].append(desk)
                 self._metrics.wait_seconds.observe(note.fields["waited_ms"] / 1000)
             case "desk_lost":
                 times.attached = None
@@ -232,11 +239,13 @@ def _plain(fields: dict[str, Any]) -> dict[str, Any]:
     return {("dialled" if key == "call" else key): value for key, value in fields.items()}
 
 
-def _finish(events: EventLog | None, spool: Path, call: str, folder: str) -> None:
+def _finish(
+    events: EventLog | None, spool: Path, call: str, folder: str, people: list[dict[str, Any]]
+) -> None:
     try:
         if events is not None:
             events.close()
-        _drop(spool / f"{call}.json", msgspec.json.encode({"call": call, "folder": folder}))
+        _drop(spool / f"{call}.json", msgspec.json.encode({"call": call, "folder": folder, "people": people}))
     except OSError as error:
         log.error("evidence_not_finished", call=call, why=str(error))
 

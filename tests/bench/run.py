@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import relay
+from tests.bench import calls, relay, waiting
 from tests.bench.cpu import filesystem, machine
 from tests.bench.figures import Figure, table, write
 from tests.bench.native import NoCompilerError, compile_program
@@ -41,9 +41,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         except NoCompilerError as error:
             _say(f"{error}: nothing that needs sound can be measured")
             return 1
+        quick = bool(options.quick)
         if "Q1" in rows:
-            rounds, seconds = (2, 2.0) if options.quick else (5, 3.0)
+            rounds, seconds = (2, 2.0) if quick else (5, 3.0)
             figures += relay.measure(compiled, options.folder, rounds=rounds, seconds=seconds, say=_say)
+        if {"Q3", "Q4"} & set(rows):
+            figures += waiting.measure(
+                compiled,
+                options.folder,
+                probes=60 if quick else 250,
+                trials=30 if quick else 150,
+                say=_say,
+                rows=set(rows),
+            )
+        if "Q6" in rows:
+            figures += calls.measure(compiled, options.folder, seconds=4.0 if quick else 12.0, say=_say)
     print(f"\n{table(figures)}\n\n{time.monotonic() - start:.0f} s; {options.json} written", flush=True)
     write(options.json, figures)
     return 0

@@ -26,6 +26,7 @@ _CSEQ: Final = re.compile(rb"\r\nCSeq: *([0-9]{1,10}) ([A-Z]+)")
 _TO: Final = re.compile(rb"\r\nTo: *([^\r\n]+)")
 _CONTACT: Final = re.compile(rb"\r\nContact: *<([^>\r\n]+)>")
 _AUDIO: Final = re.compile(rb"\r\nm=audio ([0-9]{1,5}) ")
+_EVIDENCE: Final = re.compile(rb"\r\nX-At110-Evidence: *([^\r\n]+)")
 _CHALLENGE: Final = re.compile(rb"\r\nWWW-Authenticate: *([^\r\n]+)")
 _COPIED: Final = re.compile(rb"^(?:Via|From|To|Call-ID|CSeq):[^\r\n]*\r\n", re.MULTILINE | re.IGNORECASE)
 
@@ -83,6 +84,8 @@ class Line:
     ended: int = 0
     refused: int = 0
     """The status of a final refusal."""
+    evidence: str = ""
+    """Name of the call's evidence folder, as the answer told it."""
     asked: list[str] = field(default_factory=list)
     """Methods of the requests the exchange sent in the dialog."""
 
@@ -213,6 +216,8 @@ class Phones:
         contact, audio = _CONTACT.search(data), _AUDIO.search(data)
         line.target = contact[1].decode() if contact else f"sip:{self._exchange[0]}:{self._exchange[1]}"
         line.remote_media = int(audio[1]) if audio else 0
+        evidence = _EVIDENCE.search(data)
+        line.evidence = evidence[1].decode() if evidence else ""
         self._put(self._in_dialog(line, "ACK", number, "k"))
         if not line.answered:
             line.answered = at
@@ -234,6 +239,10 @@ class Phones:
             self._send_invite(line, f"Authorization: {value}\r\n")
             return
         line.refused = status
+
+    def forget(self, line: Line) -> None:
+        """Hear nothing more of a call that is over."""
+        self.lines.pop(line.call_id, None)
 
     def _request(self, line: Line, data: bytes, at: int) -> None:
         method = data[: data.index(b" ")].decode()

@@ -1,5 +1,6 @@
 """The exchange as the bench sees it: `at110 serve` with its own state folder, desks that dialled in, and their sound."""
 
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,7 @@ class Site:
 
     def __init__(self, folder: Path, *, desks: int, sound: Sound | None, label: str) -> None:
         self.exchange = Exchange(desks=desks, settings=SETTINGS)
+        self.exchange.state.rmdir()
         self.exchange.state = _own_folder(folder)
         self._sound = sound
         self._label = label
@@ -77,8 +79,6 @@ class Site:
 
 def _own_folder(folder: Path) -> Path:
     """A new state folder inside `folder`; not only ours to enter, because PostgreSQL may run as another user."""
-    import tempfile
-
     path = Path(tempfile.mkdtemp(prefix="at110-bench-", dir=folder))
     path.chmod(0o711)
     return path

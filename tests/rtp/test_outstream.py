@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +50,7 @@ def test_any_order_of_sources_is_one_stream(sequence, timestamp, turns):
             out.append((at, *numbers))
         now += 0.02 * count
     assert out[0][1] == (sequence + 1) & 0xFFFF
-    for (at, number, stamp), (next_at, next_number, next_stamp) in zip(out, out[1:], strict=False):
+    for (at, number, stamp), (next_at, next_number, next_stamp) in pairwise(out):
         assert (next_number - number) & 0xFFFF == 1
         advance = (next_stamp - stamp) & 0xFFFFFFFF
         elapsed = (next_at - at) * RATE

@@ -1,7 +1,11 @@
-"""Packets of one source on their way into another codec: the part between `rtp.transcode` and a sender."""
+"""Packets that are more than relayed: those that change their codec, and digits."""
+
+from collections.abc import Callable
 
 from rtp.control import Codec
+from rtp.dtmf import Detector
 from rtp.packet import PacketError, payload_of
+from rtp.route import Route
 from rtp.sender import Sender
 from rtp.sequence import MAX_DROPOUT, forward16
 from rtp.transcode import Transcoder
@@ -35,3 +39,29 @@ class Transcoding:
             self._sender.out.skip(steps - 1, (steps - 1) * self._step)
         for frame in self._transcoder.push(payload):
             self._sender.made(self._number, self._codec, frame, self._step, now)
+
+
+class Digits:
+    """Passes event packets on and tells each digit once."""
+
+    def __init__(
+        self, route: Route, detector: Detector, number: Callable[[], int], on_digit: Callable[[str], None]
+    ) -> None:
+        """`number`: the peer as a source of the route's sender, now."""
+        self._route = route
+        self._detector = detector
+        self._number = number
+        self._on_digit = on_digit
+
+    def push(self, data: bytes, sequence: int, timestamp: int, now: float) -> None:
+        """Take one packet."""
+        route = self._route
+        if route.sender is not None and route.codec is not None:
+            route.sender.relay(self._number(), data, route.codec, sequence, timestamp, now)
+        try:
+            payload = payload_of(data)
+        except PacketError:
+            return
+        digit = self._detector.push(payload, timestamp)
+        if digit is not None:
+            self._on_digit(digit)

@@ -1,0 +1,34 @@
+"""Where the packets of one payload type go, and what a track needs around it to find that out."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rtp.control import Codec, Event
+from rtp.loop import Loop
+from rtp.sender import Sender
+
+Special = Callable[[bytes, int, int, float], None]
+"""What happens to packets that are not simply relayed: (packet, sequence, timestamp, now)."""
+
+
+@dataclass(slots=True)
+class Route:
+    """Where packets of one payload type go."""
+
+    rate: int
+    sender: Sender | None = None
+    codec: Codec | None = None
+    payload_type: int = 0
+    """Of `codec`."""
+    special: Special | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a track needs of the process around it."""
+
+    loop: Loop
+    emit: Callable[[Event], None]
+    numbers: "itertools.count[int]"
+    """Numbers for sources (see `outstream`), never used twice."""

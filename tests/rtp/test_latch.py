@@ -1,0 +1,213 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtp.latch import FOREIGN_SECONDS, MAX_CANDIDATES, MOVED_SECONDS, REQUEST_SECONDS, Latch, canonical
+
+PHONE = ("10.0.0.1", 4000)
+STRANGER = ("6.6.6.6", 666)
+EXPECTED = frozenset({"10.0.0.1", "10.0.0.2"})
+
+
+def configured(now=0.0, **more):
+    latch = Latch()
+    latch.configure(EXPECTED, **{"receiving": True, "moved": False, "now": now, **more})
+    return latch
+
+
+def latched(at=1.0, sequence=100):
+    latch = configured()
+    assert latch.receive(PHONE, 1, sequence, at)
+    latch.heard(1, sequence, at)
+    return latch
+
+
+def believed(latch, source, ssrc, first, count, start, step=0.02):
+    """The index of the first packet that is believed, else None."""
+    for index in range(count):
+        if latch.receive(source, ssrc, (first + index) & 0xFFFF, start + index * step):
+            return index
+    return None
+
+
+def test_nobody_is_believed_before_an_offer_was_answered():
+    assert not Latch().receive(PHONE, 1, 1, 0.0)
+
+
+@pytest.mark.parametrize("ip", sorted(EXPECTED))
+def test_an_expected_address_is_believed_at_once_with_any_port(ip):
+    latch = configured()
+    assert latch.receive((ip, 12345), 1, 1, 0.1)
+    assert latch.latched == (ip, 12345)
+
+
+def test_a_spray_from_before_the_call_is_refused_and_the_phone_believed():
+    latch = configured()
+    for index in range(1000):
+        assert not latch.receive(STRANGER, 9, index, index * 0.0001)
+    assert latch.receive(PHONE, 1, 1, 0.2)
+
+
+def test_a_stranger_needs_three_seconds_of_silence_and_four_packets_in_a_row():
+    latch = configured()
+    assert believed(latch, STRANGER, 9, 65534, 145, 0.0) is None  # until 2.88 s
+    assert latch.receive(STRANGER, 9, (65534 + 145) & 0xFFFF, FOREIGN_SECONDS)
+    fresh = configured()
+    assert believed(fresh, STRANGER, 9, 65534, 10, FOREIGN_SECONDS) == 3
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([(9, 1)] * 50, id="the same packet again and again"),
+        pytest.param([(9, i * 2) for i in range(50)], id="gaps"),
+        pytest.param([(i, i) for i in range(50)], id="another SSRC each time"),
+    ],
+)
+def test_what_is_not_in_a_row_never_counts(packets):
+    latch = configured()
+    assert not any(latch.receive(STRANGER, ssrc, sequence, 10.0) for ssrc, sequence in packets)
+
+
+def test_a_stranger_is_too_late_when_the_last_request_is_old():
+    latch = configured()
+    assert believed(latch, STRANGER, 9, 1, 50, REQUEST_SECONDS + 0.1) is None
+
+
+def test_during_its_hold_nobody_takes_the_peers_place():
+    latch = latched()
+    latch.configure(EXPECTED, receiving=False, moved=False, now=2.0)
+    assert believed(latch, STRANGER, 1, 101, 50, 20.0) is None
+    latch.configure(EXPECTED, receiving=True, moved=False, now=21.0)
+    assert believed(latch, STRANGER, 1, 101, 50, 21.0) is None  # silence counts from the resumption
+    assert latch.receive(PHONE, 1, 200, 22.1)
+
+
+def test_another_port_of_the_same_stream_is_believed_after_300_ms():
+    latch = latched(at=1.0)
+    moved = (PHONE[0], 5000)
+    assert not latch.receive(moved, 1, 101, 1.1)
+    assert latch.receive(moved, 1, 120, 1.31)
+    assert latch.latched == moved
+
+
+def test_another_port_with_another_ssrc_must_show_four_packets():
+    latch = latched(at=1.0)
+    assert believed(latch, (PHONE[0], 5000), 2, 1, 10, 1.31) == 3
+
+
+def test_a_guessed_ssrc_with_a_foreign_sequence_number_is_no_continuation():
+    latch = latched(at=1.0, sequence=100)
+    assert believed(latch, (PHONE[0], 5000), 1, 100 - 50, 3, 1.31) is None
+    assert believed(latched(at=1.0), STRANGER, 1, 40000, 3, 3.6) is None
+
+
+def test_a_stream_that_moved_to_another_address_is_believed_within_three_seconds():
+    latch = latched(at=1.0)
+    moved = ("172.16.0.9", 999)
+    index = believed(latch, moved, 1, 101, 150, 1.02)
+    assert index is not None
+    assert MOVED_SECONDS <= 0.02 + index * 0.02 < 3.0
+
+
+def test_the_latched_address_is_believed_whatever_comes():
+    latch = latched(at=1.0)
+    assert latch.receive(PHONE, 77, 3, 1.1)
+    assert latch.receive(PHONE, 77, 3, 100.0)
+
+
+def test_a_new_offer_with_another_address_gives_the_latch_up():
+    latch = latched()
+    assert latch.configure(EXPECTED, receiving=True, moved=True, now=2.0)
+    assert latch.latched is None
+    assert latch.receive(("10.0.0.2", 1), 5, 5, 2.1)
+
+
+def test_new_sources_without_the_latched_one_give_it_up_and_with_it_do_not():
+    latch = latched()
+    assert not latch.configure(EXPECTED | {"10.0.0.3"}, receiving=True, moved=False, now=2.0)
+    assert latch.latched == PHONE
+    assert latch.configure(frozenset({"10.0.0.3"}), receiving=True, moved=False, now=2.0)
+    assert not latch.receive(PHONE, 1, 101, 2.1)
+    assert latch.receive(("10.0.0.3", 1), 1, 101, 2.1)
+
+
+def test_a_foreign_latch_survives_an_offer_that_changes_nothing():
+    latch = configured()
+    assert believed(latch, STRANGER, 9, 1, 10, FOREIGN_SECONDS) is not None
+    assert not latch.configure(EXPECTED, receiving=True, moved=False, now=5.0)
+    assert latch.latched == STRANGER
+
+
+def test_candidates_are_bounded():
+    latch = configured()
+    for index in range(1000):
+        latch.receive(("6.6.6.6", index), 9, 1, 1.0)
+    assert len(latch.snapshot()["candidates"]) == MAX_CANDIDATES
+
+
+def test_rtcp_is_trusted_from_the_latched_address_only():
+    latch = configured()
+    assert latch.trusts("10.0.0.2")
+    assert not latch.trusts("6.6.6.6")
+    latch.receive(PHONE, 1, 1, 0.0)
+    assert latch.trusts("10.0.0.1")
+    assert not latch.trusts("10.0.0.2")
+
+
+@pytest.mark.parametrize(
+    ("text", "ip"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("no address", "no address"),
+    ],
+)
+def test_canonical(text, ip):
+    assert canonical(text) == ip
+
+
+PACKETS = st.lists(
+    st.tuples(
+        st.sampled_from([PHONE, (PHONE[0], 5000), ("10.0.0.2", 1), STRANGER, ("6.6.6.6", 667)]),
+        st.integers(1, 2),
+        st.integers(0, 20),
+        st.floats(0, 2),
+        st.booleans(),
+    ),
+    max_size=60,
+)
+
+
+@given(PACKETS)
+def test_a_stranger_is_never_believed_without_silence_of_the_expected(packets):
+    latch, now, heard = configured(), 0.0, 0.0
+    for source, ssrc, sequence, pause, _ in packets:
+        now += pause
+        before = latch.latched
+        if latch.receive(source, ssrc, sequence, now):
+            if source[0] == "6.6.6.6" and (before is None or before[0] != "6.6.6.6"):
+                assert now - heard >= MOVED_SECONDS
+            heard = now
+            latch.heard(ssrc, sequence, now)
+
+
+@given(PACKETS, PACKETS)
+def test_a_restored_latch_goes_on_alike(before, after):
+    one, now = configured(), 0.0
+    for source, ssrc, sequence, pause, hold in before:
+        now += pause
+        one.receive(source, ssrc, sequence, now)
+        if hold:
+            one.configure(EXPECTED, receiving=False, moved=False, now=now)
+    two = Latch.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(one.snapshot())))
+    for source, ssrc, sequence, pause, hold in after:
+        now += pause
+        assert one.receive(source, ssrc, sequence, now) == two.receive(source, ssrc, sequence, now)
+        if hold:
+            one.heard(ssrc, sequence, now)
+            two.heard(ssrc, sequence, now)
+    assert one.snapshot() == two.snapshot()
