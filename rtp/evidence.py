@@ -164,9 +164,7 @@ class EvidenceKeeper:
                 return [Refused("CloseEvidence", command.call, "unknown_call")]
             return [closed] if closed else []
         self._closing[command.call] = evidence
-        if not evidence.opening:
-            self._finish(evidence)
-        return []
+        return [] if evidence.opening else self._finish(evidence)
 
     def tick(self, now: float) -> None:
         """Flush every open call once, unless the disk is still busy with the last round; `now`: monotonic seconds."""
@@ -211,13 +209,13 @@ class EvidenceKeeper:
         evidence.opening = True
         self._jobs.put(lambda: self._open_sink(evidence))
 
-    def _finish(self, evidence: CallEvidence) -> None:
+    def _finish(self, evidence: CallEvidence) -> list[Event]:
         sink = evidence.sink
-        if sink is None:
-            del self._closing[evidence.call]
-            log.error("evidence_never_opened", call=evidence.call, packets=evidence.waiting)
-            return
-        self._jobs.put(lambda: self._close_sink(evidence, sink))
+        if sink is not None:
+            self._jobs.put(lambda: self._close_sink(evidence, sink))
+            return []
+        log.error("evidence_never_opened", call=evidence.call, packets=evidence.waiting + evidence.left_out)
+        return self._ended(evidence, EvidenceClosed(evidence.call, 0, 0), None)
 
     def _opened(
         self, evidence: CallEvidence, sink: EvidenceSink | None, error: Exception | None
@@ -231,7 +229,7 @@ class EvidenceKeeper:
         elif error is not None:
             events += _state(evidence, "OpenEvidence", error)
         if self._closing.get(evidence.call) is evidence:
-            self._finish(evidence)
+            events += self._finish(evidence)
         return events
 
     def _flushed(self, failures: list[tuple[CallEvidence, Exception | None]]) -> list[Event]:

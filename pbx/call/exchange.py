@@ -27,7 +27,7 @@ from pbx.call.effects import (
     LegText,
     LegTextDelivered,
     LegUp,
-    Respond,
+    Refuse,
 )
 from pbx.call.leg import Leg, LegSetup
 from pbx.call.leg import State as LegState
@@ -195,7 +195,7 @@ class Exchange:
         """Take a request that has a To tag."""
         leg = self.leg_in_dialog(event.request)
         if leg is None:
-            return [Respond(event.transaction, event.request.response(481))]
+            return [Refuse(event.transaction, event.request.response(481))]
         return self.run(leg_events.request(leg, event.transaction, event.request, event.flow, now), now)
 
     # --- time -----------------------------------------------------------------------------------------------------

@@ -14,6 +14,10 @@ from pbx.sip.message import Request
 
 def reinvite(leg: Leg, transaction: str, request: Request, now: float) -> list[Effect | LegEvent]:
     """Take a re-INVITE."""
+    if leg.renegotiating:
+        # RFC 3261 §14.2: "A UAS that receives an INVITE on a dialog while an INVITE it had sent on that dialog is in
+        # progress MUST return a 491 (Request Pending) response".
+        return [Respond(transaction, request.response(491))]
     if leg.waiting is not None or leg.unacked is not None:
         # RFC 3261 §14.2: "MUST return a 500 … Retry-After … between 0 and 10 seconds".
         return [Respond(transaction, request.response(500, headers=(("Retry-After", "1"),)))]

@@ -106,6 +106,7 @@ class Leg:
         self.patience = 1
         self.asked: tuple[Medium, ...] = ()
         """The media ports were last asked for."""
+        self.renegotiating = False  # a re-INVITE of ours is out
         self.missed = 0  # probes in a row that got no answer
 
     # --- making one -------------------------------------------------------------------------------------------
@@ -266,6 +267,7 @@ class Leg:
             "allow": sorted(self.allow),
             "patience": self.patience,
             "missed": self.missed,
+            "renegotiating": self.renegotiating,
             "asked": list(self.asked),
         }
 
@@ -289,6 +291,7 @@ class Leg:
         self.allow = frozenset(data["allow"])
         self.patience = data["patience"]
         self.missed = data["missed"]
+        self.renegotiating = data["renegotiating"]
         self.asked = tuple(data["asked"])
         return self
 

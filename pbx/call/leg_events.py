@@ -3,7 +3,7 @@
 in → out: requests and responses of the dialog, failures, time → effects and `LegEvent`s.
 """
 
-from pbx.call import answer, hangup, hold, indialog, place, probe
+from pbx.call import align, answer, hangup, hold, indialog, place, probe
 from pbx.call.effects import (
     Effect,
     LegDigit,
@@ -56,6 +56,8 @@ def response(leg: Leg, ref: str, response: Response, flow: Flow) -> list[Effect 
     kind = ref.split("/")[1]
     if kind == "invite":
         return place.answered(leg, response, flow)
+    if kind == "reinvite":
+        return align.answered(leg, ref, response, flow)
     if response.status < 200:
         return []
     if kind == "bye":
@@ -79,6 +81,8 @@ def failed(leg: Leg, ref: str, why: str) -> list[Effect | LegEvent]:
         return [LegTextDelivered(leg.id, delivered=False)]
     if kind == "invite" and leg.state in {State.CALLING, State.LEAVING}:
         return leg.end("no_answer" if why == "timeout" else "unreachable")
+    if kind == "reinvite":
+        return align.failed(leg)
     return probe.missed(leg) if kind == "probe" else []
 
 

@@ -29,6 +29,8 @@ class Negotiation:
         self._offered: Description | None = None
         self._peer_addresses: tuple[str, ...] = ()
         self.streams: tuple[Stream, ...] = ()
+        self.pictures: set[str] = set()
+        """Names of the picture codecs the peer ever agreed to."""
 
     @property
     def held(self) -> bool:
@@ -82,10 +84,10 @@ class Negotiation:
         self._agreed(offered, streams)
         return answer.encode()
 
-    def offer(self) -> bytes:
-        """Offer everything that has ports."""
+    def offer(self, capabilities: Capabilities | None = None) -> bytes:
+        """Offer everything that has ports, or of it what `capabilities` hold."""
         self._offered = offer_answer.offer(
-            self._capabilities,
+            capabilities or self._capabilities,
             address=self._address,
             ports=self._pairs(),
             session=self._session,
@@ -102,6 +104,10 @@ class Negotiation:
         self._offered = None
         self._agreed(answered, streams)
 
+    def withdraw(self) -> None:
+        """Forget an offer that was refused; what was agreed before stands (RFC 3264 §8)."""
+        self._offered = None
+
     def sources(self, signalling: str) -> tuple[str, ...]:
         """Return the addresses media may come from: those of the peer's SDP and of its signalling."""
         return tuple(dict.fromkeys((*self._peer_addresses, signalling)))
@@ -109,6 +115,9 @@ class Negotiation:
     def _agreed(self, peer: Description, streams: tuple[Stream, ...]) -> None:
         self.streams = streams
         self._peer_addresses = offer_answer.media_addresses(peer)
+        for stream in streams:
+            if stream.medium == "video":
+                self.pictures |= {codec.name for codec in stream.receive}
 
     def _pairs(self) -> dict[Medium, tuple[int, int]]:
         return {medium: (pair.rtp, pair.rtcp) for medium, pair in self._ports.items()}
@@ -126,6 +135,7 @@ class Negotiation:
             "ports": [msgspec.to_builtins(p) for p in self._ports.values()],
             "offered": None if self._offered is None else self._offered.encode(),
             "peer_addresses": list(self._peer_addresses),
+            "pictures": sorted(self.pictures),
             "streams": [msgspec.to_builtins(s) for s in self.streams],
         }
 
@@ -137,5 +147,6 @@ class Negotiation:
         self._ports = {p.medium: p for p in msgspec.convert(data["ports"], tuple[PortPair, ...])}
         self._offered = None if data["offered"] is None else parse(data["offered"])
         self._peer_addresses = tuple(data["peer_addresses"])
+        self.pictures = set(data["pictures"])
         self.streams = msgspec.convert(data["streams"], tuple[Stream, ...])
         return self

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pbx.call import answer, place
+from pbx.call import align, answer, place
 from pbx.call import call_events as events
 from pbx.call import room as rooms
 from pbx.call.effects import (
@@ -150,6 +150,11 @@ def acd_said(exchange: Exchange, effect: AcdEffect, now: float) -> list[Item]:
             return [Note("desk_changed", None, noted)]
 
 
+def _aligned(exchange: Exchange, host: str, guest: str) -> list[Item]:
+    hosts, guests = exchange.leg(host), exchange.leg(guest)
+    return [] if hosts is None or guests is None else list(align.align(hosts, guests))
+
+
 def _put_through(exchange: Exchange, call: str, desk: str, waited: float, now: float) -> list[Item]:
     room = exchange.room(desk)
     found = exchange.calls.get(call)
@@ -163,6 +168,7 @@ def _put_through(exchange: Exchange, call: str, desk: str, waited: float, now: f
     return [
         *found.receive(events.GivenTo(desk, room.id, waited), now),
         *room.receive(rooms.GuestIn(call)),
+        *_aligned(exchange, room.leg, found.leg),
         _negotiated(exchange, call, f"desk:{desk}", room.leg),
         events.Say(room.leg, f"110 来电 call: {name} ({mark}){silent}"),
     ]

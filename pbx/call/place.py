@@ -59,4 +59,8 @@ def answered(leg: Leg, response: Response, flow: Flow) -> list[Effect | LegEvent
 
 def stray(leg: Leg, response: Response, flow: Flow) -> list[Effect | LegEvent]:
     """Take a 2xx that no transaction wanted: a repeated one gets its ACK again."""
-    return answered(leg, response, flow) if response.cseq.method == "INVITE" else []
+    if response.cseq.method != "INVITE" or leg.invite is None:
+        return []
+    if leg.dialog is not None and response.cseq.number != leg.invite.cseq.number:
+        return [SendAck(leg.dialog.ack(response.cseq.number), flow)]  # of a re-INVITE of ours
+    return answered(leg, response, flow)

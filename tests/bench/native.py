@@ -1,6 +1,5 @@
 """The two small C programs of the bench: compiled here, run here, spoken to by lines of text."""
 
-import os
 import queue
 import shutil
 import subprocess
@@ -123,11 +122,6 @@ class Sound(Program):
         self._counts: queue.SimpleQueue[Counts] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._listen, name="sound", daemon=True)
         self._thread.start()
-        # Sound must leave in time for what is measured to be the exchange's time.
-        try:
-            os.setpriority(os.PRIO_PROCESS, self.pid, -5)
-        except PermissionError:
-            pass  # only root may; then the figures hold more of this machine's noise
 
     def to(self, first: int, ports: Iterable[int]) -> None:
         """Let sockets `first`, `first`+1 … send to these ports of 127.0.0.1."""

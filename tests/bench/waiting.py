@@ -119,21 +119,22 @@ def measure(
 
 def _probe(crowd: Crowd, probes: int, say: Callable[[str], None]) -> list[Figure]:
     say(f"  Q3: {probes} further calls, ten a second")
-    phones, lines, leaving = crowd.site.phones, [], deque[tuple[float, Line]]()
+    phones, lines, up = crowd.site.phones, [], deque[Line]()
     used, start = cpu_seconds(crowd.site.roles["signalling"]), time.monotonic()
     due = start
     for _ in range(probes):
         line = crowd.call()
         lines.append(line)
-        leaving.append((time.monotonic() + PROBE_TALKS, line))
+        up.append(line)
         due += PROBE_EVERY
         phones.pump(due)
-        while leaving and leaving[0][0] < time.monotonic():
-            phones.bye(leaving.popleft()[1])
+        while up and up[0].answered and time.time_ns() - up[0].answered > PROBE_TALKS * 1e9:
+            phones.bye(up.popleft())
     share = (cpu_seconds(crowd.site.roles["signalling"]) - used) / (time.monotonic() - start)
-    phones.pump(time.monotonic() + PROBE_TALKS)
-    for _, line in leaving:
-        phones.bye(line)
+    phones.pump(time.monotonic() + PROBE_TALKS, lambda: all(line.answered for line in lines))
+    for line in up:
+        if line.answered:
+            phones.bye(line)
     phones.pump(time.monotonic() + 1.0)
     first = [(line.first - line.invited) / 1e6 for line in lines if line.first]
     answer = [(line.answered - line.invited) / 1e6 for line in lines if line.answered and line.remote_media]

@@ -306,16 +306,26 @@ class World:
         found = [e for e in self.sent if isinstance(e, SendRequest) and e.request.method == "INVITE"]
         return next(e for e in reversed(found) if e.request.to.uri.user == desk)
 
-    def pick_up(self, desk, status=200):
-        sent = self.desk_invite(desk)
+    def pick_up(self, desk, status=200, body=None):
+        self._desk_answers(
+            self.desk_invite(desk), desk, status, sdp(address="192.0.2.88") if body is None else body
+        )
+
+    def answer_reinvite(self, desk, body, status=200):
+        """The desk's phone answers the newest re-INVITE."""
+        sent = next(e for e in reversed(self.sent) if isinstance(e, SendRequest) and "/reinvite/" in e.ref)
+        self._desk_answers(sent, desk, status, body)
+
+    def _desk_answers(self, sent, desk, status, body):
+        tag = sent.request.to.tag or f"desk-{desk}-{next(self._ids)}"
         response = sent.request.response(
             status,
-            to_tag=f"desk-{desk}-{next(self._ids)}",
+            to_tag=tag,
             headers=(
                 ("Contact", f"<sip:{desk}@192.0.2.88:5000>"),
                 ("Allow", "INVITE, ACK, BYE, MESSAGE, INFO, OPTIONS"),
             ),
-            body=sdp(address="192.0.2.88") if status == 200 else b"",
+            body=body if status == 200 else b"",
             content_type="application/sdp" if status == 200 else None,
         )
         # A response needs a Via; the transaction layer that would have put it on is not part of this world.

@@ -412,3 +412,61 @@ def test_media_process_that_came_back_is_told_everything_again():
     world.run(effects)
     assert world.rooms == before
     assert world.noted("media_restarted")
+
+
+VP8_ONLY = (
+    b"v=0\r\no=- 1 1 IN IP4 192.0.2.77\r\ns=-\r\nc=IN IP4 192.0.2.77\r\nt=0 0\r\n"
+    b"m=audio 4000 RTP/AVP 8\r\nm=video 4002 RTP/AVP 98\r\na=rtpmap:98 VP8/90000\r\n"
+)
+BOTH = VP8_ONLY.replace(b"192.0.2.77", b"192.0.2.88").replace(
+    b"RTP/AVP 98\r\n",
+    b"RTP/AVP 96 98\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 profile-level-id=42e01f;packetization-mode=1\r\n",
+)
+
+
+def reinvites(world):
+    return [e for e in world.sent if isinstance(e, SendRequest) and "/reinvite/" in e.ref]
+
+
+def test_desk_is_asked_for_a_picture_its_guest_can_decode():
+    world = World(desks=("d1",))
+    world.sign_in("d1", answer=False)
+    world.pick_up("d1", body=BOTH)
+    world.invite("bob")
+    assert reinvites(world) == []
+    world.ack("bob")
+    world.bye("bob")
+    world.invite("vera", body=VP8_ONLY)
+    asked = reinvites(world)
+    assert len(asked) == 1
+    assert b"VP8" in asked[0].request.body
+    assert b"H264" not in asked[0].request.body
+    # While it is pending the desk's own re-INVITE meets 491 (glare).
+    glare = world.desk_request("d1", "INVITE", body=sdp(), content_type="application/sdp")
+    assert world.answers[glare][-1].status == 491
+    world.answer_reinvite("d1", VP8_ONLY.replace(b"192.0.2.77", b"192.0.2.88"))
+    streams = world.desk_leg("d1").negotiation.streams
+    assert [s.receive[0].name for s in streams] == ["PCMA", "VP8"]
+    # The next guest speaks H.264 only: asked again, for the phone said before that it knows it.
+    world.ack("vera")
+    world.bye("vera")
+    world.invite("hans")
+    assert b"H264" in reinvites(world)[-1].request.body
+
+
+def test_desk_that_knows_one_picture_codec_is_left_alone():
+    world = World(desks=("d1",))
+    world.sign_in("d1")
+    world.invite("vera", body=VP8_ONLY)
+    assert reinvites(world) == []
+
+
+def test_refused_reinvite_leaves_all_as_it_was():
+    world = World(desks=("d1",))
+    world.sign_in("d1", answer=False)
+    world.pick_up("d1", body=BOTH)
+    before = world.desk_leg("d1").negotiation.streams
+    world.invite("vera", body=VP8_ONLY)
+    world.answer_reinvite("d1", b"", status=488)
+    assert world.desk_leg("d1").negotiation.streams == before
+    assert world.call("vera").state is State.TALKING

@@ -1,0 +1,150 @@
+"""Sockets, loop and evidence for tests of the media process: no descriptor, no clock, no thread."""
+
+import itertools
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+from rtp.control import Address, Codec, Event, Medium, Stream
+from rtp.outstream import OutStream
+from rtp.packet import Packet, parse
+from rtp.ports import Pair
+from rtp.route import Surroundings
+from rtp.track import Track
+
+PHONE: Address = ("10.0.0.1", 4000)
+PCMA = Codec("PCMA", 8, 8000)
+PCMU = Codec("PCMU", 0, 8000)
+EVENTS = Codec("TELEPHONE-EVENT", 101, 8000)
+H264 = Codec("H264", 96, 90000, fmtp="packetization-mode=1")
+
+_descriptors = itertools.count(1000)
+
+
+class WireSocket:
+    """A UDP socket whose other end is two lists."""
+
+    def __init__(self) -> None:
+        self.arriving: deque[tuple[bytes, Address]] = deque()
+        self.sent: list[tuple[bytes, Address | None]] = []
+        self.peer: Address | None = None
+        self.error: OSError | None = None
+        self._fd = next(_descriptors)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def connect(self, address: Address) -> None:
+        self.peer = address
+
+    def recv(self, size: int) -> bytes:
+        return self.recvfrom(size)[0]
+
+    def recvfrom(self, _size: int) -> tuple[bytes, Address]:
+        if not self.arriving:
+            raise BlockingIOError
+        return self.arriving.popleft()
+
+    def send(self, data: bytes) -> int:
+        return self.sendto(data, None)
+
+    def sendto(self, data: bytes, address: Address | None) -> int:
+        if self.error is not None:
+            raise self.error
+        self.sent.append((data, address))
+        return len(data)
+
+
+class StillLoop:
+    """A loop in which time passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.handlers: dict[int, Callable[[], None]] = {}
+        self.timers: list[tuple[float, Callable[[float], None]]] = []
+        self.failures: list[tuple[str, Exception]] = []
+
+    def add(self, fd: int, handler: Callable[[], None], _name: str) -> None:
+        assert fd not in self.handlers
+        self.handlers[fd] = handler
+
+    def replace(self, fd: int, handler: Callable[[], None], _name: str | None = None) -> None:
+        assert fd in self.handlers
+        self.handlers[fd] = handler
+
+    def remove(self, fd: int) -> None:
+        del self.handlers[fd]
+
+    def at(self, due: float, callback: Callable[[float], None], _name: str) -> None:
+        self.timers.append((due, callback))
+
+    def failed(self, name: str, error: Exception) -> None:
+        self.failures.append((name, error))
+
+    def read(self, sock: WireSocket, data: bytes, source: Address = PHONE) -> None:
+        """Let one datagram arrive."""
+        sock.arriving.append((data, source))
+        self.handlers[sock.fileno()]()
+
+
+class Wire:
+    """A loop, its events, and tracks that are made in it."""
+
+    def __init__(self) -> None:
+        self.loop = StillLoop()
+        self.events: list[Event] = []
+        self.around = Surroundings(self.loop, self.events.append, itertools.count(2))  # type: ignore[arg-type]
+        self.asked: list[str] = []
+
+    def track(self, leg: str = "leg", medium: Medium = "audio", *, out: OutStream | None = None) -> Track:
+        """A track with sockets of its own, not configured yet."""
+        pair = Pair(WireSocket(), WireSocket(), 20000)  # type: ignore[arg-type]
+        stream = out or OutStream(0xABCD, 0xFFF0, 0xFFFFFF00)
+        track = Track(leg, medium, host="127.0.0.1", pair=pair, out=stream, around=self.around)
+        track.ask_picture = lambda: self.asked.append(leg)
+        return track
+
+    def configured(
+        self,
+        leg: str = "leg",
+        medium: Medium = "audio",
+        codecs: tuple[Codec, ...] = (PCMA, EVENTS),
+        **more: object,
+    ) -> Track:
+        """A track whose peer is PHONE and may send and receive."""
+        track = self.track(leg, medium)
+        track.configure(stream(medium, codecs, **more), frozenset({PHONE[0]}), self.loop.now)
+        return track
+
+
+def stream(medium: Medium = "audio", codecs: tuple[Codec, ...] = (PCMA, EVENTS), **more: object) -> Stream:
+    """What was negotiated with PHONE."""
+    fields: dict[str, object] = {
+        "remote": PHONE, "remote_rtcp": (PHONE[0], PHONE[1] + 1), "send": codecs, "receive": codecs,
+        "sending": True, "receiving": True,
+    }  # fmt: skip
+    return Stream(index=0, medium=medium, **{**fields, **more})  # type: ignore[arg-type]
+
+
+def rtp_socket(track: Track) -> WireSocket:
+    """The other end of a track's RTP socket."""
+    return cast("WireSocket", track.pair.rtp)
+
+
+def rtcp_socket(track: Track) -> WireSocket:
+    """The other end of a track's RTCP socket."""
+    return cast("WireSocket", track.pair.rtcp)
+
+
+def sent(track: Track) -> list[Packet]:
+    """Packets that left on a track so far."""
+    return [parse(data) for data, _ in rtp_socket(track).sent]
+
+
+def packet(sequence: int, payload: bytes = b"x" * 160, **more: object) -> bytes:
+    """A packet of a phone."""
+    fields: dict[str, object] = {
+        "payload_type": 8, "sequence": sequence & 0xFFFF, "timestamp": sequence * 160 & 0xFFFFFFFF, "ssrc": 7,
+        "payload": payload,
+    }  # fmt: skip
+    return Packet(**{**fields, **more}).encode()  # type: ignore[arg-type]

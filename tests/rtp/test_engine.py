@@ -1,0 +1,369 @@
+import itertools
+from unittest.mock import patch
+
+import pytest
+
+from rtp import control as c
+from rtp.engine import BEAT_SECONDS, PHASES, Engine
+from rtp.ports import NoPorts, Pair
+from rtp.prompts import Prompts
+from rtp.settings import MediaSettings
+from tests.kit.media_wire import EVENTS, H264, PCMA, PHONE, StillLoop, WireSocket, packet, stream
+
+GUEST, HOST = "guest", "host"
+
+
+class FakePorts:
+    left = 100
+
+    def __init__(self, minimum, maximum):
+        self.next = itertools.count(minimum, 2)
+
+    def bind(self, host):
+        if host == "9.9.9.9":
+            raise OSError(99, "Cannot assign requested address")
+        if not self.left:
+            raise NoPorts(98, "none")
+        self.left -= 1
+        return Pair(WireSocket(), WireSocket(), next(self.next))
+
+
+class Evidence:
+    """EvidenceKeeper without its thread."""
+
+    def __init__(self):
+        self.rows = {}
+        self.results = []
+        self.ticks = []
+
+    @property
+    def calls(self):
+        return tuple(self.rows)
+
+    def open(self, command):
+        self.rows.setdefault(command.call, [])
+        return [c.EvidenceOpened(command.call)]
+
+    def find(self, call):
+        rows = self.rows.get(call)
+        if rows is None:
+            return None
+
+        class Found:
+            packet = staticmethod(lambda at, src, dst, data: rows.append(data))
+            sip = staticmethod(lambda at, src, dst, transport, data: rows.append(data))
+
+        return Found
+
+    def close(self, command):
+        rows = self.rows.pop(command.call)
+        return [c.EvidenceClosed(command.call, len(rows), 0)]
+
+    def tick(self, now):
+        self.ticks.append(now)
+
+    def collect(self):
+        results, self.results = self.results, []
+        return results
+
+    def shut(self):
+        return [c.EvidenceClosed(call, 0, 0) for call in self.rows]
+
+
+class Running:
+    def __init__(self, **settings):
+        self.loop, self.evidence, self.events = StillLoop(), Evidence(), []
+        self.prompts = Prompts()
+        with patch("rtp.engine.Ports", FakePorts), patch("rtp.engine.time.monotonic", lambda: self.loop.now):
+            made = MediaSettings("/none", **settings)
+            self.engine = Engine(made, self.evidence, self.prompts, self.loop, self.events.append)
+
+    def do(self, *commands):
+        """Carry commands out; the events they make."""
+        before = len(self.events)
+        for command in commands:
+            self.engine.receive(command)
+        return self.events[before:]
+
+    def leg(self, name, *media, evidence=None):
+        media = media or ("audio",)
+        self.do(c.OpenLeg(name, media, "127.0.0.1", evidence))
+        codecs = {"audio": (PCMA, EVENTS), "video": (H264,)}
+        streams = tuple(stream(medium, codecs[medium]) for medium in media)
+        self.do(c.ConfigureLeg(name, streams, (PHONE[0],)))
+
+    def join(self, *names):
+        return self.do(
+            *[c.Join("room", name, "host" if name.startswith(HOST) else "guest") for name in names]
+        )
+
+    def sockets(self, name, medium="audio"):
+        pair = self.engine._legs[name].tracks[medium].pair
+        return pair.rtp, pair.rtcp
+
+    def say(self, name, sequence, medium="audio", **more):
+        self.loop.read(self.sockets(name, medium)[0], packet(sequence, **more))
+
+    def pass_time(self, seconds):
+        end = self.loop.now + seconds
+        while True:
+            due = min(self.loop.timers, key=lambda timer: timer[0])
+            if due[0] > end:
+                break
+            self.loop.timers.remove(due)
+            self.loop.now = max(self.loop.now, due[0])
+            due[1](self.loop.now)
+        self.loop.now = end
+
+
+@pytest.fixture(autouse=True)
+def _disconnect():
+    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
+        yield
+
+
+@pytest.fixture
+def running():
+    made = Running()
+    yield made
+    assert made.loop.failures == []
+
+
+def test_open_is_idempotent_and_may_add_a_medium(running):
+    (opened,) = running.do(c.OpenLeg("a", ("audio",), "127.0.0.1"))
+    assert opened == c.LegOpened("a", (c.PortPair("audio", 20000, 20001),))
+    assert running.do(c.OpenLeg("a", ("audio",), "127.0.0.1")) == [opened]
+    (more,) = running.do(c.OpenLeg("a", ("audio", "video"), "127.0.0.1"))
+    assert more.ports == (*opened.ports, c.PortPair("video", 20002, 20003))
+
+
+@pytest.mark.parametrize(
+    ("host", "left", "reason"), [("127.0.0.1", 1, "no_ports"), ("9.9.9.9", 9, "bad_address")]
+)
+def test_a_leg_without_ports_is_refused_and_holds_none(running, host, left, reason):
+    running.engine._ports.left = left
+    assert running.do(c.OpenLeg("a", ("audio", "video"), host)) == [c.Refused("OpenLeg", "a", reason)]
+    assert running.engine.holdings("").legs == ()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        c.ConfigureLeg("x", (), ()),
+        c.CloseLeg("x"),
+        c.Join("r", "x", "host"),
+        c.Leave("x"),
+        c.SetGates("x", silent=True, host_picture=False),
+        c.Play("x", "p", ()),
+        c.StopPlay("x"),
+        c.SendDtmf("x", "1"),
+    ],
+    ids=lambda command: type(command).__name__,
+)
+def test_commands_about_unknown_legs_are_refused(running, command):
+    assert running.do(command) == [c.Refused(type(command).__name__, "x", "unknown_leg")]
+
+
+def test_an_unknown_medium_is_told(running):
+    running.do(c.OpenLeg("a", ("audio",), "127.0.0.1"))
+    streams = (stream(), stream("video", (H264,)))
+    assert running.do(c.ConfigureLeg("a", streams, (PHONE[0],))) == [
+        c.Refused("ConfigureLeg", "a", "no_ports_for_video")
+    ]
+
+
+def test_joining_is_told_at_once_and_so_is_the_first_relayed_packet(running):
+    running.leg(HOST)
+    running.leg(GUEST)
+    assert running.join(HOST, GUEST) == [c.Joined("room", HOST), c.Joined("room", GUEST)]
+    assert running.join(GUEST) == [c.Joined("room", GUEST)]
+    running.say(GUEST, 1)
+    running.say(GUEST, 2)
+    (first,) = [event for event in running.events if isinstance(event, c.FirstRelayed)]
+    assert (first.room, first.leg, first.medium) == ("room", GUEST, "audio")
+    assert len(running.sockets(HOST)[0].sent) == 2
+
+
+def test_a_second_guest_is_refused_and_hears_nothing(running):
+    for name in (HOST, GUEST, "guest-2"):
+        running.leg(name)
+    running.join(HOST, GUEST)
+    assert running.join("guest-2") == [c.Refused("Join", "guest-2", "second_guest")]
+    running.say("guest-2", 1)
+    running.say(HOST, 1)
+    running.say(GUEST, 1)
+    assert running.sockets("guest-2")[0].sent == []
+    assert len(running.sockets(HOST)[0].sent) == len(running.sockets(GUEST)[0].sent) == 1
+
+
+def test_a_guest_that_left_is_heard_no_more_and_expected_no_more(running):
+    for name in (HOST, GUEST):
+        running.leg(name)
+    running.join(HOST, GUEST)
+    running.do(c.Leave(GUEST))
+    running.say(GUEST, 1)
+    running.say(HOST, 1)
+    assert running.sockets(HOST)[0].sent == running.sockets(GUEST)[0].sent == []
+    assert not any(isinstance(event, c.FirstRelayed) for event in running.events)
+
+
+def test_gates_close_and_open_ways(running):
+    for name in (HOST, GUEST):
+        running.leg(name, "audio", "video")
+    running.join(HOST, GUEST)
+    running.do(c.SetGates(GUEST, silent=True, host_picture=False))
+    for name in (HOST, GUEST):
+        running.say(name, 1)
+        running.say(name, 1, "video", payload_type=96)
+    heard = {(n, m): len(running.sockets(n, m)[0].sent) for n in (HOST, GUEST) for m in ("audio", "video")}
+    assert heard == {(HOST, "audio"): 1, (HOST, "video"): 1, (GUEST, "audio"): 0, (GUEST, "video"): 0}
+    running.do(c.SetGates(GUEST, silent=False, host_picture=True))
+    running.say(HOST, 2)
+    running.say(HOST, 2, "video", payload_type=96)
+    assert len(running.sockets(GUEST)[0].sent) == len(running.sockets(GUEST, "video")[0].sent) == 1
+
+
+def test_a_re_offer_of_the_host_reaches_the_guests_routes(running):
+    for name in (HOST, GUEST):
+        running.leg(name)
+    running.join(HOST, GUEST)
+    running.do(c.ConfigureLeg(HOST, (stream(codecs=(c.Codec("PCMA", 100, 8000),)),), (PHONE[0],)))
+    running.say(GUEST, 1)
+    assert running.sockets(HOST)[0].sent[0][0][1] & 0x7F == 100
+    running.do(c.ConfigureLeg(HOST, (stream(sending=False),), (PHONE[0],)))
+    running.say(GUEST, 2)
+    assert len(running.sockets(HOST)[0].sent) == 1
+
+
+def test_evidence_holds_the_callers_packets_and_the_hosts_while_it_is_there(running):
+    running.do(c.OpenEvidence("call", "/f"))
+    running.leg(HOST)
+    running.leg(GUEST, evidence="call")
+    rows = running.evidence.rows["call"]
+    running.say(HOST, 1, payload=b"before")
+    running.say(GUEST, 1, payload=b"waiting")
+    running.join(HOST, GUEST)
+    running.say(HOST, 2, payload=b"host")
+    assert [data[12:] for data in rows] == [
+        b"waiting",
+        b"host",
+        b"host",
+    ]  # received from it, sent to the caller
+    assert rows[1] == packet(2, b"host")
+    running.do(c.Leave(GUEST))
+    running.say(HOST, 3, payload=b"after")
+    assert len(rows) == 3
+    running.do(c.NoteSip("call", 5, PHONE, PHONE, "udp", b"INVITE"), c.CloseEvidence("call"))
+    running.say(GUEST, 2)
+    assert rows[3:] == [b"INVITE"]
+    assert running.do(c.NoteSip("call", 5, PHONE, PHONE, "udp", b"x")) == [
+        c.Refused("NoteSip", "call", "unknown_call")
+    ]
+
+
+def test_evidence_opened_after_the_leg_is_used_from_then_on(running):
+    running.leg(GUEST, evidence="call")
+    running.do(c.OpenEvidence("call", "/f"))
+    running.say(GUEST, 1)
+    assert len(running.evidence.rows["call"]) == 1
+
+
+def test_two_calls_of_one_room_both_get_the_hosts_packets(running):
+    running.do(c.OpenEvidence("a", "/a"), c.OpenEvidence("b", "/b"))
+    running.leg(HOST, evidence="a")
+    running.leg(GUEST, evidence="b")
+    running.join(HOST, GUEST)
+    running.say(HOST, 1)
+    assert packet(1) in running.evidence.rows["a"]
+    assert packet(1) in running.evidence.rows["b"]
+
+
+def test_results_of_the_evidence_thread_are_told(running):
+    running.evidence.results = [c.EvidenceOpened("x")]
+    running.engine.collect()
+    assert running.events == [c.EvidenceOpened("x")]
+
+
+def test_closing_says_bye_reports_and_drains(running):
+    for name in (HOST, GUEST):
+        running.leg(name)
+    running.join(HOST, GUEST)
+    rtp, rtcp = running.sockets(GUEST)
+    running.say(GUEST, 1)
+    events = running.do(c.CloseLeg(GUEST))
+    assert [type(event) for event in events] == [c.LegReport]
+    assert rtcp.sent[-1][0][-8:-4] == bytes.fromhex("81cb0001")  # BYE
+    assert running.do(c.CloseLeg(GUEST)) == [c.Refused("CloseLeg", GUEST, "unknown_leg")]
+    sent = len(running.sockets(HOST)[0].sent)
+    running.loop.read(rtp, packet(2))  # late packets are read and thrown away
+    assert len(running.sockets(HOST)[0].sent) == sent
+    with patch.object(WireSocket, "close", create=True) as close:
+        running.pass_time(29.9)
+        assert rtp.fileno() in running.loop.handlers
+        running.pass_time(0.2)
+        assert rtp.fileno() not in running.loop.handlers
+        assert close.call_count == 2
+
+
+def test_beats_stand_on_a_grid_and_a_stall_is_left_out(running):
+    for number in range(PHASES):
+        running.leg(f"leg-{number}")
+    running.pass_time(1.0)
+    for number in range(PHASES):
+        assert len(running.sockets(f"leg-{number}")[0].sent) in {50, 51}
+    running.loop.now += 0.5  # nothing ran for half a second
+    running.pass_time(1.0)
+    assert len(running.sockets("leg-0")[0].sent) <= 103
+    starts = {round((due - 100.0) % (BEAT_SECONDS / PHASES), 6) for due, _ in running.loop.timers}
+    assert starts <= {0.0, round(BEAT_SECONDS / PHASES, 6)} | starts
+
+
+def test_one_failing_leg_stops_no_other():
+    running = Running()
+    for name in ("a", "b"):
+        running.leg(name)
+    with patch.object(running.engine._legs["a"], "beat", side_effect=KeyError("bug")):
+        running.pass_time(0.1)
+    assert {name for name, _ in running.loop.failures} == {"a.beat"}
+    assert len(running.sockets("b")[0].sent) == 5
+
+
+def test_reports_are_due_every_five_seconds(running):
+    running.leg("a")
+    running.pass_time(16.0)
+    assert len([event for event in running.events if isinstance(event, c.LegReport)]) == 3
+    rtcp = running.sockets("a")[1]
+    assert 3 <= len(rtcp.sent) <= 4
+    assert len(running.evidence.ticks) >= 150
+
+
+def test_holdings(running):
+    running.do(c.OpenEvidence("call", "/f"))
+    running.leg(GUEST, evidence="call")
+    running.leg(HOST)
+    running.join(HOST, GUEST)
+    (holdings,) = running.do(c.Query("q"))
+    assert holdings == c.Holdings(
+        "q",
+        (
+            c.LegHolding(GUEST, "call", "room", "guest", (c.PortPair("audio", 20000, 20001),)),
+            c.LegHolding(HOST, None, "room", "host", (c.PortPair("audio", 20002, 20003),)),
+        ),
+        ("call",),
+    )
+
+
+def test_plays_and_digits_reach_the_leg(running):
+    running.leg("a")
+    assert running.do(c.Play("a", "p", ("tone:zip",)), c.StopPlay("a"), c.SendDtmf("a", "1")) == []
+    assert running.do(c.SendDtmf("a", "?")) == [c.Refused("SendDtmf", "a", "bad_digit")]
+
+
+def test_close_ends_legs_and_evidence(running):
+    running.do(c.OpenEvidence("call", "/f"))
+    running.leg("a", evidence="call")
+    with patch.object(WireSocket, "close", create=True) as close:
+        running.engine.close()
+    assert close.call_count == 2
+    assert [type(event) for event in running.events[-2:]] == [c.LegReport, c.EvidenceClosed]
+    assert running.loop.handlers == {}

@@ -1,0 +1,223 @@
+import threading
+
+import pytest
+
+from rtp.control import CloseEvidence, EvidenceClosed, EvidenceOpened, OpenEvidence, Refused
+from rtp.evidence import MAX_REMEMBERED, MAX_WAITING, CallEvidence, EvidenceKeeper
+
+A, B = ("10.0.0.1", 1), ("10.0.0.2", 2)
+OPEN, CLOSE = OpenEvidence("call", "/folder"), CloseEvidence("call")
+
+
+class Sink:
+    def __init__(self, factory):
+        self.factory = factory
+        self.rows = []
+        self.flushes = []
+        self.threads = set()
+
+    def packet(self, at_ns, source, destination, data):
+        self.rows.append(("rtp", data))
+
+    def sip(self, at_ns, source, destination, transport, data):
+        self.rows.append((transport, data))
+
+    def flush(self, *, sync):
+        self.threads.add(threading.current_thread().name)
+        if self.factory.fault is not None:
+            raise self.factory.fault
+        self.flushes.append(sync)
+
+    def close(self):
+        if self.factory.fault is not None:
+            raise self.factory.fault
+        return len(self.rows), 100
+
+
+class Factory:
+    def __init__(self):
+        self.fault = None
+        self.opened = []
+        self.may_open = threading.Event()
+        self.may_open.set()
+
+    def open(self, call, folder):
+        self.may_open.wait(10)
+        if self.fault is not None:
+            raise self.fault
+        self.opened.append(Sink(self))
+        return self.opened[-1]
+
+
+class Kept:
+    """A keeper whose thread is waited for."""
+
+    def __init__(self):
+        self.factory = Factory()
+        self.keeper = EvidenceKeeper(self.factory, lambda: None)
+
+    def settled(self):
+        """Events of everything asked for so far."""
+        events = []
+        for _ in range(3):
+            reached = threading.Event()
+            self.keeper._jobs.put(reached.set)
+            assert reached.wait(10)
+            events += self.keeper.collect()
+        return events
+
+
+@pytest.fixture
+def kept():
+    made = Kept()
+    yield made
+    made.factory.may_open.set()
+    made.keeper.shut()
+
+
+def test_open_write_close(kept):
+    assert kept.keeper.open(OPEN) == []
+    assert kept.settled() == [EvidenceOpened("call")]
+    assert kept.keeper.open(OPEN) == [EvidenceOpened("call")]
+    evidence = kept.keeper.find("call")
+    evidence.packet(1, A, B, b"one")
+    evidence.sip(2, A, B, "udp", b"SIP")
+    assert kept.factory.opened[0].rows == [("rtp", b"one"), ("udp", b"SIP")]
+    assert kept.keeper.close(CLOSE) == []
+    assert kept.keeper.find("call") is None
+    assert kept.settled() == [EvidenceClosed("call", 2, 100)]
+    assert kept.keeper.close(CLOSE) == [EvidenceClosed("call", 2, 100)]
+
+
+def test_packets_that_come_while_the_file_is_opened_are_in_it_in_order(kept):
+    kept.factory.may_open.clear()
+    kept.keeper.open(OPEN)
+    evidence = kept.keeper.find("call")
+    early = evidence.packet  # as a track holds it
+    early(1, A, B, b"one")
+    evidence.sip(2, A, B, "tcp", b"two")
+    kept.factory.may_open.set()
+    kept.settled()
+    early(3, A, B, b"three")
+    evidence.packet(4, A, B, b"four")
+    assert kept.factory.opened[0].rows == [
+        ("rtp", b"one"),
+        ("tcp", b"two"),
+        ("rtp", b"three"),
+        ("rtp", b"four"),
+    ]
+
+
+def test_closing_what_is_being_opened_loses_nothing(kept):
+    kept.factory.may_open.clear()
+    kept.keeper.open(OPEN)
+    kept.keeper.find("call").packet(1, A, B, b"one")
+    assert kept.keeper.close(CLOSE) == []
+    assert kept.keeper.close(CLOSE) == []  # being closed
+    kept.factory.may_open.set()
+    assert kept.settled() == [EvidenceOpened("call"), EvidenceClosed("call", 1, 100)]
+
+
+def test_flushes_are_in_the_thread_and_synced_once_a_second(kept):
+    kept.keeper.open(OPEN)
+    kept.settled()
+    for tenth in range(21):
+        kept.keeper.tick(50 + tenth / 10)
+        kept.settled()
+    sink = kept.factory.opened[0]
+    assert len(sink.flushes) == 21
+    assert [index for index, sync in enumerate(sink.flushes) if sync] == [0, 10, 20]
+    assert sink.threads == {"evidence"}
+
+
+def test_a_busy_disk_is_not_asked_again(kept):
+    kept.keeper.open(OPEN)
+    kept.settled()
+    blocked = threading.Event()
+    kept.keeper._jobs.put(lambda: blocked.wait(10))
+    for tenth in range(5):
+        kept.keeper.tick(50 + tenth / 10)
+    blocked.set()
+    kept.settled()
+    assert len(kept.factory.opened[0].flushes) == 1
+
+
+@pytest.mark.parametrize(("fault", "reason"), [(OSError(28, "full"), "disk"), (KeyError("bug"), "evidence")])
+def test_a_failing_flush_is_told_once_until_it_works_again(kept, fault, reason):
+    kept.keeper.open(OPEN)
+    kept.settled()
+    told = []
+    for tenth, state in enumerate([fault, fault, None, fault]):
+        kept.factory.fault = state
+        kept.keeper.tick(50 + tenth / 10)
+        told.append(kept.settled())
+    assert told == [
+        [Refused("OpenEvidence", "call", reason)],
+        [],
+        [],
+        [Refused("OpenEvidence", "call", reason)],
+    ]
+    kept.factory.fault = None
+
+
+def test_a_file_that_can_not_be_opened_is_tried_again_each_second(kept):
+    kept.factory.fault = OSError(28, "full")
+    kept.keeper.open(OPEN)
+    assert kept.settled() == [Refused("OpenEvidence", "call", "disk")]
+    kept.keeper.find("call").packet(1, A, B, b"one")
+    kept.keeper.tick(50.0)
+    assert kept.settled() == []  # told already
+    kept.factory.fault = None
+    kept.keeper.tick(50.5)
+    assert kept.settled() == []
+    kept.keeper.tick(51.0)
+    assert kept.settled() == [EvidenceOpened("call")]
+    assert kept.factory.opened[0].rows == [("rtp", b"one")]
+
+
+def test_evidence_that_never_opened_can_be_closed(kept):
+    kept.factory.fault = OSError(28, "full")
+    kept.keeper.open(OPEN)
+    kept.settled()
+    assert kept.keeper.close(CLOSE) == [EvidenceClosed("call", 0, 0)]
+    assert kept.keeper.calls == ()
+
+
+def test_a_close_that_fails_is_told_and_ends(kept):
+    kept.keeper.open(OPEN)
+    kept.settled()
+    kept.factory.fault = OSError(5, "I/O error")
+    kept.keeper.close(CLOSE)
+    assert kept.settled() == [Refused("CloseEvidence", "call", "disk"), EvidenceClosed("call", 0, 0)]
+
+
+def test_unknown_call(kept):
+    assert kept.keeper.close(CLOSE) == [Refused("CloseEvidence", "call", "unknown_call")]
+
+
+def test_shut_closes_everything_also_what_is_being_opened():
+    kept = Kept()
+    kept.keeper.open(OpenEvidence("a", "/"))
+    kept.settled()
+    kept.keeper.open(OpenEvidence("b", "/"))
+    events = kept.keeper.shut()
+    assert {event.call for event in events if isinstance(event, EvidenceClosed)} == {"a", "b"}
+    assert not kept.keeper._thread.is_alive()
+
+
+def test_what_waits_is_bounded_and_the_rest_is_counted():
+    evidence = CallEvidence("call", "/")
+    for _ in range(MAX_WAITING + 3):
+        evidence.packet(1, A, B, b"x")
+    assert (evidence.waiting, evidence.left_out) == (MAX_WAITING, 3)
+    sink = Sink(Factory())
+    evidence.attach(sink)
+    assert len(sink.rows) == MAX_WAITING
+
+
+def test_results_of_closed_calls_are_bounded(kept):
+    for number in range(MAX_REMEMBERED + 1):
+        evidence = CallEvidence(str(number), "/")
+        kept.keeper._ended(evidence, EvidenceClosed(str(number), 0, 0), None)
+    assert kept.keeper.close(CloseEvidence("0")) == [Refused("CloseEvidence", "0", "unknown_call")]
+    assert kept.keeper.close(CloseEvidence("1")) == [EvidenceClosed("1", 0, 0)]
