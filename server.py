@@ -9,6 +9,7 @@ The supervisor starts, watches and restarts; it holds nothing worth keeping.
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -44,6 +45,8 @@ STEADY_SECONDS: Final = 10.0
 """A process that ran this long is restarted at once again, without a growing pause."""
 STOP_SECONDS: Final = 10.0
 """How long a process may take to end in order before it is killed."""
+PR_SET_PDEATHSIG: Final = 1
+"""Of prctl(2); the number is part of Linux's ABI."""
 ROLES: Final = ("media", "signalling", "recorder")
 
 USAGE: Final = """usage: at110 COMMAND …
@@ -88,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def process(role: str) -> int:
     """Be one of the processes; called by the supervisor only."""
+    _end_with_supervisor()
     settings = load(os.environ)
     # On a terminal the supervisor speaks to a person; the lines are in the log files then.
     stream = None if sys.stderr.isatty() else sys.stderr
@@ -101,6 +105,13 @@ def process(role: str) -> int:
         case _:
             return _signalling(settings)
     return 0
+
+
+def _end_with_supervisor() -> None:
+    """Have the kernel send SIGTERM when the supervisor dies: a process nobody watches would hold ports for ever."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(os.environ.get("AT110_SUPERVISOR", os.getppid())):
+        os.kill(os.getpid(), signal.SIGTERM)  # it died before the kernel was told
 
 
 def _media_settings(settings: Settings) -> MediaSettings:
@@ -221,6 +232,7 @@ class Supervisor:
             **child.environment,
             "AT110_STATE": str(self._settings.state),
             "AT110_READY_FD": str(self._ready_write),
+            "AT110_SUPERVISOR": str(os.getpid()),
         }
         command = [sys.executable, "-m", "server", "process", child.role]
         # A session of its own: Ctrl-C reaches the supervisor alone, which ends the others in order.
