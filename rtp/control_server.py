@@ -63,7 +63,9 @@ class ControlServer:
         if self._connection is None:
             return
         self._unsent += encode(event)
-        if not self._writing:
+        if len(self._unsent) > MAX_UNSENT:
+            self._drop("reads nothing")
+        elif not self._writing:
             self._write()
 
     def close(self) -> None:
@@ -121,9 +123,6 @@ class ControlServer:
             self._drop(str(error))
             return
         del self._unsent[:sent]
-        if len(self._unsent) > MAX_UNSENT:
-            self._drop("reads nothing")
-            return
         writing = bool(self._unsent)
         if writing != self._writing:
             self._writing = writing

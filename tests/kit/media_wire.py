@@ -29,10 +29,14 @@ class WireSocket:
         self.sent: list[tuple[bytes, Address | None]] = []
         self.peer: Address | None = None
         self.error: OSError | None = None
+        self.closed = False
         self._fd = next(_descriptors)
 
     def fileno(self) -> int:
         return self._fd
+
+    def close(self) -> None:
+        self.closed = True
 
     def connect(self, address: Address) -> None:
         self.peer = address

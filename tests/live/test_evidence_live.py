@@ -6,6 +6,8 @@ The last file to run: it looks at the evidence of every test before it.
 import json
 import shutil
 import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.live.kit.baresip import Account, Baresip
 from tests.live.kit.exchange import Exchange, at110, read_events
 
 CALLER, DESK = 440, 1000
+VERIFY = Path(__file__).parents[2] / "recordings" / "verify.py"
 
 
 def probe(file: Path) -> dict[str, Any]:
@@ -54,11 +57,18 @@ def test_capture_holds_ladder_and_streams(folder: Path) -> None:
     ladder = tshark.ladder(folder / "call.pcapng")
     for step in ("INVITE", "200 INVITE", "ACK", "BYE", "200 BYE"):
         assert step in ladder, ladder
+    sip = tshark.fields(folder / "call.pcapng", ("udp.srcport", "sdp.media"), "sip.Method == INVITE")
+    assert sip, "the caller's offer"
+    offered = {int(media.split()[1]) for media in sip[0][1].split(",")}
     streams = tshark.streams(folder / "call.pcapng")
-    assert len(streams) == 4, "sound and picture, received and sent"
+    received = [stream for stream in streams if stream.source in offered]
+    sent = [stream for stream in streams if stream.destination in offered]
+    for direction in (received, sent):
+        assert sorted(stream.codec.lower() for stream in direction) == ["g711a", "h264"], streams
+        assert all(stream.packets > 4 * 50 for stream in direction if stream.codec.lower() == "g711a"), (
+            streams
+        )
     assert all(stream.lost == 0 for stream in streams), streams
-    assert sorted(stream.codec.lower() for stream in streams) == ["g711a", "g711a", "h264", "h264"], streams
-    assert all(stream.packets > 4 * 50 for stream in streams if stream.codec.lower() == "g711a"), streams
 
 
 def test_film_has_the_picture_and_both_voices(folder: Path, tmp_path: Path) -> None:
@@ -134,16 +144,24 @@ def test_one_changed_byte_is_named(folder: Path, tmp_path: Path, name: str, plac
 def test_all_evidence_of_this_run_is_intact(exchanges: list[Exchange], folder: Path) -> None:
     folders = [one for made in exchanges for one in made.all_evidence()]
     assert folder in folders
-    problems = []
-    for one in folders:
-        verdict = at110("verify", one)
-        if verdict.returncode != 0:
-            problems.append(f"verify {one}: {verdict.stdout.strip()[-300:]} {verdict.stderr.strip()[-300:]}")
-        try:
-            if (one / "call.mkv").exists():
-                probe(one / "call.mkv")
-            tshark.streams(one / "call.pcapng")
-        except (AssertionError, RuntimeError) as error:
-            problems.append(str(error))
+    with ThreadPoolExecutor(2) as pool:  # they wait for other programs
+        problems = [problem for found in pool.map(_problems, folders) for problem in found]
     assert not problems, f"{len(problems)} problems in {len(folders)} folders:\n" + "\n".join(problems)
-    print(f"{len(folders)} evidence folders are intact")
+
+
+def _problems(folder: Path) -> list[str]:
+    """Say what verify, ffprobe and tshark find wrong with the evidence of a call."""
+    # The one file strangers are given; `at110 verify` is the same and was tried above.
+    verdict = subprocess.run(
+        [sys.executable, str(VERIFY), str(folder)], capture_output=True, text=True, check=False
+    )
+    problems = (
+        [f"verify: {verdict.stdout.strip()[-400:]}{verdict.stderr[-400:]}"] if verdict.returncode else []
+    )
+    try:
+        if (folder / "call.mkv").exists():
+            probe(folder / "call.mkv")
+        tshark.streams(folder / "call.pcapng")
+    except (AssertionError, RuntimeError) as error:
+        problems.append(str(error))
+    return [f"{folder}: {problem}" for problem in problems]

@@ -1,0 +1,154 @@
+import os
+import time
+
+import pytest
+
+from rtp.loop import GATHER_RATE, GATHER_SECONDS, LOOK_SECONDS, Loop
+
+
+@pytest.fixture
+def loop():
+    made = Loop()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pipe():
+    reader, writer = os.pipe()
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_ready_descriptor_is_served_and_the_clock_read(loop, pipe):
+    reader, writer = pipe
+    served = []
+    loop.add(reader, lambda: served.append(os.read(reader, 1)), "pipe")
+    assert loop.turn(0) == 0
+    before = loop.now
+    os.write(writer, b"ab")
+    assert loop.turn(0) == 1
+    assert loop.turn(0) == 1  # one thing a round; what is left is ready again
+    assert served == [b"a", b"b"]
+    assert loop.now >= before
+
+
+def test_handlers_can_be_replaced_and_removed(loop, pipe):
+    reader, writer = pipe
+    served = []
+    loop.add(reader, lambda: served.append(1), "one")
+    loop.replace(reader, lambda: served.append(2), "two")
+    os.write(writer, b"x")
+    loop.turn(0)
+    loop.remove(reader)
+    loop.turn(0)
+    assert served == [2]
+
+
+def test_a_handler_removed_in_the_same_round_is_not_called(loop):
+    pipes = [os.pipe() for _ in range(2)]
+    served = []
+
+    def first(mine, other):
+        def handler():
+            served.append(mine)
+            loop.remove(other)
+
+        return handler
+
+    for (reader, writer), (other, _) in zip(pipes, pipes[::-1], strict=True):
+        loop.add(reader, first(reader, other), str(reader))
+        os.write(writer, b"x")
+    loop.turn(0)
+    assert len(served) == 1
+    assert loop.failures == 0
+    for descriptors in pipes:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def test_a_failing_handler_is_counted_and_stops_no_other(loop, pipe, capsys):
+    reader, writer = pipe
+
+    def fail():
+        raise KeyError("bug")
+
+    loop.add(reader, fail, "leg-7.audio")
+    os.write(writer, b"x")
+    for _ in range(3):
+        loop.turn(0)
+    assert loop.failures == 3
+    text = capsys.readouterr().out
+    assert text.count("handler_failed") == 1  # the first one, then every thousandth
+    assert "leg-7.audio" in text
+
+
+def test_timers_run_in_order_of_their_time(loop):
+    ran = []
+    now = loop.now
+    loop.at(now - 1, lambda _: ran.append("b"), "b")
+    loop.at(now - 2, lambda _: ran.append("a"), "a")
+    loop.at(now + 100, lambda _: ran.append("never"), "never")
+    loop.at(now - 1, lambda _: ran.append("c"), "c")
+    loop.turn(0)
+    assert ran == ["a", "b", "c"]
+
+
+def test_a_failing_timer_stops_no_other(loop):
+    ran = []
+
+    def fail(_now):
+        raise KeyError("bug")
+
+    loop.at(loop.now - 2, fail, "beat")
+    loop.at(loop.now - 1, ran.append, "b")
+    loop.turn(0)
+    assert len(ran) == 1
+    assert loop.failures == 1
+
+
+def test_the_wait_ends_at_the_next_timer(loop):
+    ran = []
+    loop.at(loop.now + 0.01, ran.append, "soon")
+    start = time.monotonic()
+    while not ran:
+        loop.turn(10.0)
+    assert time.monotonic() - start < 5.0
+
+
+def test_writable_is_told_when_wanted(loop, pipe):
+    import socket
+
+    one, other = socket.socketpair()
+    served = []
+    loop.add(one.fileno(), lambda: served.append(1), "pair")
+    loop.turn(0)
+    loop.want_write(one.fileno(), wanted=True)
+    loop.turn(0)
+    loop.want_write(one.fileno(), wanted=False)
+    loop.turn(0)
+    assert served == [1]
+    one.close()
+    other.close()
+
+
+def test_run_gathers_at_a_high_rate_only(loop, pipe, monkeypatch):
+    reader, writer = pipe
+    os.write(writer, b"x")  # never read: ready in every round
+    slept = []
+    monkeypatch.setattr("rtp.loop.time.sleep", slept.append)
+    calls = 0
+
+    def handler():
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            assert slept == []
+        if slept:
+            loop.stop()
+
+    loop.add(reader, handler, "busy")
+    loop.run()
+    assert calls > GATHER_RATE * LOOK_SECONDS
+    assert set(slept) == {GATHER_SECONDS}
