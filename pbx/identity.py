@@ -106,6 +106,9 @@ class IdentitySettings:
     emergency: EmergencySettings = field(default_factory=EmergencySettings)
     algorithms: tuple[str, ...] = ("SHA-256", "MD5")
     """Offered in challenges, strongest first (RFC 8760 §2.3)."""
+    md5_agents: tuple[str, ...] = ("baresip v0.", "baresip v1.")
+    """Beginnings of User-Agent that are challenged with MD5 alone: these phones give up at a challenge they don't know
+    instead of passing on to the next, as RFC 8760 §2.4 wants."""
     allow: tuple[str, ...] = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "MESSAGE", "INFO")
     """The Allow header of refusals."""
 
@@ -265,7 +268,12 @@ class Authenticator:
     def _challenge(self, request: Request, now: float, source: str, why: Trouble, to_tag: str) -> Challenge:
         nonce = self._nonces.issue(now, source)
         stale = why in ("stale", "replayed")
-        values = challenges(self._settings.realm, nonce, stale=stale, algorithms=self._settings.algorithms)
+        algorithms = self._settings.algorithms
+        if "MD5" in algorithms and (request.headers.get("User-Agent") or "").startswith(
+            self._settings.md5_agents
+        ):
+            algorithms = ("MD5",)
+        values = challenges(self._settings.realm, nonce, stale=stale, algorithms=algorithms)
         headers = [("WWW-Authenticate", value) for value in values]
         return Challenge(request.response(401, to_tag=to_tag, headers=headers), why)
 

@@ -64,6 +64,8 @@ class SipSettings(Section, frozen=True, kw_only=True):
     port: AnyPort = 5060
     realm: Name = "at110"
     """Realm of digest authentication; changing it makes every stored HA1 useless."""
+    md5_agents: tuple[str, ...] = ("baresip v0.", "baresip v1.")
+    """Beginnings of the User-Agent of phones that are offered MD5 alone, because they stop at a SHA-256 challenge."""
     advertised: Name | None = None
     """Host name or address phones are told (Via, Contact, SDP); None: the listening address, or when that is
     0.0.0.0 or :: the address of this machine's default route."""

@@ -137,7 +137,9 @@ class Signalling:
         settings = self._settings
         secret = secrets.token_bytes(32)
         gate = identity.Authenticator(
-            identity.IdentitySettings(settings.sip.realm, emergency=_emergency(settings)),
+            identity.IdentitySettings(
+                settings.sip.realm, emergency=_emergency(settings), md5_agents=settings.sip.md5_agents
+            ),
             self._directory,
             Nonces(secret),
             NonceCounts(),

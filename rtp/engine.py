@@ -164,7 +164,8 @@ class Engine:
         missing = [medium for medium in command.media if medium not in leg.tracks]
         pairs: list[Pair] = []
         try:
-            pairs += (self._ports.bind(host) for _ in missing)
+            before = {pair.medium: pair.rtp for pair in command.ports}
+            pairs += (self._ports.bind(host, before.get(medium)) for medium in missing)
         except OSError as error:
             for pair in pairs:
                 pair.close()

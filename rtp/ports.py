@@ -56,24 +56,39 @@ class Ports:
             raise ValueError(f"no port pair between {minimum} and {maximum}")
         self._next = 0
 
-    def bind(self, host: str) -> Pair:
-        """Bind the next pair that is free on a local IP address. Raises NoPorts, or OSError for a wrong address."""
+    def bind(self, host: str, wanted: int | None = None) -> Pair:
+        """Bind the next pair that is free on a local IP address. Raises NoPorts, or OSError for a wrong address.
+
+        `wanted`: an RTP port to try first, that of a leg whose media process was restarted.
+        """
+        if wanted is not None:
+            pair = _pair(host, wanted)
+            if pair is not None:
+                return pair
         for _ in range(self._pairs):
             port = self._first + 2 * self._next
             self._next = (self._next + 1) % self._pairs
-            try:
-                rtp = _bound(host, port)
-            except OSError as error:
-                if error.errno in _TAKEN:
-                    continue
-                raise
-            try:
-                return Pair(rtp, _bound(host, port + 1), port)
-            except OSError as error:
-                rtp.close()
-                if error.errno not in _TAKEN:
-                    raise
+            pair = _pair(host, port)
+            if pair is not None:
+                return pair
         raise NoPorts(errno.EADDRINUSE, f"all {self._pairs} port pairs are in use")
+
+
+def _pair(host: str, port: int) -> Pair | None:
+    """Bind RTP and RTCP; None when one of the two is taken."""
+    try:
+        rtp = _bound(host, port)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            return None
+        raise
+    try:
+        return Pair(rtp, _bound(host, port + 1), port)
+    except OSError as error:
+        rtp.close()
+        if error.errno in _TAKEN:
+            return None
+        raise
 
 
 def _bound(host: str, port: int) -> socket.socket:

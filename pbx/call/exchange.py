@@ -300,9 +300,10 @@ class Exchange:
         return [] if found is None else list(found.receive(event, now))
 
     def _forget_call(self, call: str) -> None:
-        leg = self.calls.pop(call).leg
+        found = self.calls.pop(call, None)
         self.media.pop(call, None)
-        self._touched |= {call, leg}
+        if found is not None:
+            self._touched |= {call, found.leg}
 
     def _needed(self, owner: Owner) -> bool:
         """Whether an ended leg stays findable: late messages of a call are still its evidence."""

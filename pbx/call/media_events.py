@@ -8,7 +8,7 @@ from typing import assert_never
 from pbx.call import answer, probe
 from pbx.call import call as calls
 from pbx.call import call_events as events
-from pbx.call.effects import Effect, LegDigit, Note, ToMedia
+from pbx.call.effects import CallFinished, Effect, LegDigit, Note, ToMedia
 from pbx.call.exchange import Exchange, Item, Owner
 from pbx.call.leg import Leg
 from rtp.control import (
@@ -64,6 +64,9 @@ def _items(exchange: Exchange, event: Event, now: float) -> list[Item]:
             return _note(exchange, leg, "first_relayed", {"room": room, "medium": medium, "media_at_ns": at})
         case EvidenceOpened(call):
             return exchange.to_call(call, events.CaptureOpened(), now)
+        case EvidenceClosed(call) if call not in exchange.calls:
+            # Its signalling process died: what was recorded is sealed all the same.
+            return [Note("call_cut", None, {"dialled": call}), CallFinished(call)]
         case EvidenceClosed(call, packets, size):
             return exchange.to_call(call, events.CaptureClosed(packets, size), now)
         case LegReport(leg, streams):

@@ -8,7 +8,6 @@ A row PostgreSQL will never take (its shape, not the server's state) goes to `ou
 """
 
 import asyncio
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -29,6 +28,9 @@ __all__ = ["Outbox"]
 
 BATCH: Final = 500  # rows in one transaction: some ten milliseconds
 PAUSE: Final = 1.0  # seconds before trying again what the server refused
+GATHER: Final = (
+    0.1  # seconds between two transactions while there is little: a call's 15 rows go in one, not in ten
+)
 REFUSED: Final = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
@@ -206,6 +208,8 @@ class Outbox:
         self._unapplied = []
         self._batch = min(BATCH, 2 * self._batch)
         self._wake()
+        if len(lines) < BATCH:
+            await asyncio.sleep(GATHER)
 
     async def _position(self, connection: Connection) -> int:
         found = await connection.fetchval(
@@ -241,10 +245,14 @@ class Outbox:
     async def _write_all(self, connection: Connection, lines: Sequence[Line]) -> None:
         async with connection.transaction():
             await self._move(connection, lines)
-            statements = [statement(line.kind, line.record, self._stream, line.n) for line in lines]
-            # Order is kept: only neighbours of one kind go together.
-            for sql, same in itertools.groupby(statements, key=lambda one: one.sql):
-                await connection.executemany(sql, [one.values for one in same])
+            # Order is kept within each table. Between tables it says nothing: no row refers to one of another, and all of
+            # the transaction becomes visible at once. Each round to the server costs more than ten rows in it.
+            tables: dict[str, list[tuple[object, ...]]] = {}
+            for line in lines:
+                one = statement(line.kind, line.record, self._stream, line.n)
+                tables.setdefault(one.sql, []).append(one.values)
+            for sql, rows in tables.items():
+                await connection.executemany(sql, rows)
 
     async def _write_each(self, connection: Connection, lines: Sequence[Line]) -> None:
         refused: list[Line] = []

@@ -113,6 +113,7 @@ def exchange() -> Iterator[Exchange]:
     try:
         running.start()
         yield running
+        running.wait_sealed()
     finally:
         running.stop()
 

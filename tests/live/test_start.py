@@ -8,7 +8,8 @@ import urllib.request
 
 import pytest
 
-from tests.live.kit.exchange import COMMAND, ApiError, Exchange
+from tests.live.kit.exchange import COMMAND, ApiError, Exchange, at110, read_events
+from tests.live.kit.oracle import Oracle
 
 
 def test_first_start_makes_accounts_and_the_second_finds_them(fresh_exchange: Exchange) -> None:
@@ -29,6 +30,22 @@ def test_first_start_makes_accounts_and_the_second_finds_them(fresh_exchange: Ex
     fresh_exchange.start()
     assert path.read_bytes() == made
     assert set(fresh_exchange.desks()) == {one["user"] for one in people["dispatchers"]}
+    fresh_exchange.stop()
+
+
+def test_what_ctrl_c_cut_short_is_sealed_at_the_next_start(fresh_exchange: Exchange) -> None:
+    fresh_exchange.start()
+    with Oracle(1, exchange=fresh_exchange.sip) as caller:
+        caller.call()
+        call = str(fresh_exchange.call_of(caller.user)["call"])
+        fresh_exchange.until(lambda: caller.sent > 25, "the caller doesn't speak")
+        fresh_exchange.stop()  # with the call still up
+    fresh_exchange.start()
+    folder = fresh_exchange.evidence(call)
+    names = [event["event"] for event in read_events(folder)]
+    assert names[0] == "call_arrived"
+    assert {"call.pcapng", "manifest.json"} <= {path.name for path in folder.iterdir()}
+    assert at110("verify", folder).returncode == 0
     fresh_exchange.stop()
 
 

@@ -97,6 +97,19 @@ def test_a_challenge_offers_sha_256_first_and_then_md5():
     assert all(f'realm="{REALM}"' in value and "stale" not in value for value in (first, second))
 
 
+@pytest.mark.parametrize(
+    ("agent", "offered"), [("baresip v1.0.0 (x86_64/linux)", 1), ("baresip v3.1", 2), ("x baresip v1.0", 2)]
+)
+def test_phones_that_stop_at_sha_256_are_offered_md5_alone(agent, offered):
+    message = request("REGISTER", REGISTRAR)
+    message.headers.add("User-Agent", agent)
+    values = judge(gate(), message).response.headers.all("WWW-Authenticate")
+    assert len(values) == offered
+    assert "algorithm=MD5" in values[-1]
+    without = judge(gate(algorithms=("SHA-256",)), message).response.headers.all("WWW-Authenticate")
+    assert ["algorithm=SHA-256" in value for value in without] == [True]
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_the_right_password_is_let_in(which):
     authenticator = gate()

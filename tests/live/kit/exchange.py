@@ -321,6 +321,11 @@ class Exchange:
         """Give what `events.jsonl` of a call holds so far."""
         return read_events(self.evidence(call, finished=False))
 
+    def wait_sealed(self, timeout: float = 60.0) -> None:
+        """Wait until every call that is over has its manifest and what is derived."""
+        for folder in self.all_evidence():
+            self.evidence(folder.name, timeout=timeout)
+
     def all_evidence(self) -> list[Path]:
         """Every folder with the evidence of one call."""
         return sorted(path.parent for path in self.state.glob("evidence/**/events.jsonl"))

@@ -470,3 +470,10 @@ def test_refused_reinvite_leaves_all_as_it_was():
     world.answer_reinvite("d1", b"", status=488)
     assert world.desk_leg("d1").negotiation.streams == before
     assert world.call("vera").state is State.TALKING
+
+
+def test_evidence_of_a_call_nobody_knows_any_more_is_finished():
+    world = World()
+    world.says(Holdings("", (), ("call-of-before",)))
+    assert [type(c) for c in world.commands] == []  # answered at once
+    assert world.finished == ["call-of-before"]
