@@ -345,11 +345,12 @@ def _greet(settings: Settings, people: credentials.Credentials) -> None:
             "  提示音为合成语音，请替换  the spoken prompts are synthetic placeholders; replace them: media.prompts"
         )
     first, second = people.dispatchers[0], people.callers[0]
+    server = "" if sip == "127.0.0.1:5060" else f" --server {sip}"
     lines += [
         "",
         "  试试 try, in two other terminals:",
-        f"    .venv/bin/at110 desk --user {first.user} --password {first.password}",
-        f"    .venv/bin/at110 call --user {second.user} --password {second.password}",
+        f"    .venv/bin/at110 desk --user {first.user} --password {first.password}{server}",
+        f"    .venv/bin/at110 call --user {second.user} --password {second.password}{server}",
         "",
         "at110 ready",
     ]

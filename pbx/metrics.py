@@ -39,11 +39,8 @@ class Metrics:
         self.registrations = Gauge("at110_registrations", "Phones registered now", registry=r)
         self.desks = Gauge("at110_desks", "Desks now, by state", ["state"], registry=r)
         """state: signed_out | calling | free | busy | wrap_up | paused."""
-        self.sip_messages = Counter(
-            "at110_sip_messages_total", "SIP messages", ["direction", "method"], registry=r
-        )
-        """direction: in | out; method only from our own list, a stranger must not make labels."""
-        self.sip_errors = Counter("at110_sip_errors_total", "Messages that were no SIP", registry=r)
+        self.sip_messages = Gauge("at110_sip_messages", "SIP messages since the start", ["what"], registry=r)
+        """what: received | malformed | sent | unsendable | refused | overdue | faults, as the endpoint counts them."""
         self.packets = Counter(
             "at110_media_packets_total", "Media packets, by what happened", ["what"], registry=r
         )

@@ -8,7 +8,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import structlog
 
@@ -188,6 +188,11 @@ class Signalling:
             self._packets.forget(self._exchange.legs)
             self._metrics.registrations.set(len(self._registrar))
             self._metrics.outbox_pending.set(self._outbox.pending)
+            self._metrics.outbox_refused.set(self._outbox.refused)
+            for what, count in asdict(self._endpoint.counts).items():
+                self._metrics.sip_messages.labels(what).set(count)
+            for state, desks in self._watch.desk_states(self._directory.desks()).items():
+                self._metrics.desks.labels(state).set(desks)
 
     async def _stop(self) -> None:
         """Say goodbye to every phone, close the evidence, then end the parts, the last started first."""

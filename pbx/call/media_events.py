@@ -66,7 +66,7 @@ def _items(exchange: Exchange, event: Event, now: float) -> list[Item]:
             return exchange.to_call(call, events.CaptureOpened(), now)
         case EvidenceClosed(call) if call not in exchange.calls:
             # Its signalling process died: what was recorded is sealed all the same.
-            return [Note("call_cut", None, {"dialled": call}), CallFinished(call)]
+            return [Note("call_cut", None, {"cut": call}), CallFinished(call)]
         case EvidenceClosed(call, packets, size):
             return exchange.to_call(call, events.CaptureClosed(packets, size), now)
         case LegReport(leg, streams):

@@ -6,7 +6,7 @@ a call: a log that can't be written is stated and the call goes on.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -18,6 +18,7 @@ from pbx.call import views
 from pbx.call.call import State
 from pbx.call.effects import Note
 from pbx.call.exchange import Exchange
+from pbx.call.seats import seat_state
 from pbx.call.views import Times
 from pbx.metrics import Metrics
 from recordings.events import EventLog
@@ -58,6 +59,7 @@ class Watch:
         self._registered = registered
         self._logs: dict[str, EventLog] = {}
         self._changed: set[str] = set()
+        self._over = False  # a call ended since the last flush
         self._disk = ThreadPoolExecutor(1, "evidence")
         self._desk_since: dict[str, float] = {}
         self.times: dict[str, Times] = {}
@@ -71,6 +73,9 @@ class Watch:
             self._keep_times(note, note.call, wall_ns / 1e9)
             self._to_evidence(note, note.call, wall_ns, mono)
             self._to_database(note, note.call, wall_ns)
+        elif note.event == "call_cut":
+            row = {"call": note.fields["cut"], "state": "ended", "reason": "cut", "ended_at": wall_ns}
+            self._outbox.append("call", row)
         if note.event not in QUIET:
             fields = {key: value for key, value in note.fields.items() if key not in PRIVATE}
             log.info(note.event, call=note.call, **fields)
@@ -88,6 +93,7 @@ class Watch:
         self._disk.submit(_finish, self._logs.pop(call, None), self._spool, call, folder, people)
         self.times.pop(call, None)
         self._changed.discard(call)
+        self._over = True
         self._publish({"type": "call_ended", "call": {"call": call}})
 
     def flush(self) -> None:
@@ -95,8 +101,9 @@ class Watch:
 
         A caller who is put through moves two hundred others: gathering spares the watchers, and the loop.
         """
-        if not self._changed:
+        if not self._changed and not self._over:
             return
+        self._over = False
         for call in self._changed:
             found = self._exchange.calls.get(call)
             if found is not None and call in self.times:
@@ -130,6 +137,13 @@ class Watch:
         """Return one desk."""
         since = self._desk_since.setdefault(desk, time.time())
         return views.desk_view(self._exchange, desk, since=since, registered=self._registered(desk))
+
+    def desk_states(self, desks: Iterable[str]) -> dict[str, int]:
+        """Count the desks by what they are."""
+        counts = dict.fromkeys(("signed_out", "calling", "free", "busy", "wrap_up", "paused"), 0)
+        for desk in desks:
+            counts[seat_state(self._exchange, desk)] += 1
+        return counts
 
     # --- small pieces -----------------------------------------------------------------------------------------------
 
