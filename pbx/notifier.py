@@ -141,8 +141,9 @@ class Notifier:
                 continue
             if found.current == document:
                 continue
+            waits = found.pending
             found.current = document
-            if number >= BATCH:
+            if number >= BATCH and not waits:  # who waits already is not put off again
                 found.earliest = max(found.earliest, now + number // BATCH * STEP_SECONDS)
             out += self._told(found, found.tell(now))
         return out

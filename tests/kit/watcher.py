@@ -135,6 +135,9 @@ class WatchedWorld(World):
         assert isinstance(answer, Response)
         self.run(self.answering.watching.outcome(ResponseArrived(effect.ref, answer, effect.flow), self.now))
 
+    def check(self):
+        """What the exchange promises is tested elsewhere; here it is what watchers are told."""
+
     def wait(self, seconds):
         """Let time pass for calls and for watchers."""
         end = self.now + seconds

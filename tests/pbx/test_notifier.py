@@ -1,5 +1,6 @@
 """The notifier alone: order, pace, limits, and going on after a restart (RFC 6665 §4.2)."""
 
+from collections import Counter
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
@@ -67,6 +68,18 @@ def test_many_watchers_of_one_seat_are_told_in_steps():
     steps = sorted({at for at, _ in world.sent})
     assert max(sum(at == step for at, _ in world.sent) for step in steps) <= BATCH
     assert steps[-1] - start < 0.1
+
+
+def test_the_last_in_line_is_not_put_off_for_ever():
+    world = Watchers(300)
+    world.wait(1.0)
+    world.sent.clear()
+    for number in range(100):
+        world.take(world.notifier.change(TOPIC, lamp(f"c{number}"), world.now))
+        world.wait(0.02)
+    told = Counter(sent.request.call_id for _, sent in world.sent)
+    assert len(told) == 300
+    assert min(told.values()) >= 7, "two seconds at five a second, steps and all"
 
 
 def test_what_changes_back_is_not_told():

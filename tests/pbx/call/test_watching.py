@@ -222,6 +222,21 @@ def test_options_tells_what_can_be_watched():
 # --- life of a subscription -------------------------------------------------------------------------------------------
 
 
+def test_a_calls_dialog_holds_no_subscription():
+    world = WatchedWorld()
+    world.sign_in("d1")
+    answer = world.answers[world.desk_request("d1", "SUBSCRIBE", headers=(("Event", "conference"),))][-1]
+    assert answer.status == 405
+    assert "SUBSCRIBE" not in answer.headers.get("Allow")
+    assert len(world.notifier) == 0
+
+
+def test_a_notify_nobody_asked_for_is_refused():
+    world = WatchedWorld()
+    request = world.request("NOTIFY", f"sip:110@{HOST}", "eve", to_tag="x", headers=(("Event", "dialog"),))
+    assert world.answers[world.arrive(request, "eve")][-1].status == 481
+
+
 def test_asking_once():
     world = WatchedWorld()
     key = world.watch("d1", "dialog", f"sip:d2@{HOST}", expires=0)
