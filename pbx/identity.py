@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 Role = Literal["anonymous", "caller", "dispatcher"]
-Target = Literal["own", "emergency", "feature", "other"]
+Target = Literal["own", "emergency", "feature", "seat", "room", "other"]
 Proof = Literal["digest", "registration", "none"]
 Trouble = Literal["missing", "wrong", "stale", "replayed", "malformed"]
 
@@ -68,7 +68,14 @@ RULES: Final[dict[tuple[str, Target], frozenset[Role]]] = {
     ("OPTIONS",  "feature"):   _EVERYBODY,
     ("OPTIONS",  "other"):     _EVERYBODY,
     ("REGISTER", "own"):       _ACCOUNTS,
+    # Callers watch nothing, not even themselves: who is with whom is nobody's business but the centre's.
+    ("SUBSCRIBE", "own"):      frozenset({"dispatcher"}),
+    ("SUBSCRIBE", "seat"):     frozenset({"dispatcher"}),
+    ("SUBSCRIBE", "room"):     frozenset({"dispatcher"}),
 }  # fmt: skip
+
+ROOM: Final = "room-"
+"""Begins the user part of a room's URI; the desk's user name follows."""
 
 # Methods that mean something only inside a dialog or a subscription that we know.
 _IN_DIALOG: Final = frozenset({"BYE", "INFO", "NOTIFY", "PRACK", "UPDATE"})
@@ -109,7 +116,9 @@ class IdentitySettings:
     md5_agents: tuple[str, ...] = ("baresip v0.", "baresip v1.")
     """Beginnings of User-Agent that are challenged with MD5 alone: these phones give up at a challenge they don't know
     instead of passing on to the next, as RFC 8760 §2.4 wants."""
-    allow: tuple[str, ...] = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "MESSAGE", "INFO")
+    allow: tuple[str, ...] = (
+        "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "MESSAGE", "INFO", "SUBSCRIBE",
+    )  # fmt: skip
     """The Allow header of refusals."""
 
 
@@ -213,9 +222,25 @@ class Authenticator:
             return self._challenge(request, now, source, trouble or "missing", to_tag)
         if method == "REGISTER":
             target = "own" if self._is_own(request, account) else "other"
+        elif method == "SUBSCRIBE":
+            target, desk = self.seat(request.uri)
+            target = "own" if target == "seat" and desk == account.user else target
         if account.kind not in RULES.get((method, target), ()):
             return Denied(request.response(403, to_tag=to_tag), account)
         return Authenticated(account, "digest", emergency, feature)
+
+    def account(self, user: str) -> Account | None:
+        """Return an account by its user name."""
+        return self._accounts.get(user)
+
+    def seat(self, uri: Uri) -> tuple[Target, str]:
+        """Tell what a SUBSCRIBE asks about: a seat or a room, and the desk it is of; `other` for all else."""
+        user = uri.user_text or ""
+        for desk in (user, user.removeprefix(ROOM)):
+            found = self._accounts.get(desk)
+            if found is not None and found.kind == "dispatcher":
+                return ("seat" if desk == user else "room"), desk
+        return "other", user
 
     def _emergency(
         self, request: Request, now: float, source: str, emergency: Emergency, registered: Collection[str]

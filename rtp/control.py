@@ -141,6 +141,12 @@ class SendDtmf(msgspec.Struct, frozen=True, tag=True):
     digits: str
 
 
+class WantPicture(msgspec.Struct, frozen=True, tag=True):
+    """The peer of a leg asks, by INFO (RFC 5168), for a key frame of the picture it is sent: ask whoever sends it."""
+
+    leg: str
+
+
 class OpenEvidence(msgspec.Struct, frozen=True, tag=True):
     """Open `call.pcapng` in `folder`, before the first packet; answered with `EvidenceOpened`."""
 
@@ -174,7 +180,7 @@ class Query(msgspec.Struct, frozen=True, tag=True):
 
 Command = (
     OpenLeg | ConfigureLeg | CloseLeg | Join | Leave | SetGates | Play | StopPlay | SendDtmf
-    | OpenEvidence | NoteSip | CloseEvidence | Query
+    | WantPicture | OpenEvidence | NoteSip | CloseEvidence | Query
 )  # fmt: skip
 
 

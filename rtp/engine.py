@@ -37,6 +37,7 @@ from rtp.control import (
     SendDtmf,
     SetGates,
     StopPlay,
+    WantPicture,
 )
 from rtp.evidence import EvidenceKeeper, PacketWriter
 from rtp.latch import canonical
@@ -102,7 +103,7 @@ class Engine:
                 | SetGates(leg=name)
             ):
                 self._about(command, name)
-            case Play(leg=name) | StopPlay(leg=name) | SendDtmf(leg=name):
+            case Play(leg=name) | StopPlay(leg=name) | SendDtmf(leg=name) | WantPicture(leg=name):
                 self._about(command, name)
             case OpenEvidence(call=call):
                 self._tell(self._evidence.open(command))
@@ -124,7 +125,7 @@ class Engine:
 
     def _about(
         self,
-        command: ConfigureLeg | CloseLeg | Join | Leave | SetGates | Play | StopPlay | SendDtmf,
+        command: ConfigureLeg | CloseLeg | Join | Leave | SetGates | Play | StopPlay | SendDtmf | WantPicture,
         name: str,
     ) -> None:
         leg = self._legs.get(name)
@@ -143,6 +144,8 @@ class Engine:
                 leg.play(command)
             case StopPlay():
                 leg.stop_play()
+            case WantPicture():
+                leg.picture_wanted(now)
             case SendDtmf(digits=digits):
                 reason = leg.send_digits(digits)
                 if reason is not None:

@@ -190,6 +190,11 @@ class Leg:
 
     # --- pictures --------------------------------------------------------------------------------------------------
 
+    def picture_wanted(self, now: float) -> None:
+        """The peer asked by INFO for a key frame: as if it had asked by RTCP."""
+        if (video := self.tracks.get("video")) is not None:
+            self._pass_wish(video, now)
+
     def _pass_wish(self, track: Track, now: float) -> None:
         """The peer asks for a key frame: ask whoever sends it the picture."""
         if track.medium == "video" and track.fed_by is not None:

@@ -19,6 +19,7 @@ from pbx.sip.transactions import TransactionLayer
 from routing.acd import Acd, CallEnds, CallWaits, DeskPauses, DeskResumes, DeskSignsIn, DeskSignsOut
 from tests.kit import sip
 from tests.kit.life import Life
+from tests.kit.notifier import NotifierTwin
 
 STEPS_BEFORE = 60
 STEPS_AFTER = 1000
@@ -222,6 +223,7 @@ MACHINES = {
     "transactions": Row(LayerTwin),
     "dialog": Row(DialogTwin),
     "nonce counts": Row(CountsTwin),
+    "notifier": Row(NotifierTwin),
     "exchange": Row(ExchangeTwin),
 }
 

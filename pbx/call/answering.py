@@ -16,6 +16,8 @@ from pbx.call.call import Call, Caller
 from pbx.call.effects import Effect, Note, Refuse, Respond
 from pbx.call.exchange import CALL_PATIENCE, Exchange, Item, Owner
 from pbx.call.leg import Leg
+from pbx.call.watching import Watching
+from pbx.packages import table
 from pbx.registrar import Effect as BindingChange
 from pbx.registrar import Registrar
 from pbx.sip.effects import RequestArrived
@@ -49,32 +51,37 @@ class Answering:
     def __init__(self, exchange: Exchange, registrations: Registrations) -> None:
         self._exchange = exchange
         self._phones = registrations
+        self.watching = Watching(exchange, registrations.registrar, registrations.gate)
 
     def bindings(self, account: identity.Account, now: float) -> tuple[Binding, ...]:
         """Return the phones of an account, the newest first."""
         return self._phones.registrar.lookup(account.aor, now)
 
-    def flow_failed(self, flow: Flow) -> list[Effect]:
+    def flow_failed(self, flow: Flow, now: float) -> list[Effect]:
         """Forget the phones behind a broken connection."""
-        self._phones.changed(self._phones.registrar.flow_failed(flow))
-        return []
+        return self._bindings_changed(self._phones.registrar.flow_failed(flow), now)
+
+    def _bindings_changed(self, changes: Sequence[BindingChange], now: float) -> list[Effect]:
+        self._phones.changed(changes)
+        return self.watching.registered(changes, now)
 
     @property
     def next_due(self) -> float | None:
-        """When the next registration ends."""
-        return self._phones.registrar.next_due
+        """When the next registration or subscription ends."""
+        dues = (self._phones.registrar.next_due, self.watching.next_due)
+        return min((due for due in dues if due is not None), default=None)
 
     def expire(self, now: float) -> list[Effect]:
-        """Forget registrations that ended."""
-        self._phones.changed(self._phones.registrar.expire(now))
-        return []
+        """Forget registrations and subscriptions that ended; tell watchers what had to wait."""
+        changed = self._bindings_changed(self._phones.registrar.expire(now), now)
+        return [*changed, *self.watching.expire(now)]
 
     # --- requests -------------------------------------------------------------------------------------------------
 
     def request(self, event: RequestArrived, now: float, wall: float) -> list[Effect]:
-        """Answer a request; in-dialog ones go to their leg. `wall`: seconds since 1970."""
+        """Answer a request; those in a call's dialog go to their leg. `wall`: seconds since 1970."""
         request = event.request
-        if request.to.tag is not None:
+        if request.to.tag is not None and not self.watching.holds(request):
             return self._exchange.in_dialog(event, now)
         try:
             items = self._open(event, now, wall)
@@ -87,8 +94,10 @@ class Answering:
 
     def _open(self, event: RequestArrived, now: float, wall: float) -> list[Item]:
         request = event.request
-        if request.uri.scheme not in SCHEMES and request.method in indialog.METHODS:
+        if request.uri.scheme not in SCHEMES and request.method in indialog.OPENING:
             return [Respond(event.transaction, self._refusal(request, 416))]
+        if request.method == "SUBSCRIBE":
+            table.read(request)  # what nobody could have is refused before anybody is asked for a password
         verdict = self._phones.gate.check(
             request,
             now,
@@ -125,12 +134,13 @@ class Answering:
                     to_tag=self._exchange.mint("tag"),
                     jitter=self._phones.jitter(),
                 )
-                self._phones.changed(effects)
-                return [Respond(event.transaction, response)]
+                return [Respond(event.transaction, response), *self._bindings_changed(effects, now)]
             case "INVITE":
                 return self._feature(event, account)
             case "MESSAGE":
                 return self._text(event, account)
+            case "SUBSCRIBE":
+                return self.watching.subscribe(event, account, now)
         # What opens nothing and belongs to no dialog (RFC 3261 §12.2.2).
         return [Respond(event.transaction, self._refusal(request, 481))]
 

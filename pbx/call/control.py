@@ -32,6 +32,7 @@ from pbx.call.effects import (
 from pbx.call.exchange import Exchange
 from pbx.call.hangup import hang_up
 from pbx.call.media_events import media_said
+from pbx.notifier import REF
 from pbx.sip import effects as sip
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
@@ -110,7 +111,7 @@ class Control:
         self._guarded(
             "flow",
             lambda: self._run(
-                [*self._layer.transport_failed(flow, now), *self._answering.flow_failed(flow)], now
+                [*self._layer.transport_failed(flow, now), *self._answering.flow_failed(flow, now)], now
             ),
         )
 
@@ -149,6 +150,8 @@ class Control:
                 self._transmit(data, flow)
             case sip.RequestArrived():
                 return list(self._answering.request(effect, now, time.time()))
+            case sip.ResponseArrived(ref) | sip.TransactionFailed(ref) if ref.startswith(REF):
+                return list(self._answering.watching.outcome(effect, now))
             case (
                 sip.AckArrived()
                 | sip.Cancelled()
@@ -188,6 +191,7 @@ class Control:
                 self._rim.media.send(command)
             case Note():
                 self._rim.watcher.noted(effect, time.time_ns(), now)
+                return list(self._answering.watching.noted(effect, now))
             case CallFinished(call):
                 self._rim.watcher.finished(call)
         return []
@@ -243,6 +247,7 @@ class Control:
         def work() -> None:
             for leg in list(self.exchange.legs.values()):
                 self._run(self.exchange.run(hang_up(leg), now, leg.id), now)
+            self._run(self._answering.watching.close(now), now)
 
         self._guarded("stop", work)
 

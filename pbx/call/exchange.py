@@ -116,6 +116,11 @@ class Exchange:
         """Return our Contact for a leg."""
         return NameAddr(None, Uri("sip", user, None, self.site.host, self.site.port))
 
+    def focus(self, room: str) -> NameAddr:
+        """Return our Contact where it is a conference's: a room's permanent leg, and who watches it."""
+        # RFC 4579 §4.1 and RFC 3840: "isfocus" tells a phone that it talks to a conference it may subscribe to.
+        return self.contact(room).with_param("isfocus", None)
+
     def session(self) -> int:
         """Return a number for the o= line of an SDP."""
         return int(self.mint("session"))

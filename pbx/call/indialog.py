@@ -6,6 +6,7 @@ in → out: a request → a response and what it said.
 import re
 from typing import Final
 
+from pbx.packages.table import ALLOW_EVENTS
 from pbx.sip.message import Request, Response
 
 METHODS: Final = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "MESSAGE", "REGISTER")
@@ -13,14 +14,21 @@ KNOWN_ELSEWHERE: Final = frozenset({"UPDATE", "PRACK", "REFER", "NOTIFY", "SUBSC
 """Methods that exist but that we do not allow: 405. Any other is unknown: 501 (RFC 3261 §8.2.1)."""
 
 ALLOW: Final = ("Allow", ", ".join(METHODS))
-CAPABILITIES: Final = (ALLOW, ("Accept", "application/sdp"))
-"""What a 2xx to INVITE or OPTIONS states about us (RFC 3261 §11.2, §13.2.2.4)."""
+"""In a call's dialog: subscriptions have dialogs of their own (RFC 6665 §4.5.2)."""
+CAPABILITIES: Final = (ALLOW, ("Accept", "application/sdp"), ALLOW_EVENTS)
+"""What a 2xx to INVITE or OPTIONS states about us (RFC 3261 §11.2, §13.2.2.4; RFC 6665 §4.4.4)."""
+OPENING: Final = (*METHODS, "SUBSCRIBE")
+"""Methods outside a dialog."""
+OUTSIDE: Final = (("Allow", ", ".join(OPENING)), *CAPABILITIES[1:])
+"""What a 2xx to an OPTIONS outside a dialog states."""
 
 PICTURE_FAST_UPDATE: Final = (
     b'<?xml version="1.0" encoding="utf-8"?><media_control><vc_primitive><to_encoder>'
     b"<picture_fast_update/></to_encoder></vc_primitive></media_control>"
 )
 """RFC 5168 §4: the body that asks an encoder for a key frame."""
+
+_WISH: Final = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,63}:)?picture_fast_update[\s/>]")
 
 MAX_TEXT = 8_192
 """Bytes of one text message that are kept; more is refused with 413."""
@@ -44,6 +52,11 @@ def info(request: Request) -> tuple[Response, str | None]:
     return request.response(415, headers=(accept,)), None
 
 
+def wants_picture(request: Request) -> bool:
+    """Whether an INFO asks for a key frame of what we send (RFC 5168 §4)."""
+    return request.content_type == "application/media_control+xml" and _WISH.search(request.body) is not None
+
+
 def message(request: Request) -> tuple[Response, str | None]:
     """Answer a MESSAGE; the second value is its text."""
     if request.content_type not in {None, "text/plain"}:
@@ -56,6 +69,6 @@ def message(request: Request) -> tuple[Response, str | None]:
 def other(request: Request) -> Response:
     """Answer OPTIONS, and refuse the rest as RFC 3261 wants it refused."""
     if request.method == "OPTIONS":
-        return request.response(200, headers=CAPABILITIES)
+        return request.response(200, headers=OUTSIDE if request.to.tag is None else CAPABILITIES)
     status = 405 if request.method in KNOWN_ELSEWHERE else 501
     return request.response(status, headers=(ALLOW,))

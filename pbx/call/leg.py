@@ -171,7 +171,9 @@ class Leg:
         """Send a text in the dialog (RFC 3428) if the phone takes MESSAGE; nothing happens if it does not."""
         if self.state is not State.CONFIRMED or not self.takes_text:
             return []
-        return [self.ask("text", "MESSAGE", (), text.encode(), "text/plain;charset=UTF-8")]
+        # A name out of a From header may hold bytes that are no UTF-8; whoever waits is put through all the same.
+        body = text.encode(errors="replace")
+        return [self.ask("text", "MESSAGE", (), body, "text/plain;charset=UTF-8")]
 
     def want_picture(self) -> list[Effect | LegEvent]:
         """Ask for a key frame by INFO (RFC 5168), for phones that know no RTCP feedback."""

@@ -19,7 +19,7 @@ from pbx.call.leg import Leg, State
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
-from rtp.control import CloseLeg
+from rtp.control import CloseLeg, WantPicture
 
 
 def request(leg: Leg, transaction: str, request: Request, flow: Flow, now: float) -> list[Effect | LegEvent]:
@@ -41,6 +41,8 @@ def request(leg: Leg, transaction: str, request: Request, flow: Flow, now: float
         case "INFO":
             response, digit = indialog.info(request)
             events: list[Effect | LegEvent] = [] if digit is None else [LegDigit(leg.id, digit)]
+            if indialog.wants_picture(request) and leg.live:
+                events.append(ToMedia(WantPicture(leg.id)))
             return [Respond(transaction, response), *events]
     return [Respond(transaction, indialog.other(request))]
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from pbx.call.call_events import EndLeg, ToAcd
 from pbx.call.effects import Effect, Note, ToMedia
+from pbx.identity import ROOM
 from routing.acd import DeskPauses, DeskResumes, DeskSignsIn, DeskSignsOut
 from rtp.control import Join, Play
 
@@ -108,7 +109,7 @@ class Room:
     @property
     def id(self) -> str:
         """The id the media process knows the room by."""
-        return f"room-{self.desk}"
+        return f"{ROOM}{self.desk}"
 
     @property
     def present(self) -> bool:

@@ -59,7 +59,7 @@ def sign_in(exchange: Exchange, desk: str, bindings: tuple[Binding, ...], now: f
     if not bindings:
         raise Impossible("not_registered")
     leg_id, tag = exchange.mint("leg"), exchange.mint("tag")
-    contact = exchange.contact(room.id)
+    contact = exchange.focus(room.id)
     site = exchange.site
     us = NameAddr("110", Uri("sip", "110", None, site.host, site.port)).with_tag(tag)
     aor = Uri("sip", desk, None, site.host)
@@ -90,7 +90,7 @@ def dial_in(exchange: Exchange, desk: str, transaction: str, request: Request, f
         transaction,
         local_tag=exchange.mint("tag"),
         session=exchange.session(),
-        contact=exchange.contact(room.id),
+        contact=exchange.focus(room.id),
         setup=exchange.site.legs,
         evidence=None,
         patience=DESK_PATIENCE,

@@ -115,6 +115,7 @@ class World:
                         todo.extend(self._media_replies())
                 case Note():
                     self.notes.append(effect)
+                    todo.extend(self.answering.watching.noted(effect, self.now))
                 case CallFinished(call):
                     self.finished.append(call)
                 case Respond(transaction, response) | Refuse(transaction, response):

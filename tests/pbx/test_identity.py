@@ -29,6 +29,7 @@ def account(user, kind, password, algorithms=("SHA-256", "MD5"), **more):
 ACCOUNTS = {
     "alice": account("alice", "caller", "pw-alice", verified_name="王丽"),
     "desk1": account("desk1", "dispatcher", "pw-desk1"),
+    "desk2": account("desk2", "dispatcher", "pw-desk2"),
     "old": account("old", "caller", "pw-old", ("MD5",)),
     "ünï ;code": account("ünï ;code", "caller", "pw-u"),
 }
@@ -343,7 +344,9 @@ METHODS = (
 TARGETS = {
     "own": "sip:{user}@110.example",
     "other": "sip:bob@110.example",
-    "room": "sip:room-7@110.example",
+    "seat": "sip:desk2@110.example",
+    "room": "sip:room-desk2@110.example",
+    "no room": "sip:room-alice@110.example",
     "emergency": DIAL_110,
     "feature": "sip:*10@110.example",
 }
@@ -352,6 +355,7 @@ ALLOWED = {
     ("INVITE", "dispatcher", "feature"),
     ("MESSAGE", "caller", "emergency"), ("MESSAGE", "dispatcher", "emergency"),
     ("REGISTER", "caller", "own"), ("REGISTER", "dispatcher", "own"),
+    ("SUBSCRIBE", "dispatcher", "own"), ("SUBSCRIBE", "dispatcher", "seat"), ("SUBSCRIBE", "dispatcher", "room"),
     *((method, role, target) for method in ("ACK", "CANCEL", "OPTIONS")
       for role in ("anonymous", "caller", "dispatcher") for target in TARGETS),
 }  # fmt: skip
@@ -378,7 +382,7 @@ def test_what_no_row_allows_is_denied(method, role, target):
     if isinstance(verdict, Denied):
         expected = {
             "REFER": 405,
-            "SUBSCRIBE": 405,
+            "SUBSCRIBE": 403,
             "PUBLISH": 405,
             "INVITE": 403,
             "MESSAGE": 403,

@@ -157,6 +157,7 @@ def test_a_leg_without_ports_is_refused_and_holds_none(running, host, left, reas
         c.Play("x", "p", ()),
         c.StopPlay("x"),
         c.SendDtmf("x", "1"),
+        c.WantPicture("x"),
     ],
     ids=lambda command: type(command).__name__,
 )
@@ -359,6 +360,17 @@ def test_plays_and_digits_reach_the_leg(running):
     running.leg("a")
     assert running.do(c.Play("a", "p", ("tone:zip",)), c.StopPlay("a"), c.SendDtmf("a", "1")) == []
     assert running.do(c.SendDtmf("a", "?")) == [c.Refused("SendDtmf", "a", "bad_digit")]
+
+
+def test_a_key_frame_is_asked_of_the_other_side(running):
+    running.leg(GUEST, "audio", "video")
+    running.leg(HOST, "audio", "video")
+    running.join(HOST, GUEST)
+    running.say(GUEST, 1, "video", payload_type=96)
+    running.pass_time(5.0)
+    # RFC 5168 §4: the one who says it wants the picture it is sent; these phones know no RTCP feedback.
+    assert running.do(c.WantPicture(HOST)) == [c.PictureWanted(GUEST)]
+    assert running.do(c.WantPicture(GUEST)) == [], "the host sends no picture"
 
 
 def test_close_ends_legs_and_evidence(running):

@@ -213,6 +213,19 @@ def test_a_wish_goes_on_to_whoever_sends_the_picture():
     assert setting.wire.asked == ["other", "other"]
 
 
+def test_a_wish_told_by_signalling_is_the_same_wish():
+    setting = Setting(media=("video",))
+    source = setting.wire.configured("other", "video", (H264,))
+    setting.wire.loop.read(rtp_socket(source), packet(1, payload_type=96))
+    source.wire(setting.leg.tracks["video"], setting.wire.loop.now)
+    setting.wire.loop.now += 2.0
+    setting.leg.picture_wanted(setting.wire.loop.now)
+    assert setting.wire.asked == ["other", "other"]
+    sound = Setting()
+    sound.leg.picture_wanted(sound.wire.loop.now)
+    assert sound.wire.events == []
+
+
 def test_report():
     setting = Setting()
     setting.wire.loop.read(rtp_socket(setting.audio), packet(1))

@@ -55,11 +55,13 @@ class Sipp:
         keys: Mapping[str, str | Path] | None = None,
         fields: Sequence[str] = (),
         transport: str = "u1",
+        auth_uri: str = "",
     ) -> None:
         """Start `scenario` (a file name without .xml).
 
         `keys` are values for `[name]` in the scenario, `fields` the lines of the CSV file, `rate` calls a second,
-        `transport` SIPp's -t (u1 UDP, t1 TCP).
+        `transport` SIPp's -t (u1 UDP, t1 TCP), `auth_uri` the URI its digests are made for, without `sip:` (by itself
+        SIPp takes the exchange's address without a user).
         """
         self.scenario, self.folder = scenario, folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,6 +79,8 @@ class Sipp:
             "-timeout", "110s", "-timeout_error", "-trace_stat", "-stf", str(self._statistics), "-fd", "1",
             "-trace_err", "-error_file", str(self._errors), "-trace_msg", "-message_file", str(folder / "messages.log"),
         ]  # fmt: skip
+        if auth_uri:
+            command += ["-auth_uri", auth_uri]
         if fields:
             (folder / "fields.csv").write_text("SEQUENTIAL\n" + "".join(f"{line}\n" for line in fields))
             command += ["-inf", str(folder / "fields.csv")]

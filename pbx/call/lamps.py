@@ -1,0 +1,64 @@
+"""What watchers see of the exchange: one seat as plain facts, and which notes may have changed one.
+
+in → out: the machines → `pbx.packages.seat.Seat`. This is all that the notifier knows of calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import quote
+
+from pbx.call.seats import seat_state
+from pbx.identity import ROOM
+from pbx.packages.seat import Guest, Seat, SeatState
+from pbx.sip.uri import Uri
+
+if TYPE_CHECKING:
+    from pbx.call.call import Call
+    from pbx.call.effects import Note
+    from pbx.call.exchange import Exchange
+    from pbx.identity import Account
+
+OF_THE_GUEST: Final = frozenset({"caller_hold"})
+"""Notes of a call that change how it looks from its desk; the others name the desk if they concern one."""
+
+
+def concerned(exchange: Exchange, note: Note) -> str | None:
+    """Return the desk whose seat may look different after a note."""
+    desk = note.fields.get("desk")
+    if isinstance(desk, str):
+        return desk
+    call = exchange.calls.get(note.call or "")
+    return call.desk if call is not None and note.event in OF_THE_GUEST else None
+
+
+def seat(exchange: Exchange, account: Account) -> Seat:
+    """Look at the seat of a dispatcher."""
+    desk = account.user
+    room_user = ROOM + quote(desk, safe="", errors="surrogateescape")
+    room = exchange.rooms.get(desk)
+    state = seat_state(exchange, desk)
+    guest = None if room is None else exchange.calls.get(room.guest or "")
+    return Seat(
+        uri=account.aor,
+        room=str(exchange.contact(room_user).uri),
+        name=account.display_name or desk,
+        # While its phone still rings a desk can take nobody; and no note tells when the ringing begins.
+        state="signed_out" if state == "calling" else cast("SeatState", state),
+        guest=None if guest is None else _guest(exchange, guest, account.realm),
+    )
+
+
+def _guest(exchange: Exchange, call: Call, realm: str) -> Guest:
+    who = call.caller
+    number = who.number or who.user or "anonymous"
+    mark = "已核实 verified" if who.verified else "未核实 unverified"
+    leg = exchange.legs.get(call.leg)
+    return Guest(
+        id="c" + hashlib.blake2s(call.id.encode(), digest_size=12).hexdigest(),
+        # What a phone wrote into its From may be anything: as a user part it is escaped whole.
+        uri=str(Uri("sip", quote(number, safe="", errors="surrogateescape"), None, realm)),
+        label=f"{who.name or number} ({mark})",
+        held=leg is not None and leg.negotiation.held,
+    )
