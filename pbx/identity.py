@@ -106,7 +106,9 @@ class IdentitySettings:
     emergency: EmergencySettings = field(default_factory=EmergencySettings)
     algorithms: tuple[str, ...] = ("SHA-256", "MD5")
     """Offered in challenges, strongest first (RFC 8760 §2.3)."""
-    allow: tuple[str, ...] = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "MESSAGE", "INFO")
+    allow: tuple[str, ...] = (
+        "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "MESSAGE", "INFO", "UPDATE", "PRACK"
+    )  # fmt: skip
     """The Allow header of refusals."""
 
 

@@ -26,7 +26,9 @@ log = structlog.get_logger("signalling")
 
 QUIET: Final = frozenset({"desk_changed", "media_negotiated", "position"})
 """Notes that are no lines of the log: they follow from others, or say too much."""
-PRIVATE: Final = frozenset({"text", "digit", "geolocation"})
+IDENTITY: Final = frozenset({"user", "name", "number", "address"})
+"""Fields that stay out of the log when the caller asked for privacy (RFC 3323)."""
+PRIVATE: Final = frozenset({"text", "digit", "geolocation", "claims"})
 """Fields that stay in evidence and database: a log is read by people who may not read those."""
 
 
@@ -72,7 +74,8 @@ class Watch:
             self._to_evidence(note, note.call, wall_ns, mono)
             self._to_database(note, note.call, wall_ns)
         if note.event not in QUIET:
-            fields = {key: value for key, value in note.fields.items() if key not in PRIVATE}
+            hidden = PRIVATE | IDENTITY if note.fields.get("privacy") else PRIVATE
+            fields = {key: value for key, value in note.fields.items() if key not in hidden}
             log.info(note.event, call=note.call, **fields)
         if note.event == "desk_changed" or note.event.startswith("desk_sign"):
             self._desk_changed(note.fields["desk"], wall_ns)

@@ -72,7 +72,8 @@ class World:
             wrap_up=wrap_up,
         )
         self.exchange = Exchange(
-            site, lambda what: str(next(self._ids)) if what == "session" else f"{what}-{next(self._ids)}"
+            site,
+            lambda what: str(next(self._ids)) if what in {"session", "draw"} else f"{what}-{next(self._ids)}",
         )
         self.accounts = {
             name: identity.Account(
