@@ -10,7 +10,7 @@ from typing import Final
 
 from pbx import identity
 from pbx.binding import Binding
-from pbx.call import indialog, owners, seats
+from pbx.call import half_open, indialog, owners, seats
 from pbx.call import room as rooms
 from pbx.call.call import Call, Caller
 from pbx.call.claims import claims
@@ -170,13 +170,16 @@ class Answering:
             Note("location_sent", call_id, {"geolocation": value})
             for value in request.headers.all("Geolocation")
         ]
-        return [*arriving[:2], *opening, *arriving[2:], *place]
+        # The new call is in the books before the old one leaves: whoever dials again is never without one.
+        old = [] if caller.user is None else half_open.supersede(exchange, caller.user, now)
+        return [*arriving[:2], *opening, *arriving[2:], *place, *old]
 
     def _feature(self, event: RequestArrived, account: identity.Account, now: float) -> list[Item]:
         request = event.request
         code = feature_code(request.uri)
         if code is None:
             return [Respond(event.transaction, self._refusal(request, 404))]
+        half_open.check_others(self._exchange, account.user)
         request = _with_contact(request, event.flow)
         if code is FeatureCode.SIGN_IN:
             return seats.dial_in(

@@ -74,9 +74,7 @@ class Watch:
             self._to_evidence(note, note.call, wall_ns, mono)
             self._to_database(note, note.call, wall_ns)
         if note.event not in QUIET:
-            hidden = PRIVATE | IDENTITY if note.fields.get("privacy") else PRIVATE
-            fields = {key: value for key, value in note.fields.items() if key not in hidden}
-            log.info(note.event, call=note.call, **fields)
+            log.info(note.event, call=note.call, **shown(note))
         if note.event == "desk_changed" or note.event.startswith("desk_sign"):
             self._desk_changed(note.fields["desk"], wall_ns)
         elif note.call is not None:
@@ -227,6 +225,12 @@ class Watch:
                 self._metrics.calls_total.labels(_result(note.fields)).inc()
             case "capture_closed":
                 self._metrics.evidence_bytes.inc(note.fields["bytes"])
+
+
+def shown(note: Note) -> dict[str, Any]:
+    """Return what of a note stands in the log."""
+    hidden = PRIVATE | IDENTITY if note.fields.get("privacy") else PRIVATE
+    return {key: value for key, value in note.fields.items() if key not in hidden}
 
 
 def _result(fields: dict[str, Any]) -> str:
