@@ -117,7 +117,7 @@ class IdentitySettings:
     """Beginnings of User-Agent that are challenged with MD5 alone: these phones give up at a challenge they don't know
     instead of passing on to the next, as RFC 8760 §2.4 wants."""
     allow: tuple[str, ...] = (
-        "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "MESSAGE", "INFO", "SUBSCRIBE",
+        "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "MESSAGE", "INFO", "SUBSCRIBE", "UPDATE", "PRACK",
     )  # fmt: skip
     """The Allow header of refusals."""
 

@@ -66,6 +66,10 @@ class SipSettings(Section, frozen=True, kw_only=True):
     """Realm of digest authentication; changing it makes every stored HA1 useless."""
     md5_agents: tuple[str, ...] = ("baresip v0.", "baresip v1.")
     """Beginnings of the User-Agent of phones that are offered MD5 alone, because they stop at a SHA-256 challenge."""
+    session_seconds: Annotated[int, msgspec.Meta(ge=90, le=86400)] = 1800
+    """Session interval (RFC 4028) we ask for: a dialog whose other end is gone is found out within it."""
+    min_session_seconds: Annotated[int, msgspec.Meta(ge=2, le=86400)] = 90
+    """Shorter intervals are answered 422 (an emergency call goes on without a timer). Below 90 only to try things out."""
     advertised: Name | None = None
     """Host name or address phones are told (Via, Contact, SDP); None: the listening address, or when that is
     0.0.0.0 or :: the address of this machine's default route."""
@@ -112,6 +116,11 @@ class QueueSettings(Section, frozen=True, kw_only=True):
     """How long a desk rests after a call; 0 allowed."""
     language: Language = "zh"
     """Language of prompts and texts to callers."""
+    spoken: tuple[Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*\Z")], ...] = (
+        "zh",
+        "en",
+    )
+    """Languages dispatchers speak, best first (BCP 47): the answer to a phone that asks (RFC 8373)."""
 
 
 class Limits(Section, frozen=True, kw_only=True):

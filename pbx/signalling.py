@@ -32,6 +32,7 @@ from pbx.settings import Settings
 from pbx.sip.digest import NonceCounts, Nonces
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
+from pbx.sip.session_timer import SessionSettings
 from pbx.sip.transactions import TransactionLayer
 from pbx.storage.accounts import Accounts
 from pbx.storage.database import Database
@@ -290,7 +291,13 @@ def _site(settings: Settings) -> Site:
     language = settings.queue.language
     other = "en" if language == "zh" else "zh"
     return Site(
-        legs=LegSetup(CAPABILITIES, address=host, bind=settings.sip.host),
+        legs=LegSetup(
+            CAPABILITIES,
+            address=host,
+            bind=settings.sip.host,
+            session=SessionSettings(settings.sip.session_seconds, settings.sip.min_session_seconds),
+            languages=settings.queue.spoken,
+        ),
         policy=Policy(
             folder=str(settings.evidence_folder),
             languages=(language, other),

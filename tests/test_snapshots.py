@@ -15,12 +15,16 @@ from pbx.call.exchange import Exchange
 from pbx.registrar import Registrar
 from pbx.sip.dialog import Dialog
 from pbx.sip.digest import Credentials, NonceCounts
+from pbx.sip.reliable import Reliable
+from pbx.sip.session_timer import SessionSettings, SessionTimer
+from pbx.sip.timers import Timers
 from pbx.sip.transactions import TransactionLayer
 from routing.acd import Acd, CallEnds, CallWaits, DeskPauses, DeskResumes, DeskSignsIn, DeskSignsOut
 from tests.kit import sip
 from tests.kit.life import Life
 from tests.kit.notifier import NotifierTwin
 
+SETTINGS = SessionSettings()
 STEPS_BEFORE = 60
 STEPS_AFTER = 1000
 
@@ -170,6 +174,49 @@ class DialogTwin:
         self.dialog = Dialog.restore(through_bytes(self.dialog.snapshot()))
 
 
+class SessionTwin:
+    """A session timer, and the reliable ringing of the same dialog."""
+
+    def __init__(self, seed):
+        self.chance, self.now, self.said = random.Random(seed), 0.0, []
+        self.timer = SessionTimer(SETTINGS, patient=bool(seed % 2))
+        self.ringing = self._ring()
+
+    def _ring(self):
+        response = sip.request().response(180, to_tag="t")
+        return Reliable.start("x", response, self.now, Timers(), number=self.chance.getrandbits(40))
+
+    def step(self):
+        self.now += self.chance.choice([0.0, 0.5, 20.0, 400.0])
+        seconds = self.chance.choice([60, 600, 1800])
+        extra = f"Supported: timer\r\nSession-Expires: {seconds};refresher={self.chance.choice(['uac', 'uas'])}\r\n"
+        match self.chance.choice(["ask", "answer", "fail", "422", "prack", "ring", "time"]):
+            case "ask":
+                self.said.append(self.timer.answering(sip.request(extra=extra), self.now))
+            case "answer":
+                response = sip.response(sip.cached_request().encode(), 200, extra=extra)
+                self.timer.accepted(response, self.now)
+            case "fail":
+                self.timer.failed(self.now)
+            case "422":
+                response = sip.response(sip.cached_request().encode(), 422, extra="Min-SE: 700\r\n")
+                self.said.append(self.timer.too_small(response, self.now))
+            case "prack":
+                rseq = self.ringing.rseq + self.chance.choice([0, 1])
+                prack = sip.request("PRACK", to_tag="t", cseq=2, extra=f"RAck: {rseq} 1 INVITE\r\n")
+                self.said.append(self.ringing.prack(prack))
+            case "ring":
+                self.ringing = self._ring()
+            case "time":
+                self.said += [self.timer.expire(self.now), self.ringing.repeat(self.now)]
+        self.said += [self.timer.next_due, self.timer.refreshing(), self.ringing.next_due]
+        self.said += [self.timer.asking(), self.ringing.given_up(self.now), self.ringing.response.encode()]
+
+    def restart(self):
+        self.timer = SessionTimer.restore(through_bytes(self.timer.snapshot()), SETTINGS)
+        self.ringing = Reliable.restore(through_bytes(self.ringing.snapshot()))
+
+
 class CountsTwin:
     def __init__(self, seed):
         self.chance, self.said, self.counts = random.Random(seed), [], NonceCounts()
@@ -222,6 +269,7 @@ MACHINES = {
     "registrar": Row(RegistrarTwin),
     "transactions": Row(LayerTwin),
     "dialog": Row(DialogTwin),
+    "session": Row(SessionTwin),
     "nonce counts": Row(CountsTwin),
     "notifier": Row(NotifierTwin),
     "exchange": Row(ExchangeTwin),

@@ -6,9 +6,20 @@ in → out: ports, the owner's decision, the ACK, time → the 200 with our SDP,
 from collections.abc import Iterable
 
 from pbx.call import hangup, hold, indialog
-from pbx.call.effects import Effect, LegEnded, LegEvent, LegGone, LegReady, LegUp, Respond, ToMedia
+from pbx.call.effects import (
+    Effect,
+    LegEnded,
+    LegEvent,
+    LegGone,
+    LegReady,
+    LegUnacked,
+    LegUp,
+    Respond,
+    ToMedia,
+)
 from pbx.call.leg import SDP, Leg, State
 from pbx.call.unacked import Unacked
+from pbx.sip import reason
 from pbx.sip.body import find_part
 from pbx.sip.dialog import Dialog
 from pbx.sip.errors import SipError
@@ -26,7 +37,10 @@ def ports(leg: Leg, pairs: tuple[PortPair, ...], now: float) -> list[Effect | Le
     if leg.waiting is not None:
         transaction, request = leg.waiting
         leg.waiting = None
-        return hold.answer_reinvite(leg, transaction, request, now)
+        try:
+            return hold.answer_offer(leg, transaction, request, now)
+        except SipError as error:
+            return [Respond(transaction, request.response(error.status, headers=error.headers))]
     return []
 
 
@@ -38,11 +52,7 @@ def no_ports(leg: Leg) -> list[Effect | LegEvent]:
             LegEnded(leg.id, "no_media_ports", 503),
             LegGone(leg.id),
         ]
-    if leg.waiting is not None:
-        transaction, request = leg.waiting
-        leg.waiting = None
-        return [Respond(transaction, request.response(488, to_tag=leg.local_tag))]
-    return []
+    return hold.put_off(leg, 488)
 
 
 def answer(leg: Leg, now: float, headers: Iterable[tuple[str, str]] = ()) -> list[Effect | LegEvent]:
@@ -59,12 +69,21 @@ def answer(leg: Leg, now: float, headers: Iterable[tuple[str, str]] = ()) -> lis
             LegEnded(leg.id, "refused", error.status),
             LegGone(leg.id),
         ]
-    leg.dialog = Dialog.uas(leg.invite, local_tag=leg.local_tag, contact=leg.contact)
+    # After ringing there is an early dialog, in which the caller may have said something already.
+    leg.dialog = leg.dialog or Dialog.uas(leg.invite, local_tag=leg.local_tag, contact=leg.contact)
     leg.dialog.confirm()
+    leg.ringing_at = None
+    if leg.reliable is not None:
+        leg.reliable.settle()
     response = leg.invite.response(
         200,
         to_tag=leg.local_tag,
-        headers=(("Contact", str(leg.contact)), *indialog.CAPABILITIES, *headers),
+        headers=(
+            ("Contact", str(leg.contact)),
+            *indialog.CAPABILITIES,
+            *leg.session.answering(leg.invite, now),
+            *headers,
+        ),
         body=sdp,
         content_type=SDP,
     )
@@ -74,14 +93,14 @@ def answer(leg: Leg, now: float, headers: Iterable[tuple[str, str]] = ()) -> lis
     return [*out, Respond(leg.transaction, response)]
 
 
-def cancelled(leg: Leg) -> list[Effect | LegEvent]:
-    """Hear that the INVITE was cancelled before it was answered."""
+def cancelled(leg: Leg, cancel: Request) -> list[Effect | LegEvent]:
+    """Hear that the INVITE was cancelled before it was answered. A CANCEL that comes later changes nothing (RFC 5407 §3.1.2)."""
     if leg.state not in {State.OPENING, State.READY}:
         return []
     return [
         *leg.reject(487),
         ToMedia(CloseLeg(leg.id)),
-        LegEnded(leg.id, "cancelled", 487),
+        LegEnded(leg.id, "cancelled", 487, tuple(reason.read(cancel))),
         LegGone(leg.id),
     ]
 
@@ -97,7 +116,7 @@ def ack(leg: Leg, request: Request, flow: Flow) -> list[Effect | LegEvent]:
     if unacked.awaits_answer and leg.state is not State.LEAVING:
         out += _take_answer(leg, request)
     if leg.state is State.LEAVING:
-        return [*out, *hangup.bye(leg, ())]
+        return [*out, *hangup.bye(leg)]
     if leg.state is State.ANSWERED:
         leg.state = State.CONFIRMED
         out.append(LegUp(leg.id))
@@ -109,6 +128,7 @@ def _take_answer(leg: Leg, ack: Request) -> list[Effect | LegEvent]:
         leg.negotiation.accept(find_part(ack, SDP) or b"")
     except SipError:
         # An ACK can't be refused; the leg stays without media, which the owner sees as media that never starts.
+        leg.negotiation.withdraw()
         return []
     return leg.configure()
 
@@ -118,11 +138,14 @@ def expire_unacked(leg: Leg, unacked: Unacked, now: float) -> list[Effect | LegE
     if now >= unacked.deadline:
         leg.unacked = None
         if leg.state is State.LEAVING:
-            return hangup.bye(leg, ())
+            return hangup.bye(leg)
         if leg.state is State.ANSWERED:
             # RFC 3261 §13.3.1.4: "the dialog is confirmed, but the session SHOULD be terminated … with a BYE".
-            return [*hangup.bye(leg, ()), ToMedia(CloseLeg(leg.id)), LegEnded(leg.id, "no_ack")]
+            return hangup.give_up(leg, "no_ack", reason.NO_ACK)
+        leg.negotiation.withdraw()
         return []  # a re-INVITE whose ACK never came: the call was fine before, it stays
+    if unacked.notice(now) and leg.state is State.ANSWERED:
+        return [LegUnacked(leg.id, round(now - unacked.deadline + 64 * leg.setup.timers.t1, 1))]
     if unacked.repeat(now, leg.setup.timers):
         return [Respond(unacked.transaction, unacked.response)]
     return []

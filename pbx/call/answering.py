@@ -10,9 +10,10 @@ from typing import Final
 
 from pbx import identity
 from pbx.binding import Binding
-from pbx.call import indialog, owners, seats
+from pbx.call import half_open, indialog, owners, seats
 from pbx.call import room as rooms
 from pbx.call.call import Call, Caller
+from pbx.call.claims import claims
 from pbx.call.effects import Effect, Note, Refuse, Respond
 from pbx.call.exchange import CALL_PATIENCE, Exchange, Item, Owner
 from pbx.call.leg import Leg
@@ -20,15 +21,13 @@ from pbx.call.watching import Watching
 from pbx.packages import table
 from pbx.registrar import Effect as BindingChange
 from pbx.registrar import Registrar
+from pbx.sip import acceptance
 from pbx.sip.effects import RequestArrived
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
 from pbx.sip.uri import NameAddr, Uri
 from pbx.targets import Emergency, FeatureCode, feature_code
-
-SUPPORTED_TAGS: Final[frozenset[str]] = frozenset()
-"""Option tags of `Require` we obey: none yet, so each is refused with 420 (RFC 3261 §8.2.2.3)."""
 
 SCHEMES: Final = frozenset({"sip", "sips", "tel", "urn"})
 
@@ -108,10 +107,7 @@ class Answering:
         if isinstance(verdict, identity.Authenticated) and request.method == "INVITE" and verdict.emergency:
             # An emergency call may ask for any extension: it gets the call without it.
             return self._emergency_call(event, verdict, verdict.emergency, now)
-        unknown = [tag for tag in _tags(request, "Require") if tag not in SUPPORTED_TAGS]
-        if unknown:
-            refusal = self._refusal(request, 420, (("Unsupported", ", ".join(unknown)),))
-            return [Respond(event.transaction, refusal)]
+        acceptance.check_require(request)
         if not isinstance(verdict, identity.Authenticated):
             return [Respond(event.transaction, verdict.response)]
         if request.method == "OPTIONS":
@@ -136,7 +132,8 @@ class Answering:
                 )
                 return [Respond(event.transaction, response), *self._bindings_changed(effects, now)]
             case "INVITE":
-                return self._feature(event, account)
+                acceptance.check_body(request)
+                return self._feature(event, account, now)
             case "MESSAGE":
                 return self._text(event, account)
             case "SUBSCRIBE":
@@ -150,7 +147,7 @@ class Answering:
         self, event: RequestArrived, verdict: identity.Authenticated, emergency: Emergency, now: float
     ) -> list[Item]:
         exchange = self._exchange
-        request = _with_contact(event.request, event.flow)
+        request = acceptance.readable(_with_contact(event.request, event.flow))
         caller = _caller(request, event.flow, verdict)
         call_id = exchange.mint("call")
         leg, opening = Leg.incoming(
@@ -163,7 +160,9 @@ class Answering:
             contact=exchange.contact("110"),
             setup=exchange.site.legs,
             evidence=call_id,
+            now=now,
             patience=CALL_PATIENCE,
+            emergency=True,
         )
         call, arriving = Call.arrive(
             call_id,
@@ -173,6 +172,7 @@ class Answering:
             silent=emergency.silent,
             now=now,
             target=emergency.asked,
+            claims=claims(request),
         )
         exchange.add_leg(leg, Owner("call", call_id), event.transaction)
         exchange.add_call(call)
@@ -180,16 +180,21 @@ class Answering:
             Note("location_sent", call_id, {"geolocation": value})
             for value in request.headers.all("Geolocation")
         ]
-        return [*arriving[:2], *opening, *arriving[2:], *place]
+        # The new call is in the books before the old one leaves: whoever dials again is never without one.
+        old = [] if caller.user is None else half_open.supersede(exchange, caller.user, now)
+        return [*arriving[:2], *opening, *arriving[2:], *place, *old]
 
-    def _feature(self, event: RequestArrived, account: identity.Account) -> list[Item]:
+    def _feature(self, event: RequestArrived, account: identity.Account, now: float) -> list[Item]:
         request = event.request
         code = feature_code(request.uri)
         if code is None:
             return [Respond(event.transaction, self._refusal(request, 404))]
+        half_open.check_others(self._exchange, account.user)
         request = _with_contact(request, event.flow)
         if code is FeatureCode.SIGN_IN:
-            return seats.dial_in(self._exchange, account.user, event.transaction, request, event.flow)
+            return seats.dial_in(
+                self._exchange, account.user, event.transaction, request, event.flow, now=now
+            )
         room = self._exchange.room(account.user)
         if not room.present:
             return [Respond(event.transaction, self._refusal(request, 480))]
@@ -204,6 +209,7 @@ class Answering:
             contact=self._exchange.contact(room.id),
             setup=self._exchange.site.legs,
             evidence=None,
+            now=now,
         )
         self._exchange.add_leg(leg, Owner("feature", account.user), event.transaction)
         return [*opening, *room.receive(rooms.Feature(code.value))]
@@ -227,12 +233,6 @@ def _stateless(item: Item) -> Item:
         case Respond(transaction, response) if response.status >= 300:
             return Refuse(transaction, response)
     return item
-
-
-def _tags(request: Request, header: str) -> list[str]:
-    return [
-        tag.strip(" \t").lower() for value in request.headers.all(header) for tag in value.split(",") if tag
-    ]
 
 
 def _caller(request: Request, flow: Flow, verdict: identity.Authenticated) -> Caller:

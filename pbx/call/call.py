@@ -10,6 +10,7 @@ queue and the media process, and notes for evidence and database.
 An event that a state does not expect is ignored: hang-ups race with everything.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
@@ -36,7 +37,7 @@ from pbx.call.call_events import (
     SilentOn,
     ToAcd,
 )
-from pbx.call.effects import CallFinished, Effect, Note, ToMedia
+from pbx.call.effects import CallFinished, Effect, Note, Reason, ToMedia
 from routing.acd import CallEnds, CallWaits
 from rtp.control import CloseEvidence, Join, Leave, OpenEvidence, Play, SetGates, StopPlay
 from rtp.prompts import number_items
@@ -130,11 +131,23 @@ class Call:
 
     @classmethod
     def arrive(
-        cls, call: str, leg: str, caller: Caller, policy: Policy, *, silent: bool, now: float, target: str
+        cls,
+        call: str,
+        leg: str,
+        caller: Caller,
+        policy: Policy,
+        *,
+        silent: bool,
+        now: float,
+        target: str,
+        claims: Mapping[str, Any],
     ) -> tuple[Self, list[Effect | CallCommand]]:
-        """Begin: the capture is opened before the leg's ports, so that evidence precedes the first packet."""
+        """Begin: the capture is opened before the leg's ports, so that evidence precedes the first packet.
+
+        `claims`: what the INVITE says of its sender and nobody vouches for; noted, and used for nothing.
+        """
         self = cls(call, leg, caller, policy, silent=silent, now=now)
-        noted = {**asdict(caller), "silent": silent, "target": target}
+        noted = {**asdict(caller), "silent": silent, "target": target, **claims}
         return self, [
             Note("call_arrived", call, noted),
             ToMedia(OpenEvidence(call, f"{policy.folder}/{call}")),
@@ -151,8 +164,8 @@ class Call:
                 return self._answer_when_open()
             case CaptureOpened(fault):
                 return self._capture_opened(fault)
-            case LegOver(cause, status):
-                return self._leg_over(cause, status, now)
+            case LegOver(cause, status, reason):
+                return self._leg_over(cause, status, reason, now)
             case LegGone():
                 return self._close_capture(now)
             case CaptureClosed(packets, size):
@@ -254,7 +267,9 @@ class Call:
             out.append(Say(self.leg, self._text(LOST_TEXT)))
         return out
 
-    def _leg_over(self, cause: str, status: int | None, now: float) -> list[Effect | CallCommand]:
+    def _leg_over(
+        self, cause: str, status: int | None, reason: tuple[Reason, ...], now: float
+    ) -> list[Effect | CallCommand]:
         if self.state in {State.CLOSING, State.ENDED}:
             return []
         before = self.state
@@ -262,12 +277,14 @@ class Call:
         self.desk = None
         self.position = 0
         self._deadline = now + GOODBYE_SECONDS
-        noted = {
+        noted: dict[str, Any] = {
             "cause": cause,
             "status": status,
             "while": str(before),
             "seconds": round(now - self.arrived, 3),
         }
+        if reason:
+            noted["reason"] = list(reason)
         return [
             Note("call_ended", self.id, noted),
             ToAcd(CallEnds(self.id)),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pbx.call.effects import Reason
 from routing.acd import AcdEvent
 
 # --- events -----------------------------------------------------------------------------------------------------
@@ -53,6 +54,7 @@ class LegOver:
 
     cause: str
     status: int | None
+    reason: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

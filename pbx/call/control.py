@@ -75,7 +75,7 @@ class Rim:
 
 def mint(what: str) -> str:
     """Give a fresh id nobody can guess: 128 bits, so that evidence can't be found by trying (bars S13)."""
-    if what == "session":
+    if what in {"session", "draw"}:
         return str(secrets.randbits(62))
     if what == "call":
         return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(16)
@@ -183,8 +183,8 @@ class Control:
                         request, flow, now, branch=branch, via_host=site.host, via_port=site.port
                     )
                 )
-            case SendCancel(ref):
-                return list(self._layer.cancel(ref, now))
+            case SendCancel(ref, headers):
+                return list(self._layer.cancel(ref, now, headers=headers))
             case ToMedia(command):
                 if isinstance(command, CloseEvidence):
                     self._flush_sip_notes()

@@ -53,6 +53,8 @@ class SendCancel:
     """Cancel the pending INVITE that was sent under `ref`."""
 
     ref: str
+    headers: tuple[tuple[str, str], ...] = ()
+    """What the CANCEL says besides: its Reason (RFC 3326)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,9 @@ class CallFinished:
 
 Effect = Respond | Refuse | SendRequest | SendAck | SendCancel | ToMedia | Note | CallFinished
 
+
+Reason = dict[str, str | int | None]
+"""What a peer gave as its reason (`pbx.sip.reason.read`)."""
 
 # --- what a leg tells the call or the room it belongs to ---------------------------------------------------------
 
@@ -119,6 +124,8 @@ class LegEnded:
     """`bye`, `cancelled`, `hung_up`, `unreachable`, `no_ack`, `refused`, `no_answer`, `no_media_ports` …"""
     status: int | None = None
     """The SIP status that ended it, if one did."""
+    reason: tuple[Reason, ...] = ()
+    """What the peer gave as its reason (RFC 3326), if it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,4 +159,30 @@ class LegDigit:
     digit: str
 
 
-LegEvent = LegReady | LegUp | LegNegotiated | LegEnded | LegGone | LegText | LegTextDelivered | LegDigit
+@dataclass(frozen=True, slots=True)
+class LegUnacked:
+    """Our answer has been repeated for `seconds` and no ACK has come; the leg is given up after 64·T1."""
+
+    leg: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LegFree:
+    """A re-INVITE of ours crossed one of the peer's; the time has come to ask again, if it is still wanted."""
+
+    leg: str
+
+
+LegEvent = (
+    LegReady
+    | LegUp
+    | LegNegotiated
+    | LegEnded
+    | LegGone
+    | LegText
+    | LegTextDelivered
+    | LegDigit
+    | LegUnacked
+    | LegFree
+)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from pbx.call import answer, hangup, leg_events, owners, place
+from pbx.call import answer, hangup, leg_events, leg_snapshot, owners, place
 from pbx.call import call_events as events
 from pbx.call import room as rooms
 from pbx.call.agenda import Agenda
@@ -21,11 +21,13 @@ from pbx.call.effects import (
     Effect,
     LegDigit,
     LegEnded,
+    LegFree,
     LegGone,
     LegNegotiated,
     LegReady,
     LegText,
     LegTextDelivered,
+    LegUnacked,
     LegUp,
     Refuse,
 )
@@ -52,7 +54,7 @@ from routing.acd import (
 )
 
 Mint = Callable[[str], str]
-"""Gives a fresh id nobody can guess; the argument says what for: `call`, `leg`, `tag`, `session`."""
+"""Gives a fresh id nobody can guess; the argument says what for: `call`, `leg`, `tag`, or a number: `session`, `draw`."""
 
 Item = Any  # an effect, or a command one machine has for another; `_take` names every kind
 
@@ -161,9 +163,7 @@ class Exchange:
     def leg_in_dialog(self, request: Request) -> Leg | None:
         """Find the leg of a request that has a To tag. All of Call-ID and both tags must fit (RFC 3261 §12.2.2)."""
         leg = self.leg(self._dialogs.get((request.call_id, request.to.tag or ""), ""))
-        if leg is None or leg.dialog is None:
-            return None
-        return leg if leg.dialog.key == (request.call_id, request.to.tag, request.from_.tag) else None
+        return None if leg is None or leg.dialog_of(request) is None else leg
 
     def call_of(self, sip_call_id: str) -> str | None:
         """Return the call a SIP Call-ID belongs to, so that its messages become evidence."""
@@ -181,18 +181,21 @@ class Exchange:
             case AckArrived(request, flow):
                 leg = self.leg_in_dialog(request)
                 return [] if leg is None else self.run(answer.ack(leg, request, flow), now)
-            case Cancelled(transaction, _, _):
+            case Cancelled(transaction, request, _):
                 leg = self.leg(self._invites.get(transaction, ""))
-                return [] if leg is None else self.run(answer.cancelled(leg), now)
+                return [] if leg is None else self.run(answer.cancelled(leg, request), now)
             case ResponseArrived(ref, response, flow):
                 leg = self.leg(ref.split("/")[0])
-                return [] if leg is None else self.run(leg_events.response(leg, ref, response, flow), now)
+                if leg is None:
+                    return self.run(place.late(response, flow, self.contact("110")), now)
+                draw = int(self.mint("draw")) if response.status == 491 else 0
+                return self.run(leg_events.response(leg, ref, response, flow, now, draw=draw), now)
             case TransactionFailed(ref, why):
                 leg = self.leg(ref.split("/")[0])
-                return [] if leg is None else self.run(leg_events.failed(leg, ref, why), now)
+                return [] if leg is None else self.run(leg_events.failed(leg, ref, why, now), now)
             case StrayResponse(response, flow):
                 leg = self.leg(self._dialogs.get((response.call_id, response.from_.tag or ""), ""))
-                return [] if leg is None else self.run(place.stray(leg, response, flow), now)
+                return [] if leg is None else self.run(place.stray(leg, response, flow, now), now)
             case ServerTimeout():
                 return []
 
@@ -270,6 +273,8 @@ class Exchange:
                 | LegText()
                 | LegTextDelivered()
                 | LegDigit()
+                | LegUnacked()
+                | LegFree()
             ):
                 return owners.leg_said(self, item, now)
             case events.AnswerLeg(leg, headers):
@@ -330,7 +335,7 @@ class Exchange:
         """Return plain data."""
         return {
             "acd": self.acd.snapshot(),
-            "legs": [leg.snapshot() for leg in self.legs.values()],
+            "legs": [leg_snapshot.snapshot(leg) for leg in self.legs.values()],
             "calls": [call.snapshot() for call in self.calls.values()],
             "rooms": [room.snapshot() for room in self.rooms.values()],
             "owners": [[leg, owner.kind, owner.id] for leg, owner in self.owners.items()],
@@ -346,7 +351,7 @@ class Exchange:
         for call in data["calls"]:
             self.add_call(Call.restore(call, site.policy))
         for packed in data["legs"]:
-            leg = Leg.restore(packed, site.legs)
+            leg = leg_snapshot.restore(packed, site.legs)
             incoming = leg.transaction
             self.add_leg(leg, owners[leg.id], incoming)
         for room in data["rooms"]:

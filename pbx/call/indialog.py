@@ -7,15 +7,20 @@ import re
 from typing import Final
 
 from pbx.packages.table import ALLOW_EVENTS
+from pbx.sip import acceptance
 from pbx.sip.message import Request, Response
 
-METHODS: Final = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "MESSAGE", "REGISTER")
-KNOWN_ELSEWHERE: Final = frozenset({"UPDATE", "PRACK", "REFER", "NOTIFY", "SUBSCRIBE", "PUBLISH"})
+METHODS: Final = (
+    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "MESSAGE", "REGISTER", "UPDATE", "PRACK"
+)  # fmt: skip
+KNOWN_ELSEWHERE: Final = frozenset({"REFER", "NOTIFY", "SUBSCRIBE", "PUBLISH"})
 """Methods that exist but that we do not allow: 405. Any other is unknown: 501 (RFC 3261 §8.2.1)."""
 
 ALLOW: Final = ("Allow", ", ".join(METHODS))
 """In a call's dialog: subscriptions have dialogs of their own (RFC 6665 §4.5.2)."""
-CAPABILITIES: Final = (ALLOW, ("Accept", "application/sdp"), ALLOW_EVENTS)
+CAPABILITIES: Final = (
+    ALLOW, ("Accept", "application/sdp"), acceptance.NO_ENCODING, acceptance.SUPPORTED, ALLOW_EVENTS
+)  # fmt: skip
 """What a 2xx to INVITE or OPTIONS states about us (RFC 3261 §11.2, §13.2.2.4; RFC 6665 §4.4.4)."""
 OPENING: Final = (*METHODS, "SUBSCRIBE")
 """Methods outside a dialog."""
@@ -72,3 +77,8 @@ def other(request: Request) -> Response:
         return request.response(200, headers=OUTSIDE if request.to.tag is None else CAPABILITIES)
     status = 405 if request.method in KNOWN_ELSEWHERE else 501
     return request.response(status, headers=(ALLOW,))
+
+
+def methods(message: Request | Response) -> frozenset[str]:
+    """Return the methods a peer says it takes."""
+    return frozenset(m.strip(" \t") for value in message.headers.all("Allow") for m in value.split(","))

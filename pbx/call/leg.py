@@ -1,7 +1,8 @@
 """One leg: a dialog made by INVITE, and its media. What stands, and what every verb needs.
 
 in → out: an INVITE → a leg that asks for its ports. What happens to it then comes through `leg_events`; its verbs are
-`answer`, `place`, `hold`, `probe` and `hangup`. The owner (a call or a room) hears `LegEvent`s and never sees a SIP message.
+`answer`, `ringing`, `place`, `early`, `hold`, `modify`, `probe` and `hangup`. The owner (a call or a room) hears `LegEvent`s
+and never sees a SIP message.
 
     OPENING ─ports─▶ READY ─answer─▶ ANSWERED ─ACK─▶ CONFIRMED ─hang up─▶ LEAVING ─answered─▶ TERMINATED
                        └─place─▶ CALLING ─2xx──────────▲
@@ -13,7 +14,7 @@ What a state does not expect is ignored; a request always gets an answer.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
 
 from pbx.call import indialog
 from pbx.call.effects import (
@@ -22,6 +23,7 @@ from pbx.call.effects import (
     LegEvent,
     LegGone,
     LegNegotiated,
+    Reason,
     Respond,
     SendRequest,
     ToMedia,
@@ -30,20 +32,25 @@ from pbx.call.negotiation import Negotiation
 from pbx.call.unacked import Unacked
 from pbx.sdp.offer_answer import Capabilities
 from pbx.sip.body import find_part
-from pbx.sip.dialog import Dialog
-from pbx.sip.flow import Flow, restore_flow
-from pbx.sip.headers import Headers
-from pbx.sip.message import Request, Response
+from pbx.sip.dialog import Dialog, request_key
+from pbx.sip.flow import Flow
+from pbx.sip.message import Request
+from pbx.sip.reliable import Reliable
+from pbx.sip.session_timer import SessionSettings, SessionTimer
 from pbx.sip.timers import Timers
-from pbx.sip.uri import NameAddr, parse_name_addr, parse_uri
+from pbx.sip.uri import NameAddr
 from rtp.control import CloseLeg, ConfigureLeg, Medium, OpenLeg
 
 PROBE_SECONDS = 4.0
 """How long a peer may take to answer an OPTIONS sent because its media stopped: three retransmissions."""
 
+RINGING_SECONDS = 1.0
+"""A caller whose ports take longer than this hears ringing: nobody hangs up on a phone that rings."""
+
 SDP = "application/sdp"
 
 DEFAULT_TIMERS = Timers()
+DEFAULT_SESSION = SessionSettings()
 
 
 class State(StrEnum):
@@ -70,6 +77,9 @@ class LegSetup:
     timers: Timers = DEFAULT_TIMERS
     ring_seconds: float = 30.0
     """How long a desk's phone may ring before the leg is given up."""
+    session: SessionSettings = DEFAULT_SESSION
+    languages: tuple[str, ...] = ()
+    """Languages (BCP 47) that can be spoken with callers, best first; empty: the question is not answered."""
 
 
 class Leg:
@@ -97,7 +107,7 @@ class Leg:
         self.local_tag = local_tag
         self.transaction: str | None = None
         self.unacked: Unacked | None = None
-        self.waiting: tuple[str, Request] | None = None  # a re-INVITE that waits for ports
+        self.waiting: tuple[str, Request] | None = None  # a re-INVITE or UPDATE that waits for ports
         self.count = 0
         self.probe_deadline: float | None = None
         self.ring_deadline: float | None = None
@@ -108,6 +118,18 @@ class Leg:
         """The media ports were last asked for."""
         self.renegotiating = False  # a re-INVITE of ours is out
         self.missed = 0  # probes in a row that got no answer
+        self.emergency = False
+        """A caller in need: it is never refused and given up last."""
+        self.session = SessionTimer(setup.session)
+        self.reliable: Reliable | None = None  # a provisional response of ours that wants a PRACK
+        self.ringing_at: float | None = None
+        self.early: dict[str, tuple[Dialog, int | None]] = {}
+        """Early dialogs our INVITE made, by the peer's tag, with the RSeq taken last."""
+        self.early_answer: str | None = None  # whose reliable provisional response brought the answer
+        self.again: tuple[float, str] | None = (
+            None  # when a request of ours that crossed another is tried again
+        )
+        self.goodbye: tuple[tuple[str, str], ...] = ()  # headers of the BYE that is still to come
 
     # --- making one -------------------------------------------------------------------------------------------
 
@@ -124,20 +146,27 @@ class Leg:
         contact: NameAddr,
         setup: LegSetup,
         evidence: str | None,
+        now: float,
         patience: int = 1,
+        emergency: bool = False,
     ) -> tuple[Self, list[Effect]]:
-        """Take an INVITE; the leg is ready when its ports are bound. Raises `SipError` when its SDP is unusable.
+        """Take an INVITE; the leg is ready when its ports are bound. Raises `SipError` when its SDP is unusable, or its
+        session interval too short (422, never for an emergency).
 
         `patience`: how many probes in a row may go unanswered before the leg is given up.
         """
-        negotiation = Negotiation(setup.capabilities, setup.address, session)
+        negotiation = Negotiation(setup.capabilities, setup.address, session, setup.languages)
         self = cls(leg, flow, contact=contact, local_tag=local_tag, negotiation=negotiation, setup=setup)
         self.invite = request
         self.transaction = transaction
         self.evidence = evidence
         self.patience = patience
-        self.allow = methods(request)
+        self.allow = indialog.methods(request)
+        self.emergency = emergency
+        self.session = SessionTimer(setup.session, patient=emergency)
+        self.session.check(request)
         wanted = negotiation.wanted(find_part(request, SDP))
+        self.ringing_at = now + RINGING_SECONDS
         return self, [self.open(wanted)]
 
     @classmethod
@@ -192,13 +221,35 @@ class Leg:
         return method in self.allow
 
     @property
+    def offering(self) -> bool:
+        """Whether an offer of ours waits for its answer."""
+        return self.negotiation.offering and self.early_answer is None
+
+    @property
+    def owner(self) -> bool:
+        """Whether the Call-ID is ours: we sent the INVITE."""
+        return self.transaction is None
+
+    def dialog_of(self, request: Request) -> Dialog | None:
+        """Find the dialog of a request that carries our tag. All of Call-ID and both tags must fit (RFC 3261 §12.2.2)."""
+        key = request_key(request)
+        if self.dialog is not None:
+            return self.dialog if self.dialog.key == key else None
+        found = self.early.get(key[2])
+        return None if found is None or found[0].key != key else found[0]
+
+    @property
     def next_due(self) -> float | None:
         """When `expire` wants to be called."""
         if self.state is State.TERMINATED:
             return None
-        dues = [self.probe_deadline, self.ring_deadline]
+        dues = [self.probe_deadline, self.ring_deadline, self.ringing_at]
         if self.unacked is not None:
             dues.append(self.unacked.next_due)
+        if self.reliable is not None:
+            dues.append(self.reliable.next_due)
+        if self.state is State.CONFIRMED:
+            dues += [self.session.next_due, None if self.again is None else self.again[0]]
         return min((d for d in dues if d is not None), default=None)
 
     def reject(self, status: int, headers: Iterable[tuple[str, str]] = ()) -> list[Effect | LegEvent]:
@@ -206,6 +257,8 @@ class Leg:
         if self.state not in {State.OPENING, State.READY} or self.transaction is None or self.invite is None:
             return []
         self.state = State.TERMINATED
+        if self.reliable is not None:
+            self.reliable.settle()
         response = self.invite.response(status, to_tag=self.local_tag, headers=headers)
         return [Respond(self.transaction, response)]
 
@@ -228,7 +281,9 @@ class Leg:
         request = self.dialog.request(method, headers=headers, body=body, content_type=content_type)
         return SendRequest(f"{self.id}/{kind}/{request.cseq.number}", request, self.flow)
 
-    def end(self, cause: str, status: int | None = None) -> list[Effect | LegEvent]:
+    def end(
+        self, cause: str, status: int | None = None, reason: tuple[Reason, ...] = ()
+    ) -> list[Effect | LegEvent]:
         """Be over; the owner hears of it unless it was the one who wanted it."""
         if self.state is State.TERMINATED:
             return []
@@ -236,7 +291,7 @@ class Leg:
         self.state = State.TERMINATED
         if told:
             return [LegGone(self.id)]
-        return [ToMedia(CloseLeg(self.id)), LegEnded(self.id, cause, status), LegGone(self.id)]
+        return [ToMedia(CloseLeg(self.id)), LegEnded(self.id, cause, status, reason), LegGone(self.id)]
 
     def configure(self) -> list[Effect | LegEvent]:
         """Tell the media process what was agreed."""
@@ -246,73 +301,3 @@ class Leg:
             ToMedia(ConfigureLeg(self.id, streams, sources)),
             LegNegotiated(self.id, held=self.negotiation.held),
         ]
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return plain data."""
-        waiting = self.waiting
-        return {
-            "leg": self.id,
-            "flow": self.flow.snapshot(),
-            "state": str(self.state),
-            "negotiation": self.negotiation.snapshot(),
-            "dialog": None if self.dialog is None else self.dialog.snapshot(),
-            "invite": None if self.invite is None else _pack(self.invite),
-            "contact": str(self.contact),
-            "local_tag": self.local_tag,
-            "transaction": self.transaction,
-            "unacked": None if self.unacked is None else self.unacked.snapshot(),
-            "waiting": None if waiting is None else [waiting[0], _pack(waiting[1])],
-            "count": self.count,
-            "probe_deadline": self.probe_deadline,
-            "ring_deadline": self.ring_deadline,
-            "evidence": self.evidence,
-            "allow": sorted(self.allow),
-            "patience": self.patience,
-            "missed": self.missed,
-            "renegotiating": self.renegotiating,
-            "asked": list(self.asked),
-        }
-
-    @classmethod
-    def restore(cls, data: dict[str, Any], setup: LegSetup) -> Self:
-        """Make the leg that `snapshot` described."""
-        negotiation = Negotiation.restore(data["negotiation"], setup.capabilities)
-        contact = parse_name_addr(data["contact"])
-        flow, tag = restore_flow(data["flow"]), data["local_tag"]
-        self = cls(data["leg"], flow, contact=contact, local_tag=tag, negotiation=negotiation, setup=setup)
-        self.state = State(data["state"])
-        self.dialog = None if data["dialog"] is None else Dialog.restore(data["dialog"])
-        self.invite = None if data["invite"] is None else _unpack(data["invite"])
-        self.transaction = data["transaction"]
-        self.unacked = None if data["unacked"] is None else Unacked.restore(data["unacked"])
-        self.waiting = None if data["waiting"] is None else (data["waiting"][0], _unpack(data["waiting"][1]))
-        self.count = data["count"]
-        self.probe_deadline = data["probe_deadline"]
-        self.ring_deadline = data["ring_deadline"]
-        self.evidence = data["evidence"]
-        self.allow = frozenset(data["allow"])
-        self.patience = data["patience"]
-        self.missed = data["missed"]
-        self.renegotiating = data["renegotiating"]
-        self.asked = tuple(data["asked"])
-        return self
-
-
-def methods(message: Request | Response) -> frozenset[str]:
-    """Return the methods a peer says it takes."""
-    return frozenset(m.strip(" \t") for value in message.headers.all("Allow") for m in value.split(","))
-
-
-def _pack(request: Request) -> dict[str, Any]:
-    """Keep a request as plain data. Our own has no Via before it is sent, so the parser would not take its bytes."""
-    return {
-        "method": request.method,
-        "uri": str(request.uri),
-        "headers": [list(item) for item in request.headers.items()],
-        "body": request.body,
-    }
-
-
-def _unpack(data: dict[str, Any]) -> Request:
-    headers = Headers((name, value) for name, value in data["headers"])
-    return Request(data["method"], parse_uri(data["uri"]), headers, data["body"])

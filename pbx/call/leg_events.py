@@ -3,7 +3,7 @@
 in → out: requests and responses of the dialog, failures, time → effects and `LegEvent`s.
 """
 
-from pbx.call import align, answer, hangup, hold, indialog, place, probe
+from pbx.call import answer, hangup, hold, indialog, modify, place, probe, ringing
 from pbx.call.effects import (
     Effect,
     LegDigit,
@@ -16,6 +16,7 @@ from pbx.call.effects import (
     ToMedia,
 )
 from pbx.call.leg import Leg, State
+from pbx.sip import acceptance, reason
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
@@ -24,18 +25,37 @@ from rtp.control import CloseLeg, WantPicture
 
 def request(leg: Leg, transaction: str, request: Request, flow: Flow, now: float) -> list[Effect | LegEvent]:
     """Take a request inside the dialog."""
-    if leg.dialog is None:
+    dialog = leg.dialog_of(request)
+    ended = leg.state in {State.LEAVING, State.TERMINATED}
+    # RFC 5407 §3.2.1: "UAs in the Mortal state return error responses to the requests that operate within a dialog or
+    # session, such as re-INVITE, UPDATE, or REFER. However, the UA shall return a 200 OK to the BYE".
+    if dialog is None or (ended and (request.method != "BYE" or leg.state is State.TERMINATED)):
         return [Respond(transaction, request.response(481))]
+    target = dialog.remote_target
     try:
-        leg.dialog.receive(request)
+        dialog.receive(request)
+        leg.flow = flow
+        return _verb(leg, transaction, request, now)
     except SipError as error:
-        return [Respond(transaction, request.response(error.status))]
-    leg.flow = flow
+        # RFC 6141 §4.6: only what was accepted moves the remote target.
+        dialog.remote_target = target
+        return [Respond(transaction, request.response(error.status, headers=error.headers))]
+
+
+def _verb(leg: Leg, transaction: str, request: Request, now: float) -> list[Effect | LegEvent]:
+    if request.method == "BYE":
+        return hangup.bye_received(leg, transaction, request)  # whatever it requires
+    acceptance.check_require(request)
     match request.method:
-        case "BYE":
-            return hangup.bye_received(leg, transaction, request)
-        case "INVITE":
-            return hold.reinvite(leg, transaction, request, now)
+        case "INVITE" | "UPDATE":
+            if leg.emergency:
+                request = acceptance.readable(request)
+            else:
+                acceptance.check_body(request)
+            verb = hold.reinvite if request.method == "INVITE" else hold.update
+            return verb(leg, transaction, request, now)
+        case "PRACK":
+            return ringing.prack(leg, transaction, request)
         case "MESSAGE":
             return _text_received(leg, transaction, request)
         case "INFO":
@@ -53,13 +73,15 @@ def _text_received(leg: Leg, transaction: str, request: Request) -> list[Effect 
     return [Respond(transaction, response), *events]
 
 
-def response(leg: Leg, ref: str, response: Response, flow: Flow) -> list[Effect | LegEvent]:
-    """Take a response to a request of ours."""
+def response(
+    leg: Leg, ref: str, response: Response, flow: Flow, now: float, *, draw: int
+) -> list[Effect | LegEvent]:
+    """Take a response to a request of ours. `draw`: a random number ≥ 0, for what is to be tried again."""
     kind = ref.split("/")[1]
     if kind == "invite":
-        return place.answered(leg, response, flow)
-    if kind == "reinvite":
-        return align.answered(leg, ref, response, flow)
+        return place.answered(leg, response, flow, now)
+    if kind in {"reinvite", "refresh"}:
+        return modify.answered(leg, ref, response, flow, now, draw=draw)
     if response.status < 200:
         return []
     if kind == "bye":
@@ -74,7 +96,7 @@ def response(leg: Leg, ref: str, response: Response, flow: Flow) -> list[Effect 
     return []
 
 
-def failed(leg: Leg, ref: str, why: str) -> list[Effect | LegEvent]:
+def failed(leg: Leg, ref: str, why: str, now: float) -> list[Effect | LegEvent]:
     """Hear that a request of ours got no answer, or could not be sent."""
     kind = ref.split("/")[1]
     if kind == "bye":
@@ -83,8 +105,8 @@ def failed(leg: Leg, ref: str, why: str) -> list[Effect | LegEvent]:
         return [LegTextDelivered(leg.id, delivered=False)]
     if kind == "invite" and leg.state in {State.CALLING, State.LEAVING}:
         return leg.end("no_answer" if why == "timeout" else "unreachable")
-    if kind == "reinvite":
-        return align.failed(leg)
+    if kind in {"reinvite", "refresh"}:
+        return modify.failed(leg, ref, why, now)
     return probe.missed(leg) if kind == "probe" else []
 
 
@@ -93,12 +115,14 @@ def expire(leg: Leg, now: float) -> list[Effect | LegEvent]:
     out: list[Effect | LegEvent] = []
     if leg.unacked is not None:
         out += answer.expire_unacked(leg, leg.unacked, now)
+    out += ringing.expire(leg, now)
+    out += modify.expire(leg, now)
     if leg.ring_deadline is not None and now >= leg.ring_deadline:
         leg.ring_deadline = None
         if leg.state is State.CALLING:
             leg.state = State.LEAVING
             out += [
-                SendCancel(leg.invite_ref),
+                SendCancel(leg.invite_ref, (reason.NO_ANSWER,)),
                 ToMedia(CloseLeg(leg.id)),
                 LegEnded(leg.id, "no_answer"),
             ]

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import msgspec
 
-from pbx.sdp import offer_answer
+from pbx.sdp import language, offer_answer
 from pbx.sdp.description import Description, parse
 from pbx.sdp.offer_answer import Capabilities
 from pbx.sip.errors import SipError
@@ -19,11 +19,18 @@ ALL_MEDIA: tuple[Medium, ...] = ("audio", "video")
 class Negotiation:
     """The media side of a dialog."""
 
-    def __init__(self, capabilities: Capabilities, address: str, session: int) -> None:
-        """`address`: the IP address our SDP states. `session`: the o= session id, a number nobody guesses."""
+    def __init__(
+        self, capabilities: Capabilities, address: str, session: int, languages: tuple[str, ...] = ()
+    ) -> None:
+        """`address`: the IP address our SDP states. `session`: the o= session id, a number nobody guesses.
+
+        `languages`: what can be spoken here, best first (RFC 8373).
+        """
         self._capabilities = capabilities
         self._address = address
-        self._session = session
+        self.session = session
+        self._languages = languages
+        self._ours: Description | None = None  # what we said in the exchange that ended last
         self._version = 0
         self._ports: dict[Medium, PortPair] = {}
         self._offered: Description | None = None
@@ -78,9 +85,11 @@ class Negotiation:
             self._capabilities,
             address=self._address,
             ports=self._pairs(),
-            session=self._session,
+            session=self.session,
             version=self._next_version(),
         )
+        answer = language.answer(offered, answer, self._languages)
+        self._ours = answer
         self._agreed(offered, streams)
         return answer.encode()
 
@@ -90,18 +99,35 @@ class Negotiation:
             capabilities or self._capabilities,
             address=self._address,
             ports=self._pairs(),
-            session=self._session,
+            session=self.session,
             version=self._next_version(),
         )
         return self._offered.encode()
 
-    def accept(self, body: bytes) -> None:
-        """Take the answer to our offer. Raises `SipError` when it does not fit."""
+    def again(self) -> bytes:
+        """Offer what we said last, word for word: a refresh changes nothing (RFC 4028 §7.4)."""
+        if self._ours is None:
+            return self.offer()
+        self._offered = self._ours
+        return self._ours.encode()
+
+    @property
+    def offering(self) -> bool:
+        """Whether an offer of ours has no answer yet."""
+        return self._offered is not None
+
+    def accept(self, body: bytes, *, early: bool = False) -> None:
+        """Take the answer to our offer. Raises `SipError` when it does not fit.
+
+        `early`: it came before the 2xx, and another phone may still answer the same offer (forking).
+        """
         if self._offered is None:
             raise SipError(400, "Answer Without Offer")
         answered = parse(body)
         streams = offer_answer.accept(self._offered, answered)
-        self._offered = None
+        self._ours = self._offered
+        if not early:
+            self._offered = None
         self._agreed(answered, streams)
 
     def withdraw(self) -> None:
@@ -130,7 +156,9 @@ class Negotiation:
         """Return plain data."""
         return {
             "address": self._address,
-            "session": self._session,
+            "session": self.session,
+            "languages": list(self._languages),
+            "ours": None if self._ours is None else self._ours.encode(),
             "version": self._version,
             "ports": [msgspec.to_builtins(p) for p in self._ports.values()],
             "offered": None if self._offered is None else self._offered.encode(),
@@ -142,7 +170,8 @@ class Negotiation:
     @classmethod
     def restore(cls, data: dict[str, Any], capabilities: Capabilities) -> Self:
         """Make the negotiation that `snapshot` described."""
-        self = cls(capabilities, data["address"], data["session"])
+        self = cls(capabilities, data["address"], data["session"], tuple(data["languages"]))
+        self._ours = None if data["ours"] is None else parse(data["ours"])
         self._version = data["version"]
         self._ports = {p.medium: p for p in msgspec.convert(data["ports"], tuple[PortPair, ...])}
         self._offered = None if data["offered"] is None else parse(data["offered"])

@@ -14,11 +14,13 @@ from pbx.call.effects import (
     LegDigit,
     LegEnded,
     LegEvent,
+    LegFree,
     LegGone,
     LegNegotiated,
     LegReady,
     LegText,
     LegTextDelivered,
+    LegUnacked,
     LegUp,
     Note,
     ToMedia,
@@ -58,8 +60,13 @@ def _call_leg_said(exchange: Exchange, call: str, event: LegEvent, now: float) -
             return exchange.to_call(call, events.Opened(), now)
         case LegUp():
             return exchange.to_call(call, events.Confirmed(), now)
-        case LegEnded(_, cause, status):
-            return exchange.to_call(call, events.LegOver(cause, status), now) + _guest_out(exchange, call)
+        case LegEnded(_, cause, status, reason):
+            over = events.LegOver(cause, status, reason)
+            return exchange.to_call(call, over, now) + _guest_out(exchange, call)
+        case LegUnacked(_, seconds):
+            return [Note("ack_missing", call, {"seconds": seconds})]
+        case LegFree():
+            return []  # nothing is asked of a caller but refreshes
         case LegGone():
             return exchange.to_call(call, events.LegGone(), now)
         case LegNegotiated(leg, held):
@@ -80,8 +87,10 @@ def _desk_leg_said(exchange: Exchange, desk: str, event: LegEvent, now: float) -
             return [*answer.answer(exchange.legs[leg], now), *place.place(exchange.legs[leg], now)]
         case LegUp(leg):
             return list(room.receive(rooms.HostUp(leg)))
-        case LegEnded(leg, cause, status):
-            return list(room.receive(rooms.HostGone(leg, cause, status)))
+        case LegEnded(leg, cause, status, reason):
+            return list(room.receive(rooms.HostGone(leg, cause, status, reason)))
+        case LegFree(leg) if room.guest in exchange.calls:
+            return _aligned(exchange, leg, exchange.calls[room.guest].leg)
         case LegDigit(_, digit):
             return list(room.receive(rooms.KeyPressed(digit)))
         case LegNegotiated(leg) if room.guest is not None:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from pbx.call.call_events import EndLeg, ToAcd
-from pbx.call.effects import Effect, Note, ToMedia
+from pbx.call.effects import Effect, Note, Reason, ToMedia
 from pbx.identity import ROOM
 from routing.acd import DeskPauses, DeskResumes, DeskSignsIn, DeskSignsOut
 from rtp.control import Join, Play
@@ -49,6 +49,7 @@ class HostGone:
     leg: str
     cause: str
     status: int | None = None
+    reason: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +124,8 @@ class Room:
                 return self._signs_in(leg)
             case HostUp(leg) if leg == self.leg and self.state is State.JOINING:
                 return self._host_up(leg)
-            case HostGone(leg, cause, status) if leg == self.leg:
-                return self._host_gone(cause, status)
+            case HostGone(leg, cause, status, reason) if leg == self.leg:
+                return self._host_gone(cause, status, reason)
             case GuestIn(call) if self.state is State.PRESENT and self.leg is not None:
                 self.guest = call
                 return [ToMedia(Play(self.leg, f"{self.id}/{call}", ("tone:zip",)))]
@@ -154,14 +155,18 @@ class Room:
             ToAcd(DeskSignsIn(self.desk)),
         ]
 
-    def _host_gone(self, cause: str, status: int | None) -> list[Effect | RoomCommand]:
+    def _host_gone(
+        self, cause: str, status: int | None, reason: tuple[Reason, ...] = ()
+    ) -> list[Effect | RoomCommand]:
         was = self.state
         self.state = State.ABSENT
         self.leg = None
         self.guest = None
         self._keys = ""
         self.fault = None if cause in {"bye", "hung_up", "replaced"} else cause
-        noted = {"desk": self.desk, "cause": cause, "status": status}
+        noted: dict[str, Any] = {"desk": self.desk, "cause": cause, "status": status}
+        if reason:
+            noted["reason"] = list(reason)
         if was is State.JOINING:
             return [Note("desk_sign_in_failed", None, noted)]
         return [Note("desk_signed_out", None, noted), ToAcd(DeskSignsOut(self.desk))]

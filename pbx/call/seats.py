@@ -80,7 +80,9 @@ def sign_in(exchange: Exchange, desk: str, bindings: tuple[Binding, ...], now: f
     return exchange.run([*room.receive(rooms.SignsIn(leg_id)), *effects], now)
 
 
-def dial_in(exchange: Exchange, desk: str, transaction: str, request: Request, flow: Flow) -> list[Item]:
+def dial_in(
+    exchange: Exchange, desk: str, transaction: str, request: Request, flow: Flow, *, now: float
+) -> list[Item]:
     """Take the call of a desk's phone to `*10` as its permanent leg. Raises `SipError`."""
     room = exchange.room(desk)
     leg, effects = Leg.incoming(
@@ -93,6 +95,7 @@ def dial_in(exchange: Exchange, desk: str, transaction: str, request: Request, f
         contact=exchange.focus(room.id),
         setup=exchange.site.legs,
         evidence=None,
+        now=now,
         patience=DESK_PATIENCE,
     )
     exchange.add_leg(leg, Owner("desk", desk), transaction)

@@ -5,11 +5,14 @@ transport with an interval that starts at T1 seconds and doubles for each retran
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pbx.sip.message import Response
 from pbx.sip.parser import parse
 from pbx.sip.timers import Timers
+
+NOTICE_AFTER: Final = 16
+"""T1s after which people are told: four repetitions went unheard, and there is time left to call back."""
 
 
 @dataclass(slots=True)
@@ -26,6 +29,8 @@ class Unacked:
     """64·T1 after the first: then the peer is taken for gone."""
     awaits_answer: bool
     """Our 2xx carried the offer, so the ACK carries the answer."""
+    notice_at: float | None = None
+    """When people are told that the ACK is missing."""
 
     @classmethod
     def start(
@@ -40,12 +45,20 @@ class Unacked:
             now + timers.t1,
             now + 64 * timers.t1,
             awaits_answer,
+            now + NOTICE_AFTER * timers.t1,
         )
 
     @property
     def next_due(self) -> float:
         """When to look at it again."""
-        return min(self.next_at, self.deadline)
+        return min(self.next_at, self.deadline, self.notice_at or self.deadline)
+
+    def notice(self, now: float) -> bool:
+        """Say, once, that people must be told now."""
+        if self.notice_at is None or now < self.notice_at:
+            return False
+        self.notice_at = None
+        return True
 
     def repeat(self, now: float, timers: Timers) -> bool:
         """Say whether to send it again now."""
@@ -65,6 +78,7 @@ class Unacked:
             "next_at": self.next_at,
             "deadline": self.deadline,
             "awaits_answer": self.awaits_answer,
+            "notice_at": self.notice_at,
         }
 
     @classmethod

@@ -27,7 +27,9 @@ log = structlog.get_logger("signalling")
 
 QUIET: Final = frozenset({"desk_changed", "media_negotiated", "position"})
 """Notes that are no lines of the log: they follow from others, or say too much."""
-PRIVATE: Final = frozenset({"text", "digit", "geolocation"})
+IDENTITY: Final = frozenset({"user", "name", "number", "address"})
+"""Fields that stay out of the log when the caller asked for privacy (RFC 3323)."""
+PRIVATE: Final = frozenset({"text", "digit", "geolocation", "claims"})
 """Fields that stay in evidence and database: a log is read by people who may not read those."""
 
 
@@ -77,8 +79,7 @@ class Watch:
             row = {"call": note.fields["cut"], "state": "ended", "reason": "cut", "ended_at": wall_ns}
             self._outbox.append("call", row)
         if note.event not in QUIET:
-            fields = {key: value for key, value in note.fields.items() if key not in PRIVATE}
-            log.info(note.event, call=note.call, **fields)
+            log.info(note.event, call=note.call, **shown(note))
         if note.event == "desk_changed" or note.event.startswith("desk_sign"):
             self._desk_changed(note.fields["desk"], wall_ns)
         elif note.call is not None:
@@ -238,6 +239,12 @@ class Watch:
                 self._metrics.calls_total.labels(_result(note.fields)).inc()
             case "capture_closed":
                 self._metrics.evidence_bytes.inc(note.fields["bytes"])
+
+
+def shown(note: Note) -> dict[str, Any]:
+    """Return what of a note stands in the log."""
+    hidden = PRIVATE | IDENTITY if note.fields.get("privacy") else PRIVATE
+    return {key: value for key, value in note.fields.items() if key not in hidden}
 
 
 def _result(fields: dict[str, Any]) -> str:

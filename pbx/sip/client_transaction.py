@@ -103,7 +103,18 @@ def classify(status: int) -> Input:
 class ClientTransaction:
     """One request of ours and what comes back."""
 
-    __slots__ = ("cancelling", "data", "flow", "key", "machine", "order", "ref", "request", "scheduled")
+    __slots__ = (
+        "cancel_headers",
+        "cancelling",
+        "data",
+        "flow",
+        "key",
+        "machine",
+        "order",
+        "ref",
+        "request",
+        "scheduled",
+    )
 
     def __init__(self, request: Request, flow: Flow, *, ref: str | None, order: int, timers: Timers) -> None:
         """`request` carries our Via; `ref` is the TU's name for it, None when the layer itself asked (CANCEL)."""
@@ -116,6 +127,8 @@ class ClientTransaction:
         """Earliest wake-up the layer has noted for it."""
         self.cancelling = False
         """The TU cancelled; the CANCEL leaves with the first provisional response."""
+        self.cancel_headers: tuple[tuple[str, str], ...] = ()
+        """What the CANCEL says besides: its Reason (RFC 3326)."""
         self.data = request.encode()
         self.key = client_key(request.via.branch or "", request.method)
         invite = request.method == "INVITE"
@@ -159,7 +172,10 @@ class ClientTransaction:
         # §9.1: "The Request-URI, Call-ID, To, the numeric part of CSeq, and From header fields in the CANCEL request
         # MUST be identical to those in the request being cancelled, including tags. A CANCEL constructed by a client
         # MUST have only a single Via header field value matching the top Via value in the request being cancelled."
-        return self._hop_by_hop("CANCEL", self.request.headers)
+        cancel = self._hop_by_hop("CANCEL", self.request.headers)
+        for name, value in self.cancel_headers:
+            cancel.headers.add(name, value)
+        return cancel
 
     def broken(self, now: float) -> list[Effect]:
         """The transport could not deliver to `flow`."""
@@ -212,6 +228,7 @@ class ClientTransaction:
             "ref": self.ref,
             "order": self.order,
             "cancelling": self.cancelling,
+            "cancel_headers": [list(header) for header in self.cancel_headers],
             "machine": self.machine.snapshot(),
         }
 
@@ -223,5 +240,6 @@ class ClientTransaction:
         self = cls(request, restore_flow(data["flow"]), ref=data["ref"], order=data["order"], timers=timers)
         self.data = data["request"]
         self.cancelling = data["cancelling"]
+        self.cancel_headers = tuple((name, value) for name, value in data["cancel_headers"])
         self.machine.load(data["machine"])
         return self

@@ -171,15 +171,16 @@ class TransactionLayer:
         self._enter_flow(transaction)
         return transaction.start(now) + self._settle(transaction, now)
 
-    def cancel(self, ref: str, now: float) -> list[Effect]:
+    def cancel(self, ref: str, now: float, *, headers: Iterable[tuple[str, str]] = ()) -> list[Effect]:
         """Cancel the INVITE started under `ref`; its end still comes: 487, 2xx, another failure or a timeout.
 
-        The CANCEL has the INVITE's branch and leaves once a provisional response came. Nothing happens when the INVITE
-        has its final response.
+        The CANCEL has the INVITE's branch and leaves once a provisional response came, with `headers` (its Reason). Nothing
+        happens when the INVITE has its final response.
         """
         transaction = self._clients.get(self._invites.get(ref, ""))
         if transaction is None:
             return []
+        transaction.cancel_headers = tuple(headers)
         return self._cancel(transaction, now) + self._settle(transaction, now)
 
     def _cancel(self, invite: ClientTransaction, now: float) -> list[Effect]:

@@ -31,6 +31,7 @@ class Life:
             self._desk,
             self._silent,
             self._media,
+            self._phone,
         )
         self.chance.choice((*actions, self._time))()
 
@@ -41,13 +42,15 @@ class Life:
         self.number += 1
         name = self.live[caller] = f"{caller}{self.number}"
         self.world.media_answers = self.chance.random() < 0.8
-        self.world.invite(name, uri=self.chance.choice(["sip:110@x", "sip:110-silent@x", "tel:110"]))
+        self.world.invite(
+            name, uri=self.chance.choice(["sip:110@x", "sip:110-silent@x", "tel:110"]), headers=self._early()
+        )
 
     def _caller(self):
         name = self.live.get(self.chance.choice(CALLERS))
         if name is None:
             return
-        what = self.chance.choice(["ack", "ack", "bye", "cancel", "hold", "text"])
+        what = self.chance.choice(["ack", "ack", "bye", "cancel", "hold", "update", "text", "prack"])
         answer = self.world.last_answer(name)
         self.number += 1
         if what == "cancel":
@@ -61,9 +64,44 @@ class Life:
         else:
             method, body, kind = {
                 "hold": ("INVITE", sdp(direction="sendonly"), "application/sdp"),
+                "update": ("UPDATE", self.chance.choice([b"", sdp()]), "application/sdp"),
                 "text": ("MESSAGE", b"hi", "text/plain"),
+                "prack": ("PRACK", b"", None),
             }[what]
-            self.world.in_dialog(name, method, cseq=self.number + 60, body=body, content_type=kind)
+            headers = (*self._timer(), ("RAck", "1 1 INVITE"))
+            self.world.in_dialog(
+                name,
+                method,
+                cseq=self.number + 60,
+                body=body,
+                content_type=kind if body else None,
+                headers=headers,
+            )
+
+    def _early(self):
+        """What the INVITE says of extensions."""
+        update = (("Allow", "UPDATE"),) if self.chance.random() < 0.5 else ()
+        require = (("Require", "100rel"),) if self.chance.random() < 0.3 else ()
+        return (*self._timer(), *update, *require)
+
+    def _timer(self):
+        """What a phone says of session timers, if it says anything."""
+        wish = self.chance.choice(["", "60", "120;refresher=uas", "200;refresher=uac"])
+        return (("Supported", "timer"), ("Session-Expires", wish)) if wish else ()
+
+    def _phone(self):
+        """A phone answers the newest thing it was asked, or leaves it unanswered."""
+        method = self.chance.choice(["INVITE", "UPDATE", "BYE", "MESSAGE"])
+        asked = self.world.asked(method)
+        if asked is None or asked.request.to.tag is None:
+            return
+        if self.chance.random() < 0.3:
+            self.world.fails(method, self.chance.choice(["timeout", "transport"]))
+            return
+        status = self.chance.choice([200, 200, 200, 491, 405, 422, 500])
+        body = sdp() if status == 200 and method == "INVITE" else b""
+        headers = (*self._timer(), ("Min-SE", "150"))
+        self.world.reply(method, status, headers=headers, body=body)
 
     def _desk(self):
         desk = self.chance.choice(("d1", "d2"))

@@ -72,7 +72,8 @@ class World:
             wrap_up=wrap_up,
         )
         self.exchange = Exchange(
-            site, lambda what: str(next(self._ids)) if what == "session" else f"{what}-{next(self._ids)}"
+            site,
+            lambda what: str(next(self._ids)) if what in {"session", "draw"} else f"{what}-{next(self._ids)}",
         )
         self.accounts = {
             name: identity.Account(
@@ -95,6 +96,7 @@ class World:
         self.commands = deque()  # of the media process, not yet answered
         self.rooms = {}  # leg -> (room, role), as the media process would hold it
         self.legs = set()
+        self.closed = set()
         self.notes = []
         self.finished = []
         self.sent = []  # (effect) SIP that left, oldest first
@@ -138,6 +140,7 @@ class World:
             case CloseLeg(leg):
                 self.rooms.pop(leg, None)
                 self.legs.discard(leg)
+                self.closed.add(leg)
             case OpenLeg() | OpenEvidence() | CloseEvidence():
                 self.commands.append(command)
 
@@ -146,7 +149,8 @@ class World:
         while self.commands:
             match self.commands.popleft():
                 case OpenLeg(leg, media):
-                    self.legs.add(leg)
+                    if leg not in self.closed:  # commands are taken in order, however late they are answered
+                        self.legs.add(leg)
                     pairs = tuple(PortPair(m, p := next(self._ports), p + 1) for m in media)
                     effects += media_said(self.exchange, LegOpened(leg, pairs), self.now)
                 case OpenEvidence(call):
@@ -217,7 +221,7 @@ class World:
         if content_type:
             lines.append(f"Content-Type: {content_type}")
         lines.append(f"Content-Length: {len(body)}")
-        message = parse(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
+        message = parse(("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape") + body)
         assert isinstance(message, Request)
         return message
 
@@ -334,6 +338,32 @@ class World:
         answer = parse(response.encode())
         assert isinstance(answer, Response)
         self.run(self.exchange.sip(ResponseArrived(sent.ref, answer, self.flow(desk)), self.now))
+
+    # --- what the exchange asked of a phone ---
+
+    def asked(self, method):
+        """Return the newest request of that method that went out, None when there was none."""
+        found = [e for e in self.sent if isinstance(e, SendRequest) and e.request.method == method]
+        return found[-1] if found else None
+
+    def reply(self, method, status=200, *, to_tag=None, headers=(), body=b""):
+        """Have the phone answer the newest request of that method."""
+        sent = self.asked(method)
+        response = sent.request.response(
+            status,
+            to_tag=to_tag,
+            headers=(("Contact", "<sip:phone@192.0.2.88:5000>"), *headers),
+            body=body,
+            content_type="application/sdp" if body else None,
+        )
+        response.headers.prepend("Via", "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKasked")
+        answer = parse(response.encode())
+        assert isinstance(answer, Response)
+        self.run(self.exchange.sip(ResponseArrived(sent.ref, answer, sent.flow), self.now))
+
+    def fails(self, method, why="timeout"):
+        """Leave the newest request of that method unanswered."""
+        self.run(self.exchange.sip(TransactionFailed(self.asked(method).ref, why), self.now))
 
     def desk_leg(self, desk):
         return self.exchange.leg(self.exchange.room(desk).leg or "")

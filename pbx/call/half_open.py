@@ -1,0 +1,56 @@
+"""Dialogs that one identity leaves half open may not pile up (bars F18).
+
+in → out: who asks for a new dialog → room for it, or 486. A call for help is never refused: it takes the place of an
+earlier one of the same proven person whose phone has not even acknowledged our answer.
+"""
+
+from typing import Any, Final
+
+from pbx.call.call import State as CallState
+from pbx.call.effects import Note
+from pbx.call.exchange import Exchange
+from pbx.call.hangup import hang_up
+from pbx.call.leg import Leg, State
+from pbx.sip import reason
+from pbx.sip.errors import SipError
+
+MAX_OTHERS: Final = 2
+"""Dialogs that are no emergency and not yet acknowledged, of one account: a desk has one permanent leg and one short code."""
+PATIENCE: Final = 4
+"""T1s an answer may be unacknowledged before a second call of the same person takes its place: one lost ACK is no reason."""
+
+Item = Any  # what `exchange.Exchange.run` carries
+
+_EARLY: Final = frozenset({State.OPENING, State.READY, State.ANSWERED})
+
+
+def check_others(exchange: Exchange, user: str) -> None:
+    """Raise SipError(486) when a desk's account has as many half-open dialogs as it may."""
+    early = [
+        leg
+        for leg, owner in exchange.owners.items()
+        if owner.kind in {"desk", "feature"} and owner.id == user and exchange.legs[leg].state in _EARLY
+    ]
+    if len(early) >= MAX_OTHERS:
+        raise SipError(486)
+
+
+def supersede(exchange: Exchange, user: str, now: float) -> list[Item]:
+    """Give up the calls of this person that were answered, whose phone never said it heard the answer."""
+    out: list[Item] = []
+    for call in list(exchange.calls.values()):
+        leg = exchange.legs.get(call.leg)
+        if call.caller.user != user or leg is None or call.state is CallState.CLOSING:
+            continue
+        if _unheard(leg, now):
+            found = exchange.leg(leg.id)
+            assert found is not None, "it is in the table"
+            out += [Note("call_superseded", call.id), *hang_up(found, reason.ELSEWHERE)]
+    return out
+
+
+def _unheard(leg: Leg, now: float) -> bool:
+    if leg.state is not State.ANSWERED or leg.unacked is None:
+        return False
+    t1 = leg.setup.timers.t1
+    return now >= leg.unacked.deadline - 64 * t1 + PATIENCE * t1

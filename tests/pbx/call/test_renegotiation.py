@@ -1,0 +1,312 @@
+"""Offers in both directions: UPDATE, re-INVITE, what crosses, what can't be read (RFC 3311, 6337, 6141; RFC 5621)."""
+
+import gzip
+
+import pytest
+
+from pbx.call import modify
+from pbx.call.effects import LegFree
+from pbx.sip.effects import AckArrived
+from rtp.control import Refused
+from tests.kit.world import HOST, World, sdp
+
+VP8 = sdp().replace(b"H264/90000", b"VP8/90000")
+
+
+def call_up(**how):
+    world = World(desks=("d1",))
+    world.invite("bob", **how)
+    world.ack("bob")
+    return world
+
+
+def asked(world, method, *, cseq=2, body=b"", headers=(), kind="application/sdp"):
+    return world.answers[
+        world.in_dialog(
+            "bob", method, cseq=cseq, body=body, headers=headers, content_type=kind if body else None
+        )
+    ][-1]
+
+
+def leg(world):
+    return world.exchange.legs[world.call("bob").leg]
+
+
+# --- UPDATE -----------------------------------------------------------------------------------------------------------
+
+
+def test_update_holds_and_resumes():
+    world = call_up()
+    held = asked(world, "UPDATE", body=sdp(direction="sendonly"))
+    assert held.status == 200
+    assert b"a=recvonly" in held.body
+    assert held.contact is not None
+    assert world.noted("caller_hold")[-1].fields["held"] is True
+    assert b"a=sendrecv" in asked(world, "UPDATE", cseq=3, body=sdp()).body
+    assert world.noted("caller_hold")[-1].fields["held"] is False
+    assert leg(world).unacked is None, "no ACK comes to an UPDATE"
+
+
+def test_update_without_offer_moves_the_target_and_nothing_else():
+    world = call_up()
+    before = leg(world).negotiation.streams
+    tag = world.last_answer("bob").to.tag
+    request = world.request("UPDATE", f"sip:110@{HOST}", "bob", to_tag=tag, cseq=2)
+    request.headers.set("Contact", "<sip:bob@192.0.2.99:5099>")
+    assert world.answers[world.arrive(request, "bob")][-1].status == 200
+    assert str(leg(world).dialog.remote_target) == "sip:bob@192.0.2.99:5099"
+    assert leg(world).negotiation.streams == before
+
+
+def test_update_that_adds_a_picture_waits_for_its_ports():
+    world = call_up(body=sdp(video=None))
+    world.media_answers = False
+    transaction = world.in_dialog("bob", "UPDATE", cseq=2, body=sdp(), content_type="application/sdp")
+    assert transaction not in world.answers
+    # RFC 3311 §5.2: an offer before the last one was answered gets 500 with Retry-After.
+    early = asked(world, "UPDATE", cseq=3, body=sdp())
+    assert early.status == 500
+    assert 0 <= int(early.headers.get("Retry-After")) <= 10
+    world.media()
+    assert b"m=video 0" not in world.answers[transaction][-1].body
+    assert world.answers[transaction][-1].status == 200
+
+
+def test_update_refused_for_want_of_ports_leaves_all_as_it_was():
+    world = call_up(body=sdp(video=None))
+    before = leg(world).negotiation.streams
+    world.media_answers = False
+    transaction = world.in_dialog("bob", "UPDATE", cseq=2, body=sdp(), content_type="application/sdp")
+    world.commands.clear()
+    world.says(Refused("OpenLeg", leg(world).id, "no_ports"))
+    assert world.answers[transaction][-1].status == 488
+    assert leg(world).negotiation.streams == before
+
+
+def test_unusable_offer_is_refused_and_the_target_stays():
+    world = call_up()
+    target = leg(world).dialog.remote_target
+    tag = world.last_answer("bob").to.tag
+    for cseq, method in ((2, "UPDATE"), (3, "INVITE")):
+        request = world.request(
+            method,
+            f"sip:110@{HOST}",
+            "bob",
+            to_tag=tag,
+            cseq=cseq,
+            body=b"rubbish",
+            content_type="application/sdp",
+        )
+        request.headers.set("Contact", "<sip:bob@192.0.2.99:5099>")
+        assert world.answers[world.arrive(request, "bob")][-1].status == 400
+        # RFC 6141: a request that is refused does not move the target.
+        assert leg(world).dialog.remote_target == target
+
+
+def test_update_crosses_our_open_offer():
+    world = call_up(body=b"")  # our 200 carried the offer, the ACK below brought no answer
+    assert asked(world, "UPDATE", body=sdp()).status == 200, "the offer without answer was withdrawn"
+    world = World(desks=("d1",))
+    world.invite("bob", body=b"")
+    assert asked(world, "UPDATE", body=sdp()).status == 491
+    assert asked(world, "INVITE", cseq=3, body=sdp()).status == 491
+    assert asked(world, "UPDATE", cseq=4).status == 200, "without an offer nothing crosses"
+
+
+def test_update_and_reinvite_cross_our_reinvite():
+    world = call_up()
+    world.run(world.exchange.run([modify.reinvite(leg(world), sdp(), "reinvite")], world.now))
+    assert asked(world, "UPDATE", body=sdp()).status == 491
+    assert asked(world, "INVITE", cseq=3, body=sdp()).status == 491
+    assert asked(world, "UPDATE", cseq=4).status == 200
+
+
+def test_reinvite_stands_for_a_lost_ack_only_when_the_exchange_is_complete():
+    world = World()
+    world.invite("bob")
+    assert asked(world, "INVITE", body=sdp(direction="sendonly")).status == 200
+    assert world.noted("call_confirmed")
+    answers = len(world.answers[world.transactions["bob"]])
+    world.wait(10.0)
+    assert len(world.answers[world.transactions["bob"]]) == answers
+
+
+# --- a re-INVITE of ours -------------------------------------------------------------------------------------------------
+
+
+def aligned():
+    """A desk that is re-INVITEd because its guest knows another picture codec."""
+    world = World(desks=("d1",))
+    world.sign_in("d1", answer=False)
+    both = sdp(video="96 98", address="192.0.2.88") + b"a=rtpmap:98 VP8/90000\r\n"
+    world.pick_up("d1", body=both)
+    world.invite("bob", body=VP8)
+    world.ack("bob")
+    return world
+
+
+def test_glare_is_tried_again_after_2_1_to_4_seconds_because_the_call_id_is_ours():
+    world = aligned()
+    first = world.asked("INVITE")
+    assert "/reinvite/" in first.ref
+    world.reply("INVITE", 491)
+    world.wait(2.09)
+    assert world.asked("INVITE") is first
+    world.wait(1.92)
+    assert world.asked("INVITE") is not first
+    assert world.asked("INVITE").request.cseq.number > first.request.cseq.number
+
+
+def test_glare_is_not_tried_again_when_the_guest_has_left():
+    world = aligned()
+    first = world.asked("INVITE")
+    world.reply("INVITE", 491)
+    world.bye("bob")
+    world.wait(5.0)
+    assert world.asked("INVITE") is first
+
+
+def test_two_hundred_back_offs_of_both_kinds():
+    for name, least, most in (("desk", 2.1, 4.0), ("caller", 0.0, 2.0)):
+        waits = []
+        for run in range(200):
+            world = aligned() if name == "desk" else call_up()
+            world.exchange.mint = lambda what, run=run: str(run * 7919) if what == "draw" else what
+            if name == "caller":
+                world.run(world.exchange.run([modify.reinvite(leg(world), sdp(), "refresh")], world.now))
+            world.reply("INVITE", 491)
+            one = world.desk_leg("d1") if name == "desk" else leg(world)
+            waits.append(one.again[0] - world.now)
+        assert least <= min(waits) + 1e-6
+        assert max(waits) <= most + 1e-6
+        assert len({round(wait, 2) for wait in waits}) > 50
+
+
+def test_a_caller_is_asked_nothing_by_itself():
+    world = call_up()
+    sent = len(world.sent)
+    world.run(world.exchange.run([LegFree(leg(world).id)], world.now))
+    assert len(world.sent) == sent
+
+
+def test_answer_with_a_strangers_tag_is_no_answer_of_this_dialog():
+    world = aligned()
+    sent = world.asked("INVITE")
+    target = world.desk_leg("d1").dialog.remote_target
+    response = sent.request.response(200, body=sdp(), headers=(("Contact", "<sip:x@192.0.2.200>"),))
+    to = str(sent.request.to.with_tag("another"))
+    response.headers.set("To", to)
+    response.headers.prepend("Via", "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKasked")
+    from pbx.sip.effects import ResponseArrived
+    from pbx.sip.parser import parse
+
+    world.run(world.exchange.sip(ResponseArrived(sent.ref, parse(response.encode()), sent.flow), world.now))
+    assert world.desk_leg("d1").dialog.remote_target == target
+
+
+# --- what can't be read or obeyed -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE", "MESSAGE", "INFO", "OPTIONS"])
+def test_extension_required_inside_a_dialog(method):
+    world = call_up()
+    answer = asked(world, method, headers=(("Require", "precondition"),), body=b"")
+    assert answer.status == 420
+    assert answer.headers.get("Unsupported") == "precondition"
+
+
+def test_bye_is_a_bye_whatever_it_requires():
+    world = call_up()
+    assert asked(world, "BYE", headers=(("Require", "precondition"),)).status == 200
+
+
+def test_emergency_with_a_packed_offer_is_answered():
+    world = World()
+    world.invite("bob", body=gzip.compress(sdp()), headers=(("Content-Encoding", "gzip"),))
+    assert world.last_answer("bob").status == 200
+    assert b"m=audio" in world.last_answer("bob").body
+    assert world.exchange.legs[world.call("bob").leg].negotiation.streams
+
+
+def test_emergency_with_an_offer_nobody_can_unpack_gets_ours():
+    world = World()
+    world.invite("bob", body=b"\x00\x01", headers=(("Content-Encoding", "br"),))
+    assert world.last_answer("bob").status == 200
+    world.ack("bob", sdp())
+    assert world.exchange.legs[world.call("bob").leg].negotiation.streams
+
+
+def multipart(disposition):
+    parts = [b"Content-Type: application/sdp\r\n\r\n" + sdp()]
+    parts.append(b"Content-Type: application/foo\r\nContent-Disposition: " + disposition + b"\r\n\r\nx")
+    return b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+
+
+@pytest.mark.parametrize("disposition", [b"render;handling=optional", b"render;handling=required"])
+def test_emergency_with_parts_nobody_knows_is_answered(disposition):
+    world = World()
+    request = world.request(
+        "INVITE", "sip:110@x", "bob", body=multipart(disposition), content_type="multipart/mixed;boundary=b"
+    )
+    world.invites["bob"] = request
+    world.transactions["bob"] = world.arrive(request, "bob")
+    assert world.last_answer("bob").status == 200
+
+
+def test_desk_that_insists_on_a_part_nobody_knows_hears_415():
+    world = World()
+    world.sign_in("d1")
+    for disposition, status in ((b"render;handling=required", 415), (b"render;handling=optional", 200)):
+        transaction = world.desk_request(
+            "d1", "INVITE", body=multipart(disposition), content_type="multipart/mixed;boundary=b"
+        )
+        assert world.answers[transaction][-1].status == status
+    packed = world.desk_request(
+        "d1", "UPDATE", body=b"x", content_type="application/sdp", headers=(("Content-Encoding", "gzip"),)
+    )
+    assert world.answers[packed][-1].status == 415
+    assert world.answers[packed][-1].headers.get("Accept-Encoding") == "identity"
+
+
+def test_max_breadth_is_for_those_who_fork():
+    # RFC 5393 §5.3: a user agent does not act on it.
+    world = World()
+    world.invite("bob", headers=(("Max-Breadth", "0"),))
+    assert world.last_answer("bob").status == 200
+
+
+def test_everything_says_what_we_can():
+    world = World()
+    world.invite("bob")
+    for answer in (
+        world.last_answer("bob"),
+        world.answers[world.arrive(world.request("OPTIONS", "sip:192.0.2.1", "carol"), "carol")][-1],
+    ):
+        assert {"UPDATE", "PRACK"} <= set(answer.headers.all("Allow"))
+        assert set(answer.headers.all("Supported")) == {"timer", "100rel"}
+        assert answer.headers.get("Accept-Encoding") == "identity"
+
+
+def test_language_is_answered_by_the_setting():
+    from dataclasses import replace
+
+    world = World()
+    site = world.exchange.site
+    world.exchange.site = replace(site, legs=replace(site.legs, languages=("zh",)))
+    world.invite("bob", body=sdp(video=None) + b"a=hlang-send:yue zh\r\na=hlang-recv:zh en\r\n")
+    assert b"a=hlang-send:zh\r\na=hlang-recv:zh" in world.last_answer("bob").body
+    assert world.noted("call_arrived")[0].fields["languages"] == [
+        {"medium": "audio", "speaks": ["yue", "zh"], "understands": ["zh", "en"]}
+    ]
+
+
+def test_ack_of_a_reinvite_that_never_comes_does_not_end_the_call():
+    world = call_up()
+    assert asked(world, "INVITE", body=sdp()).status == 200
+    world.wait(40.0)
+    assert world.call("bob") is not None
+    assert asked(world, "UPDATE", cseq=3, body=sdp()).status == 200
+    tag = world.last_answer("bob").to.tag
+    late = world.request("ACK", f"sip:110@{HOST}", "bob", to_tag=tag, cseq=2)
+    world.run(world.exchange.sip(AckArrived(late, world.flow("bob")), world.now))
+    assert world.call("bob") is not None
