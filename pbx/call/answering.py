@@ -5,10 +5,10 @@ said. Default deny; an emergency INVITE is never refused for who sends it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from pbx import identity
+from pbx import claims, identity
 from pbx.binding import Binding
 from pbx.call import indialog, owners, seats
 from pbx.call import room as rooms
@@ -16,6 +16,7 @@ from pbx.call.call import Call, Caller
 from pbx.call.effects import Effect, Note, Refuse, Respond
 from pbx.call.exchange import CALL_PATIENCE, Exchange, Item, Owner
 from pbx.call.leg import Leg
+from pbx.guard.buckets import Buckets, Limit
 from pbx.registrar import Effect as BindingChange
 from pbx.registrar import Registrar
 from pbx.sip.effects import RequestArrived
@@ -30,6 +31,10 @@ SUPPORTED_TAGS: Final[frozenset[str]] = frozenset()
 
 SCHEMES: Final = frozenset({"sip", "sips", "tel", "urn"})
 
+PER_IDENTITY: Final = Limit(20, 100)
+"""Requests of one account, wherever from; a desk's phone sends one a minute."""
+MAX_IDENTITIES: Final = 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
@@ -41,6 +46,7 @@ class Registrations:
     """Draws −1…1 for each registration, to spread the refreshes."""
     changed: Callable[[Sequence[BindingChange]], None]
     """Hears of bindings that came and went."""
+    per_identity: Limit = PER_IDENTITY
 
 
 class Answering:
@@ -49,6 +55,7 @@ class Answering:
     def __init__(self, exchange: Exchange, registrations: Registrations) -> None:
         self._exchange = exchange
         self._phones = registrations
+        self._identities: Buckets[str] = Buckets(registrations.per_identity, MAX_IDENTITIES)
 
     def bindings(self, account: identity.Account, now: float) -> tuple[Binding, ...]:
         """Return the phones of an account, the newest first."""
@@ -73,11 +80,13 @@ class Answering:
 
     def request(self, event: RequestArrived, now: float, wall: float) -> list[Effect]:
         """Answer a request; in-dialog ones go to their leg. `wall`: seconds since 1970."""
-        request = event.request
+        request, claimed = claims.strip(event.request)
+        if claimed:
+            event = replace(event, request=request)
         if request.to.tag is not None:
             return self._exchange.in_dialog(event, now)
         try:
-            items = self._open(event, now, wall)
+            items = self._open(event, now, wall, claimed)
         except SipError as error:
             items = [Respond(event.transaction, self._refusal(request, error.status, error.headers))]
         return self._exchange.run([_stateless(item) for item in items], now)
@@ -85,7 +94,7 @@ class Answering:
     def _refusal(self, request: Request, status: int, headers: Sequence[tuple[str, str]] = ()) -> Response:
         return request.response(status, to_tag=self._exchange.mint("tag"), headers=headers)
 
-    def _open(self, event: RequestArrived, now: float, wall: float) -> list[Item]:
+    def _open(self, event: RequestArrived, now: float, wall: float, claimed: tuple[str, ...]) -> list[Item]:
         request = event.request
         if request.uri.scheme not in SCHEMES and request.method in indialog.METHODS:
             return [Respond(event.transaction, self._refusal(request, 416))]
@@ -98,7 +107,7 @@ class Answering:
         )
         if isinstance(verdict, identity.Authenticated) and request.method == "INVITE" and verdict.emergency:
             # An emergency call may ask for any extension: it gets the call without it.
-            return self._emergency_call(event, verdict, verdict.emergency, now)
+            return self._emergency_call(event, verdict, verdict.emergency, now, claimed)
         unknown = [tag for tag in _tags(request, "Require") if tag not in SUPPORTED_TAGS]
         if unknown:
             refusal = self._refusal(request, 420, (("Unsupported", ", ".join(unknown)),))
@@ -108,7 +117,11 @@ class Answering:
         if request.method == "OPTIONS":
             return [Respond(event.transaction, indialog.other(request))]
         assert verdict.account is not None, "everything but OPTIONS and emergency calls needs an account"
-        return self._allowed(event, verdict.account, now, wall)
+        user = verdict.account.user
+        if not self._identities.take(user, now):
+            return [Respond(event.transaction, self._refusal(request, 503, (("Retry-After", "5"),)))]
+        ignored = [Note("claims_ignored", None, {"user": user, "headers": list(claimed)})] if claimed else []
+        return [*ignored, *self._allowed(event, verdict.account, now, wall)]
 
     def _allowed(
         self, event: RequestArrived, account: identity.Account, now: float, wall: float
@@ -137,7 +150,12 @@ class Answering:
     # --- INVITE -----------------------------------------------------------------------------------------------------
 
     def _emergency_call(
-        self, event: RequestArrived, verdict: identity.Authenticated, emergency: Emergency, now: float
+        self,
+        event: RequestArrived,
+        verdict: identity.Authenticated,
+        emergency: Emergency,
+        now: float,
+        claimed: tuple[str, ...],
     ) -> list[Item]:
         exchange = self._exchange
         request = _with_contact(event.request, event.flow)
@@ -170,6 +188,8 @@ class Answering:
             Note("location_sent", call_id, {"geolocation": value})
             for value in request.headers.all("Geolocation")
         ]
+        if claimed:
+            place.append(Note("claims_ignored", call_id, {"headers": list(claimed)}))
         return [*arriving[:2], *opening, *arriving[2:], *place]
 
     def _feature(self, event: RequestArrived, account: identity.Account) -> list[Item]:

@@ -28,6 +28,7 @@ from pbx.call.effects import (
 )
 from pbx.call.negotiation import Negotiation
 from pbx.call.unacked import Unacked
+from pbx.sdp.addresses import NOTHING, Own
 from pbx.sdp.offer_answer import Capabilities
 from pbx.sip.body import find_part
 from pbx.sip.dialog import Dialog
@@ -70,6 +71,16 @@ class LegSetup:
     timers: Timers = DEFAULT_TIMERS
     ring_seconds: float = 30.0
     """How long a desk's phone may ring before the leg is given up."""
+    loopback_ok: bool = True
+    """Media may go to this machine itself; only where we listen on loopback."""
+    own: Own = NOTHING
+    """Our own ports, where nobody's media goes."""
+
+    def negotiation(self, session: int) -> Negotiation:
+        """Begin one; `session`: its number for the o= line."""
+        return Negotiation(
+            self.capabilities, self.address, session, loopback_ok=self.loopback_ok, own=self.own
+        )
 
 
 class Leg:
@@ -130,7 +141,7 @@ class Leg:
 
         `patience`: how many probes in a row may go unanswered before the leg is given up.
         """
-        negotiation = Negotiation(setup.capabilities, setup.address, session)
+        negotiation = setup.negotiation(session)
         self = cls(leg, flow, contact=contact, local_tag=local_tag, negotiation=negotiation, setup=setup)
         self.invite = request
         self.transaction = transaction
@@ -145,7 +156,7 @@ class Leg:
         cls, leg: str, invite: Request, flow: Flow, *, session: int, contact: NameAddr, setup: LegSetup
     ) -> tuple[Self, list[Effect]]:
         """Prepare to send `invite` (without its body); `place` sends it when the ports are bound."""
-        negotiation = Negotiation(setup.capabilities, setup.address, session)
+        negotiation = setup.negotiation(session)
         tag = invite.from_.tag or ""
         self = cls(leg, flow, contact=contact, local_tag=tag, negotiation=negotiation, setup=setup)
         self.invite = invite
@@ -274,7 +285,9 @@ class Leg:
     @classmethod
     def restore(cls, data: dict[str, Any], setup: LegSetup) -> Self:
         """Make the leg that `snapshot` described."""
-        negotiation = Negotiation.restore(data["negotiation"], setup.capabilities)
+        negotiation = Negotiation.restore(
+            data["negotiation"], setup.capabilities, loopback_ok=setup.loopback_ok, own=setup.own
+        )
         contact = parse_name_addr(data["contact"])
         flow, tag = restore_flow(data["flow"]), data["local_tag"]
         self = cls(data["leg"], flow, contact=contact, local_tag=tag, negotiation=negotiation, setup=setup)

@@ -3,15 +3,17 @@
 in → out: a body with SDP, ports → our SDP, `Stream`s for the media process.
 """
 
+from collections.abc import Container
 from typing import Any, Self
 
 import msgspec
 
 from pbx.sdp import offer_answer
+from pbx.sdp.addresses import NOTHING
 from pbx.sdp.description import Description, parse
 from pbx.sdp.offer_answer import Capabilities
 from pbx.sip.errors import SipError
-from rtp.control import Medium, PortPair, Stream
+from rtp.control import Address, Medium, PortPair, Stream
 
 ALL_MEDIA: tuple[Medium, ...] = ("audio", "video")
 
@@ -19,8 +21,21 @@ ALL_MEDIA: tuple[Medium, ...] = ("audio", "video")
 class Negotiation:
     """The media side of a dialog."""
 
-    def __init__(self, capabilities: Capabilities, address: str, session: int) -> None:
-        """`address`: the IP address our SDP states. `session`: the o= session id, a number nobody guesses."""
+    def __init__(
+        self,
+        capabilities: Capabilities,
+        address: str,
+        session: int,
+        *,
+        loopback_ok: bool = True,
+        own: Container[Address] = NOTHING,
+    ) -> None:
+        """`address`: the IP address our SDP states. `session`: the o= session id, a number nobody guesses.
+
+        `loopback_ok`: media may go to this machine; `own`: where on it there is no phone (`sdp.addresses.Own`).
+        """
+        self._loopback_ok = loopback_ok
+        self._own = own
         self._capabilities = capabilities
         self._address = address
         self._session = session
@@ -80,6 +95,8 @@ class Negotiation:
             ports=self._pairs(),
             session=self._session,
             version=self._next_version(),
+            loopback_ok=self._loopback_ok,
+            own=self._own,
         )
         self._agreed(offered, streams)
         return answer.encode()
@@ -100,7 +117,7 @@ class Negotiation:
         if self._offered is None:
             raise SipError(400, "Answer Without Offer")
         answered = parse(body)
-        streams = offer_answer.accept(self._offered, answered)
+        streams = offer_answer.accept(self._offered, answered, loopback_ok=self._loopback_ok, own=self._own)
         self._offered = None
         self._agreed(answered, streams)
 
@@ -140,9 +157,16 @@ class Negotiation:
         }
 
     @classmethod
-    def restore(cls, data: dict[str, Any], capabilities: Capabilities) -> Self:
+    def restore(
+        cls,
+        data: dict[str, Any],
+        capabilities: Capabilities,
+        *,
+        loopback_ok: bool = True,
+        own: Container[Address] = NOTHING,
+    ) -> Self:
         """Make the negotiation that `snapshot` described."""
-        self = cls(capabilities, data["address"], data["session"])
+        self = cls(capabilities, data["address"], data["session"], loopback_ok=loopback_ok, own=own)
         self._version = data["version"]
         self._ports = {p.medium: p for p in msgspec.convert(data["ports"], tuple[PortPair, ...])}
         self._offered = None if data["offered"] is None else parse(data["offered"])
