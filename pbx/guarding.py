@@ -89,9 +89,11 @@ async def watch_guard(guard: Guard, backlog: Callable[[], float], metrics: Metri
     clock = asyncio.get_running_loop().time
     shown: Counter[str] = Counter()
     while True:
-        before = clock()
+        before, worked = clock(), time.thread_time()
         await asyncio.sleep(PROBE_SECONDS)
-        guard.load.probe(max(0.0, clock() - before - PROBE_SECONDS), backlog())
+        passed = clock() - before
+        busy = (time.thread_time() - worked) / max(passed, PROBE_SECONDS)
+        guard.load.probe(max(0.0, passed - PROBE_SECONDS), backlog(), busy)
         for reason, count in (guard.counts - shown).items():
             metrics.guarded.labels(reason).inc(count)
         shown = guard.counts.copy()

@@ -176,7 +176,7 @@ class Authenticator:
         self._nonces = nonces
         self._counts = counts
         self._secret = secret
-        self._guesses = guesses or Guesses(limit=NO_LIMIT)
+        self._guesses = Guesses(limit=NO_LIMIT) if guesses is None else guesses
 
     def check(
         self,

@@ -121,7 +121,7 @@ class Guard:
             return self._emergency(data, flow, now) if limited else None
         if limited and (refusal := self._limit(data, flow, now)) is not None:
             return refusal
-        if self.load.pressure > 0.0:
+        if self.load.shedding:
             return self._shed(data, name, flow, now)
         return None
 
@@ -171,8 +171,6 @@ class Guard:
     # --- shedding -------------------------------------------------------------------------------------------------
 
     def _shed(self, data: bytes, name: bytes, flow: Flow, now: float) -> Refusal | None:
-        if self.load.share(Rank.OTHER) <= 0.0:
-            return None
         rank = self.rank(data, name, flow, now)
         share = self.load.share(rank)
         if share <= 0.0 or self._draw() >= share:

@@ -1,8 +1,11 @@
 """How much of what comes is turned away, and of what rank.
 
-in → out: how late the event loop is and how full the socket's queue is, ten times a second → the share of each rank that is
-shed. Pressure rises quickly and falls slowly enough not to swing: from 0 to 1 it sheds rank 5, then rank 4, then rank 3;
-ranks 1 and 2 never.
+in → out: how late the event loop is, how full the socket's queue, how busy the processor, ten times a second → the share of
+each rank that is shed. Rank 5 goes first, all of it before anything of rank 4, then rank 3; ranks 1 and 2 never. What was shed
+comes back in the opposite order.
+
+At each probe the acceptance is multiplied by target ÷ measurement, so it settles where a measurement is at its target instead
+of swinging between all and nothing.
 """
 
 from typing import Final
@@ -13,32 +16,48 @@ TARGET_LAG: Final = 0.05
 """Seconds the loop may be late: the bar of every test (p99 of GI3)."""
 TARGET_BACKLOG: Final = 0.1
 """Share of the receive buffer that may be full: of 4 MiB that is about 600 datagrams, 60 ms of work."""
-RISE: Final = 0.1
-"""Pressure gained per probe at the target, and in proportion above it: ten times late turns all of a rank away at once."""
-FALL: Final = 0.08
-"""Pressure lost per calm probe: from the top to nothing in 4 s (bars L4: back to normal in 5 s)."""
-TOP: Final = 3.0
-CALM: Final = 0.5
-"""Share of the target below which it is calm; between, pressure stays as it is."""
+TARGET_BUSY: Final = 0.97
+"""Share of the time the loop may be at work."""
+LEAST_STEP: Final = 0.5
+"""By how much acceptance falls at one probe at most: a stall of the machine is no overload."""
+MOST_STEP: Final = 1.3
+"""By how much it rises at most: from nothing to all in 1.5 s per rank (bars L4: back to normal 5 s after the load)."""
+FLOOR: Final = 0.02
+"""Below this acceptance a rank is shed whole, and the next one begins."""
+
+_SHED: Final = (Rank.OTHER, Rank.REGISTER, Rank.OWNER)
 
 
 class Load:
-    """One number, `pressure`, 0 to 3."""
+    """See the module."""
 
     def __init__(self) -> None:
-        self.pressure = 0.0
+        self._accepted = dict.fromkeys(_SHED, 1.0)
 
-    def probe(self, lag: float, backlog: float) -> None:
-        """Take one measurement: seconds the loop was late, share 0…1 of the receive queue in use."""
-        strain = max(lag / TARGET_LAG, backlog / TARGET_BACKLOG)
-        if strain >= 1.0:
-            self.pressure = min(TOP, self.pressure + min(1.0, RISE * strain))
-        elif strain < CALM:
-            self.pressure = max(0.0, self.pressure - FALL)
+    def probe(self, lag: float, backlog: float, busy: float = 0.0) -> None:
+        """Take one measurement: seconds the loop was late, share 0…1 of the receive queue in use and of the time at work."""
+        strain = max(lag / TARGET_LAG, backlog / TARGET_BACKLOG, busy / TARGET_BUSY)
+        step = max(LEAST_STEP, min(MOST_STEP, 1.0 / strain)) if strain > 0.0 else MOST_STEP
+        for rank in _SHED if step < 1.0 else reversed(_SHED):
+            accepted = self._accepted[rank]
+            if step < 1.0 and accepted > 0.0:
+                self._accepted[rank] = accepted * step if accepted * step >= FLOOR else 0.0
+                return
+            if step > 1.0 and accepted < 1.0:
+                self._accepted[rank] = min(1.0, max(FLOOR, accepted * step))
+                return
+
+    @property
+    def pressure(self) -> float:
+        """0: nothing is shed; 1: all of rank 5; 3: everything that may be."""
+        return sum(1.0 - accepted for accepted in self._accepted.values())
+
+    @property
+    def shedding(self) -> bool:
+        """Whether anything is shed."""
+        return self._accepted[Rank.OTHER] < 1.0
 
     def share(self, rank: Rank) -> float:
         """Return which share 0…1 of a rank is to be turned away now."""
         # bars.md section 5: "Shed from 5 upwards; never 1-2."
-        if rank <= Rank.EMERGENCY:
-            return 0.0
-        return min(1.0, max(0.0, self.pressure - (Rank.OTHER - rank)))
+        return 1.0 - self._accepted.get(rank, 1.0)
