@@ -8,6 +8,7 @@ At each probe the acceptance is multiplied by target ÷ measurement, so it settl
 of swinging between all and nothing.
 """
 
+from collections import deque
 from typing import Final
 
 from pbx.guard.glance import Rank
@@ -18,8 +19,14 @@ TARGET_BACKLOG: Final = 0.1
 """Share of the receive buffer that may be full: of 4 MiB that is about 600 datagrams, 60 ms of work."""
 TARGET_BUSY: Final = 0.97
 """Share of the time the loop may be at work."""
-LEAST_STEP: Final = 0.5
-"""By how much acceptance falls at one probe at most: a stall of the machine is no overload."""
+LEAST_BUSY: Final = 0.5
+"""Whoever is late while the processor was elsewhere has nothing to shed: lateness counts from this share at work on."""
+PATIENCE: Final = 5
+"""Probes in a row that must show strain before anything is shed: a stall of the machine is no overload."""
+AGREEING: Final = 2
+"""Probes in a row that must agree for a change once something is shed."""
+LEAST_STEP: Final = 0.7
+"""By how much acceptance falls at one probe at most."""
 MOST_STEP: Final = 1.3
 """By how much it rises at most: from nothing to all in 1.5 s per rank (bars L4: back to normal 5 s after the load)."""
 FLOOR: Final = 0.02
@@ -33,11 +40,13 @@ class Load:
 
     def __init__(self) -> None:
         self._accepted = dict.fromkeys(_SHED, 1.0)
+        self._strains: deque[float] = deque(maxlen=PATIENCE)
 
-    def probe(self, lag: float, backlog: float, busy: float = 0.0) -> None:
+    def probe(self, lag: float, backlog: float, busy: float) -> None:
         """Take one measurement: seconds the loop was late, share 0…1 of the receive queue in use and of the time at work."""
-        strain = max(lag / TARGET_LAG, backlog / TARGET_BACKLOG, busy / TARGET_BUSY)
-        step = max(LEAST_STEP, min(MOST_STEP, 1.0 / strain)) if strain > 0.0 else MOST_STEP
+        late = lag / TARGET_LAG if busy >= LEAST_BUSY else 0.0
+        self._strains.append(max(late, backlog / TARGET_BACKLOG, busy / TARGET_BUSY))
+        step = self._step()
         for rank in _SHED if step < 1.0 else reversed(_SHED):
             accepted = self._accepted[rank]
             if step < 1.0 and accepted > 0.0:
@@ -46,6 +55,17 @@ class Load:
             if step > 1.0 and accepted < 1.0:
                 self._accepted[rank] = min(1.0, max(FLOOR, accepted * step))
                 return
+
+    def _step(self) -> float:
+        """Return what acceptance is multiplied by."""
+        asked = AGREEING if self.shedding else PATIENCE
+        latest = list(self._strains)[-asked:]
+        if len(latest) == asked and (least := min(latest)) > 1.0:
+            return max(LEAST_STEP, 1.0 / least)
+        most = max(latest)
+        if most < 1.0:
+            return min(MOST_STEP, 1.0 / most) if most > 0.0 else MOST_STEP
+        return 1.0
 
     @property
     def pressure(self) -> float:

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbx.guard.glance import Rank
-from pbx.guard.load import LEAST_STEP, MOST_STEP, TARGET_BACKLOG, TARGET_BUSY, TARGET_LAG, Load
+from pbx.guard.load import (
+    LEAST_BUSY,
+    LEAST_STEP,
+    MOST_STEP,
+    PATIENCE,
+    TARGET_BACKLOG,
+    TARGET_BUSY,
+    TARGET_LAG,
+    Load,
+)
 from tests.kit.pressure import at_pressure
 
 
@@ -24,10 +33,13 @@ def test_ranks_are_shed_from_the_last():
 
 @pytest.mark.parametrize(
     "strain",
-    [(TARGET_LAG * 1.25, 0.0, 0.0), (0.0, TARGET_BACKLOG * 1.25, 0.0), (0.0, 0.0, TARGET_BUSY * 1.25)],
+    [(TARGET_LAG * 1.25, 0.0, 0.6), (0.0, TARGET_BACKLOG * 1.25, 0.0), (0.0, 0.0, TARGET_BUSY * 1.25)],
 )
 def test_each_measurement_alone_sheds(strain):
     load = Load()
+    for _ in range(PATIENCE - 1):
+        load.probe(*strain)
+    assert not load.shedding
     load.probe(*strain)
     assert load.share(Rank.OTHER) == pytest.approx(0.2)
     assert load.shedding
@@ -35,20 +47,36 @@ def test_each_measurement_alone_sheds(strain):
 
 def test_one_stall_is_no_overload():
     load = Load()
-    load.probe(60.0, 1.0, 1.0)
+    for _ in range(PATIENCE - 1):
+        load.probe(60.0, 1.0, 1.0)
+    load.probe(0.0, 0.0, 0.1)
+    assert load.pressure == 0.0
+
+
+def test_who_is_late_because_others_have_the_processor_sheds_nothing():
+    load = Load()
+    for _ in range(50):
+        load.probe(5.0, 0.0, LEAST_BUSY / 2)
+    assert load.pressure == 0.0
+
+
+def test_one_probe_takes_a_bounded_step():
+    load = Load()
+    for _ in range(PATIENCE):
+        load.probe(60.0, 1.0, 1.0)
     assert load.pressure == pytest.approx(1 - LEAST_STEP)
 
 
 def test_at_the_target_nothing_changes():
     load = at_pressure(0.5)
-    load.probe(TARGET_LAG, 0.0)
+    load.probe(TARGET_LAG, 0.0, 0.9)
     assert load.pressure == pytest.approx(0.5)
 
 
 def test_it_is_over_five_seconds_after_the_load_ended():
     load, probes = at_pressure(3.0), 0
     while load.pressure:
-        load.probe(0.0, 0.0)
+        load.probe(0.0, 0.0, 0.1)
         probes += 1
     assert probes / 10 <= 5.0  # bars L4
     assert not load.shedding
