@@ -272,7 +272,7 @@ class Loop:
     """A server that does one thing at a time, with a queue in front of it: the loop and its socket. Costs are in seconds;
     those of refusing and dropping are what the guard and the socket were measured to take, and ample."""
 
-    SERVE, REFUSE, DROP = 1 / 300, 0.00005, 0.00002
+    SERVE, REFUSE, DROP = 1 / 300, 0.00004, 0.00002
 
     def __init__(self, it, queue=6000):
         self.it, self.size, self.queue = it, queue, deque()
