@@ -4,6 +4,7 @@
 #   make test    everything: style, types, unit tests, and calls with real phones
 #   make lint | unit | live   the parts of it
 #   make bench   measure and write bench.json
+#   make fuzz    60 s of fuzzing per target, with atheris where it can be installed (FUZZ_SECONDS=60)
 #   make clean   remove what the others made (never the state folder: evidence is in it)
 #
 # PYTHON=python3.12 chooses the interpreter .venv is made with, VENV=folder another folder than .venv.
@@ -11,7 +12,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .NOTPARALLEL:
-.PHONY: run test lint unit live bench clean python ensurepip debian
+.PHONY: run test lint unit live bench fuzz clean python ensurepip debian
 MAKEFLAGS   += --no-print-directory
 
 PYTHON ?= python3
@@ -93,6 +94,11 @@ live: $(VENV)/.installed-test debian
 
 bench: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.bench.run
+
+# atheris has wheels for few interpreters; without it the same targets run under seeded mutation, and say so.
+fuzz: $(VENV)/.installed-test
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install --quiet --only-binary :all: atheris || echo "at110: atheris can't be installed here; fuzzing without it / 无法安装 atheris，改用种子变异"
+	@$(call timed,fuzzing,$(BIN)/python -m tests.fuzz.run $(or $(FUZZ_SECONDS),60))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info bench.json .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,7 +7,7 @@
 An INVITE to an emergency target is never challenged and never denied: at worst it goes on without an account. All else is
 denied unless `RULES` has a row for it.
 
-Not done: trunks (trusted by address), proxy challenges (407), limits on guessing.
+Not done: trunks (trusted by address), proxy challenges (407).
 """
 
 from collections.abc import Collection, Mapping
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 from urllib.parse import quote
 
+from pbx.guard.guesses import Guesses
 from pbx.sip.digest import (
     Credentials,
     NonceCounts,
@@ -53,7 +54,7 @@ __all__ = [
 Role = Literal["anonymous", "caller", "dispatcher"]
 Target = Literal["own", "emergency", "feature", "seat", "room", "other"]
 Proof = Literal["digest", "registration", "none"]
-Trouble = Literal["missing", "wrong", "stale", "replayed", "malformed"]
+Trouble = Literal["missing", "wrong", "stale", "replayed", "malformed", "locked"]
 
 _EVERYBODY: Final[frozenset[Role]] = frozenset({"anonymous", "caller", "dispatcher"})
 _ACCOUNTS: Final[frozenset[Role]] = frozenset({"caller", "dispatcher"})
@@ -76,6 +77,9 @@ RULES: Final[dict[tuple[str, Target], frozenset[Role]]] = {
 
 ROOM: Final = "room-"
 """Begins the user part of a room's URI; the desk's user name follows."""
+LOCKED: Final = 503
+"""Answer to who guesses too much: with Retry-After it is the only refusal after which an honest phone tries again by itself."""
+NO_LIMIT: Final = 1_000_000
 
 # Methods that mean something only inside a dialog or a subscription that we know.
 _IN_DIALOG: Final = frozenset({"BYE", "INFO", "NOTIFY", "PRACK", "UPDATE"})
@@ -169,13 +173,18 @@ class Authenticator:
         counts: NonceCounts,
         *,
         secret: bytes,
+        guesses: Guesses | None = None,
     ) -> None:
-        """`accounts` is looked up by user. `secret` makes unknown users look like known ones; keep it across restarts."""
+        """`accounts` is looked up by user. `secret` makes unknown users look like known ones; keep it across restarts.
+
+        `guesses` counts wrong passwords; None: nobody does.
+        """
         self._settings = settings
         self._accounts = accounts
         self._nonces = nonces
         self._counts = counts
         self._secret = secret
+        self._guesses = Guesses(limit=NO_LIMIT) if guesses is None else guesses
 
     def check(
         self,
@@ -215,9 +224,9 @@ class Authenticator:
         if "anonymous" in RULES.get((method, target), ()):
             return Authenticated(None, emergency=emergency, feature=feature)
         try:
-            account, trouble = self._prove(request, now, source)
+            account, trouble = self._prove(request, now, source, registered)
         except SipError as error:
-            return Denied(request.response(error.status, to_tag=to_tag))
+            return Denied(request.response(error.status, to_tag=to_tag, headers=error.headers))
         if account is None or trouble is not None:
             return self._challenge(request, now, source, trouble or "missing", to_tag)
         if method == "REGISTER":
@@ -246,9 +255,9 @@ class Authenticator:
         self, request: Request, now: float, source: str, emergency: Emergency, registered: Collection[str]
     ) -> Authenticated:
         try:
-            account, trouble = self._prove(request, now, source)
-        except SipError:
-            account, trouble = None, "malformed"
+            account, trouble = self._prove(request, now, source, registered)
+        except SipError as error:
+            account, trouble = None, "locked" if error.status == LOCKED else "malformed"
         if account is not None and trouble is None:
             return Authenticated(account, "digest", emergency)
         if trouble in ("wrong", "malformed"):
@@ -259,22 +268,30 @@ class Authenticator:
             return Authenticated(account, "registration", emergency, trouble=trouble)
         return Authenticated(None, emergency=emergency, trouble=trouble)
 
-    def _prove(self, request: Request, now: float, source: str) -> tuple[Account | None, Trouble | None]:
+    def _prove(
+        self, request: Request, now: float, source: str, registered: Collection[str]
+    ) -> tuple[Account | None, Trouble | None]:
         """Return the account whose password the request proves; with a trouble it is not to be believed (yet).
 
-        Raises SipError 400 for malformed credentials. The way is the same for users we know and for those we don't.
+        Raises SipError 400 for malformed credentials, 503 while this identity guesses too much from this address. The way
+        is the same for users we know and for those we don't.
         """
         found = find_credentials(request.headers.all("Authorization"), self._settings.realm)
         if found is None:
             return None, "missing"
         state = self._nonces.check(found.nonce, now, source)
         account = self._accounts.get(found.username)
+        wait = self._guesses.wait(found.username, source, now)
+        if wait and (account is None or account.aor not in registered):
+            # Right or wrong, it is not looked at: an answer that tells would make the limit worthless (bars S4).
+            raise SipError(LOCKED, headers=[("Retry-After", str(1 + int(wait)))])
         dummy = dummy_ha1(self._secret, found.username, found.algorithm)
         known = {} if account is None else account.ha1
         right = verify(found, request.method, request.body, {found.algorithm: dummy, **known})
         if account is None or found.algorithm not in known:
             right = False
         if not right or not _same_resource(found, request):
+            self._guesses.failed(found.username, source, now)
             return None, "wrong"
         # RFC 7616 §3.3: stale tells the phone that only its nonce was at fault, so it is said after a right digest only.
         # A nonce given to another address is an old one too: its phone may have moved, and a thief learns nothing.

@@ -40,7 +40,12 @@ class Metrics:
         self.desks = Gauge("at110_desks", "Desks now, by state", ["state"], registry=r)
         """state: signed_out | calling | free | busy | wrap_up | paused."""
         self.sip_messages = Gauge("at110_sip_messages", "SIP messages since the start", ["what"], registry=r)
-        """what: received | malformed | sent | unsendable | refused | overdue | faults, as the endpoint counts them."""
+        """what: received | malformed | sent | unsendable | refused | overdue | faults | guarded, as the endpoint counts them."""
+        self.guarded = Counter(
+            "at110_guard_refused_total", "SIP messages not let in, by reason", ["reason"], registry=r
+        )
+        """reason: flow | host | known | emergency (limits) | shed_other | shed_register | shed_owner (overload)."""
+        self.shed_pressure = Gauge("at110_shed_pressure", "Overload 0…3: how many ranks are shed", registry=r)
         self.packets = Counter(
             "at110_media_packets_total", "Media packets, by what happened", ["what"], registry=r
         )

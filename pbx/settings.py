@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 
 from pbx.folders import SOCKET_PATH_LIMIT, make_private, short_folder
+from pbx.limits import Limits
+from pbx.section import Seconds, Section
 
 __all__ = [
     "EmergencySettings",
@@ -37,8 +39,6 @@ __all__ = [
 Language = Literal["zh", "en"]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 AnyPort = Annotated[int, msgspec.Meta(ge=0, le=65535)]  # 0: the kernel picks one; tests use it
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=86400)]
-Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.:\[\]-]{1,255}\Z")]
 
 MEDIA_SOCKET = "media-{}.sock"
@@ -50,10 +50,6 @@ class SettingsError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One table of the settings file."""
 
 
 class SipSettings(Section, frozen=True, kw_only=True):
@@ -121,16 +117,6 @@ class QueueSettings(Section, frozen=True, kw_only=True):
         "en",
     )
     """Languages dispatchers speak, best first (BCP 47): the answer to a phone that asks (RFC 8373)."""
-
-
-class Limits(Section, frozen=True, kw_only=True):
-    """Sizes nobody may pass."""
-
-    calls: Count = 500
-    """Calls at once that are not emergency calls; emergency calls are only limited by ports."""
-    registrations: Count = 20_000
-    feed_readers: Count = 200
-    """Open `/api/events` feeds; each holds up to 256 events."""
 
 
 class StorageSettings(Section, frozen=True, kw_only=True):
@@ -342,6 +328,12 @@ def _whole(settings: Settings, sources: Mapping[str, str]) -> list[str]:
     if media.port_max - media.port_min < 3:
         where = _where(sources, "media.port_max")
         problems.append(f"{where}media.port_max must be at least media.port_min + 3 (one call with picture)")
+    for text in settings.limits.upstreams:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            where = _where(sources, "limits.upstreams")
+            problems.append(f"{where}limits.upstreams: {text!r} is neither an IP address nor a network")
     for name, host in (("sip.host", settings.sip.host), ("http.host", settings.http.host)):
         try:
             ipaddress.ip_address(host.strip("[]"))

@@ -4,6 +4,7 @@ in → out: settings → a running exchange, until asked to stop.
 """
 
 import asyncio
+import ipaddress
 import random
 import secrets
 import time
@@ -24,9 +25,12 @@ from pbx.call.exchange import Exchange, Site
 from pbx.call.leg import LegSetup
 from pbx.call.service import Service
 from pbx.call.watch import Watch
+from pbx.guard import Guesses, Limit
+from pbx.guarding import Peers, make_guard, watch_guard
 from pbx.metrics import Metrics, watch_loop
 from pbx.registrar import BindingAdded, BindingRefreshed, Registrar
 from pbx.registrar import Effect as BindingChange
+from pbx.sdp.addresses import Own, unicast
 from pbx.sdp.offer_answer import CAPABILITIES
 from pbx.settings import Settings
 from pbx.sip.digest import NonceCounts, Nonces
@@ -118,8 +122,14 @@ class Signalling:
             registered=self._registered,
         )
         self._media = MediaClient(str(settings.media_socket()), self._on_media, self._tasks)
+        peers = Peers(self._exchange.legs.values, self._exchange.call_of, self._registrar)
+        self._guard = make_guard(settings.limits, _emergency(settings), peers)
         self._endpoint = Endpoint(
-            host=settings.sip.host, port=settings.sip.port, on_message=self._on_message, tasks=self._tasks
+            host=settings.sip.host,
+            port=settings.sip.port,
+            on_message=self._on_message,
+            tasks=self._tasks,
+            gate=self._guard,
         )
         rim = Rim(self._endpoint, self._media, self._watch)
         self._control = Control(self._exchange, self._answering, TransactionLayer(), rim)
@@ -145,9 +155,16 @@ class Signalling:
             Nonces(secret),
             NonceCounts(),
             secret=secret,
+            guesses=Guesses(settings.limits.digest_failures),
         )
         draw = random.SystemRandom()
-        return Registrations(self._registrar, gate, lambda: draw.uniform(-1, 1), self._bindings_changed)
+        return Registrations(
+            self._registrar,
+            gate,
+            lambda: draw.uniform(-1, 1),
+            self._bindings_changed,
+            Limit(settings.limits.identity_rate, settings.limits.identity_burst),
+        )
 
     # --- running ------------------------------------------------------------------------------------------------
 
@@ -179,6 +196,9 @@ class Signalling:
         )
         self._listener = await listen(application, settings.http.host, settings.http.port)
         self._tasks.spawn(watch_loop(self._metrics), name="loop_lag")
+        self._tasks.spawn(
+            watch_guard(self._guard, lambda: self._endpoint.backlog, self._metrics), name="guard"
+        )
         self._tasks.spawn(self._publish(), name="publish")
         log.info("signalling_started", sip_port=self._endpoint.port, http_port=self._listener.port)
 
@@ -297,6 +317,8 @@ def _site(settings: Settings) -> Site:
             bind=settings.sip.host,
             session=SessionSettings(settings.sip.session_seconds, settings.sip.min_session_seconds),
             languages=settings.queue.spoken,
+            loopback_ok=ipaddress.ip_address(settings.sip.host.strip("[]")).is_loopback,
+            own=_own(settings),
         ),
         policy=Policy(
             folder=str(settings.evidence_folder),
@@ -306,6 +328,16 @@ def _site(settings: Settings) -> Site:
         host=host,
         port=settings.sip.port,
         wrap_up=settings.queue.wrap_up_seconds,
+    )
+
+
+def _own(settings: Settings) -> Own:
+    """Where on this machine nobody's media may be sent."""
+    hosts = {unicast(host) for host in (settings.sip.host, settings.sip.public_host, "127.0.0.1", "::1")}
+    return Own(
+        hosts=frozenset(host for host in hosts if host is not None),
+        media=range(settings.media.port_min, settings.media.port_max + 1),
+        ports=frozenset({settings.sip.port, settings.http.port}),
     )
 
 

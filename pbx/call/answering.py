@@ -5,19 +5,20 @@ said. Default deny; an emergency INVITE is never refused for who sends it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from pbx import identity
+from pbx import claims, identity
 from pbx.binding import Binding
 from pbx.call import half_open, indialog, owners, seats
 from pbx.call import room as rooms
 from pbx.call.call import Call, Caller
-from pbx.call.claims import claims
+from pbx.call.claims import claims as stated
 from pbx.call.effects import Effect, Note, Refuse, Respond
 from pbx.call.exchange import CALL_PATIENCE, Exchange, Item, Owner
 from pbx.call.leg import Leg
 from pbx.call.watching import Watching
+from pbx.guard.buckets import Buckets, Limit
 from pbx.packages import table
 from pbx.registrar import Effect as BindingChange
 from pbx.registrar import Registrar
@@ -31,6 +32,10 @@ from pbx.targets import Emergency, FeatureCode, feature_code
 
 SCHEMES: Final = frozenset({"sip", "sips", "tel", "urn"})
 
+PER_IDENTITY: Final = Limit(20, 100)
+"""Requests of one account, wherever from; a desk's phone sends one a minute."""
+MAX_IDENTITIES: Final = 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
@@ -42,6 +47,7 @@ class Registrations:
     """Draws −1…1 for each registration, to spread the refreshes."""
     changed: Callable[[Sequence[BindingChange]], None]
     """Hears of bindings that came and went."""
+    per_identity: Limit = PER_IDENTITY
 
 
 class Answering:
@@ -51,6 +57,7 @@ class Answering:
         self._exchange = exchange
         self._phones = registrations
         self.watching = Watching(exchange, registrations.registrar, registrations.gate)
+        self._identities: Buckets[str] = Buckets(registrations.per_identity, MAX_IDENTITIES)
 
     def bindings(self, account: identity.Account, now: float) -> tuple[Binding, ...]:
         """Return the phones of an account, the newest first."""
@@ -79,11 +86,14 @@ class Answering:
 
     def request(self, event: RequestArrived, now: float, wall: float) -> list[Effect]:
         """Answer a request; those in a call's dialog go to their leg. `wall`: seconds since 1970."""
-        request = event.request
+        said = event.request
+        request, ignored = claims.strip(said)
+        if ignored:
+            event = replace(event, request=request)
         if request.to.tag is not None and not self.watching.holds(request):
             return self._exchange.in_dialog(event, now)
         try:
-            items = self._open(event, now, wall)
+            items = self._open(event, now, wall, said)
         except SipError as error:
             items = [Respond(event.transaction, self._refusal(request, error.status, error.headers))]
         return self._exchange.run([_stateless(item) for item in items], now)
@@ -91,7 +101,7 @@ class Answering:
     def _refusal(self, request: Request, status: int, headers: Sequence[tuple[str, str]] = ()) -> Response:
         return request.response(status, to_tag=self._exchange.mint("tag"), headers=headers)
 
-    def _open(self, event: RequestArrived, now: float, wall: float) -> list[Item]:
+    def _open(self, event: RequestArrived, now: float, wall: float, said: Request) -> list[Item]:
         request = event.request
         if request.uri.scheme not in SCHEMES and request.method in indialog.OPENING:
             return [Respond(event.transaction, self._refusal(request, 416))]
@@ -106,14 +116,19 @@ class Answering:
         )
         if isinstance(verdict, identity.Authenticated) and request.method == "INVITE" and verdict.emergency:
             # An emergency call may ask for any extension: it gets the call without it.
-            return self._emergency_call(event, verdict, verdict.emergency, now)
+            return self._emergency_call(event, verdict, verdict.emergency, now, said)
         acceptance.check_require(request)
         if not isinstance(verdict, identity.Authenticated):
             return [Respond(event.transaction, verdict.response)]
         if request.method == "OPTIONS":
             return [Respond(event.transaction, indialog.other(request))]
         assert verdict.account is not None, "everything but OPTIONS and emergency calls needs an account"
-        return self._allowed(event, verdict.account, now, wall)
+        user = verdict.account.user
+        if not self._identities.take(user, now):
+            return [Respond(event.transaction, self._refusal(request, 503, (("Retry-After", "5"),)))]
+        ignored = claims.strip(said)[1]
+        notes = [Note("claims_ignored", None, {"user": user, "headers": list(ignored)})] if ignored else []
+        return [*notes, *self._allowed(event, verdict.account, now, wall)]
 
     def _allowed(
         self, event: RequestArrived, account: identity.Account, now: float, wall: float
@@ -144,7 +159,12 @@ class Answering:
     # --- INVITE -----------------------------------------------------------------------------------------------------
 
     def _emergency_call(
-        self, event: RequestArrived, verdict: identity.Authenticated, emergency: Emergency, now: float
+        self,
+        event: RequestArrived,
+        verdict: identity.Authenticated,
+        emergency: Emergency,
+        now: float,
+        said: Request,
     ) -> list[Item]:
         exchange = self._exchange
         request = acceptance.readable(_with_contact(event.request, event.flow))
@@ -172,7 +192,7 @@ class Answering:
             silent=emergency.silent,
             now=now,
             target=emergency.asked,
-            claims=claims(request),
+            claims=stated(said),
         )
         exchange.add_leg(leg, Owner("call", call_id), event.transaction)
         exchange.add_call(call)
@@ -180,6 +200,8 @@ class Answering:
             Note("location_sent", call_id, {"geolocation": value})
             for value in request.headers.all("Geolocation")
         ]
+        if ignored := claims.strip(said)[1]:
+            place.append(Note("claims_ignored", call_id, {"headers": list(ignored)}))
         # The new call is in the books before the old one leaves: whoever dials again is never without one.
         old = [] if caller.user is None else half_open.supersede(exchange, caller.user, now)
         return [*arriving[:2], *opening, *arriving[2:], *place, *old]

@@ -30,6 +30,7 @@ from pbx.call.effects import (
 )
 from pbx.call.negotiation import Negotiation
 from pbx.call.unacked import Unacked
+from pbx.sdp.addresses import NOTHING, Own
 from pbx.sdp.offer_answer import Capabilities
 from pbx.sip.body import find_part
 from pbx.sip.dialog import Dialog, request_key
@@ -80,6 +81,21 @@ class LegSetup:
     session: SessionSettings = DEFAULT_SESSION
     languages: tuple[str, ...] = ()
     """Languages (BCP 47) that can be spoken with callers, best first; empty: the question is not answered."""
+    loopback_ok: bool = True
+    """Media may go to this machine itself; only where we listen on loopback."""
+    own: Own = NOTHING
+    """Our own ports, where nobody's media goes."""
+
+    def negotiation(self, session: int) -> Negotiation:
+        """Begin one; `session`: its number for the o= line."""
+        return Negotiation(
+            self.capabilities,
+            self.address,
+            session,
+            self.languages,
+            loopback_ok=self.loopback_ok,
+            own=self.own,
+        )
 
 
 class Leg:
@@ -155,7 +171,7 @@ class Leg:
 
         `patience`: how many probes in a row may go unanswered before the leg is given up.
         """
-        negotiation = Negotiation(setup.capabilities, setup.address, session, setup.languages)
+        negotiation = setup.negotiation(session)
         self = cls(leg, flow, contact=contact, local_tag=local_tag, negotiation=negotiation, setup=setup)
         self.invite = request
         self.transaction = transaction
@@ -174,7 +190,7 @@ class Leg:
         cls, leg: str, invite: Request, flow: Flow, *, session: int, contact: NameAddr, setup: LegSetup
     ) -> tuple[Self, list[Effect]]:
         """Prepare to send `invite` (without its body); `place` sends it when the ports are bound."""
-        negotiation = Negotiation(setup.capabilities, setup.address, session)
+        negotiation = setup.negotiation(session)
         tag = invite.from_.tag or ""
         self = cls(leg, flow, contact=contact, local_tag=tag, negotiation=negotiation, setup=setup)
         self.invite = invite

@@ -45,7 +45,9 @@ def snapshot(leg: Leg) -> dict[str, Any]:
 
 def restore(data: dict[str, Any], setup: LegSetup) -> Leg:
     """Make the leg that `snapshot` described."""
-    negotiation = Negotiation.restore(data["negotiation"], setup.capabilities)
+    negotiation = Negotiation.restore(
+        data["negotiation"], setup.capabilities, loopback_ok=setup.loopback_ok, own=setup.own
+    )
     contact = parse_name_addr(data["contact"])
     flow, tag = restore_flow(data["flow"]), data["local_tag"]
     leg = Leg(data["leg"], flow, contact=contact, local_tag=tag, negotiation=negotiation, setup=setup)

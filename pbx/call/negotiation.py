@@ -3,15 +3,17 @@
 in → out: a body with SDP, ports → our SDP, `Stream`s for the media process.
 """
 
+from collections.abc import Container
 from typing import Any, Self
 
 import msgspec
 
 from pbx.sdp import language, offer_answer
+from pbx.sdp.addresses import NOTHING
 from pbx.sdp.description import Description, parse
 from pbx.sdp.offer_answer import Capabilities
 from pbx.sip.errors import SipError
-from rtp.control import Medium, PortPair, Stream
+from rtp.control import Address, Medium, PortPair, Stream
 
 ALL_MEDIA: tuple[Medium, ...] = ("audio", "video")
 
@@ -20,12 +22,22 @@ class Negotiation:
     """The media side of a dialog."""
 
     def __init__(
-        self, capabilities: Capabilities, address: str, session: int, languages: tuple[str, ...] = ()
+        self,
+        capabilities: Capabilities,
+        address: str,
+        session: int,
+        languages: tuple[str, ...] = (),
+        *,
+        loopback_ok: bool = True,
+        own: Container[Address] = NOTHING,
     ) -> None:
         """`address`: the IP address our SDP states. `session`: the o= session id, a number nobody guesses.
 
-        `languages`: what can be spoken here, best first (RFC 8373).
+        `languages`: what can be spoken here, best first (RFC 8373). `loopback_ok`: media may go to this machine;
+        `own`: where on it there is no phone (`sdp.addresses.Own`).
         """
+        self._loopback_ok = loopback_ok
+        self._own = own
         self._capabilities = capabilities
         self._address = address
         self.session = session
@@ -87,6 +99,8 @@ class Negotiation:
             ports=self._pairs(),
             session=self.session,
             version=self._next_version(),
+            loopback_ok=self._loopback_ok,
+            own=self._own,
         )
         answer = language.answer(offered, answer, self._languages)
         self._ours = answer
@@ -124,7 +138,7 @@ class Negotiation:
         if self._offered is None:
             raise SipError(400, "Answer Without Offer")
         answered = parse(body)
-        streams = offer_answer.accept(self._offered, answered)
+        streams = offer_answer.accept(self._offered, answered, loopback_ok=self._loopback_ok, own=self._own)
         self._ours = self._offered
         if not early:
             self._offered = None
@@ -168,9 +182,19 @@ class Negotiation:
         }
 
     @classmethod
-    def restore(cls, data: dict[str, Any], capabilities: Capabilities) -> Self:
+    def restore(
+        cls,
+        data: dict[str, Any],
+        capabilities: Capabilities,
+        *,
+        loopback_ok: bool = True,
+        own: Container[Address] = NOTHING,
+    ) -> Self:
         """Make the negotiation that `snapshot` described."""
-        self = cls(capabilities, data["address"], data["session"], tuple(data["languages"]))
+        languages = tuple(data["languages"])
+        self = cls(
+            capabilities, data["address"], data["session"], languages, loopback_ok=loopback_ok, own=own
+        )
         self._ours = None if data["ours"] is None else parse(data["ours"])
         self._version = data["version"]
         self._ports = {p.medium: p for p in msgspec.convert(data["ports"], tuple[PortPair, ...])}

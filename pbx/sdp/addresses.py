@@ -1,7 +1,8 @@
 """Where RTP may be sent to, judged from what a stranger wrote into a description."""
 
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Container
+from dataclasses import dataclass
 from typing import Final
 
 from rtp.control import Address
@@ -43,15 +44,37 @@ def unicast(host: str | None, *, loopback_ok: bool = True) -> str | None:
     return str(address)
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What is this exchange's own: RTP sent there would feed its ports to each other, or disturb its servers."""
+
+    hosts: frozenset[str] = frozenset()
+    """Our addresses, as `unicast` spells them. A phone may run on the same machine, so they are no phone's only with: """
+    media: range = range(0)
+    """the ports RTP is received at,"""
+    ports: frozenset[int] = frozenset()
+    """and those other services of ours listen on."""
+
+    def __contains__(self, address: object) -> bool:
+        """Tell whether a (host, port) is ours."""
+        match address:
+            case (str(host), int(port)):
+                return host in self.hosts and (port in self.media or port in self.ports)
+        return False
+
+
+NOTHING: Final = Own()
+
+
 def destination(
-    host: str | None, port: int, *, local: str, loopback_ok: bool = True, own: Collection[str] = ()
+    host: str | None, port: int, *, local: str, loopback_ok: bool = True, own: Container[Address] = NOTHING
 ) -> Address | None:
     """Return where to send to, or None when the peer named nothing that a socket bound to `local` may send to.
 
-    `own` are addresses of this exchange where no phone can be: sending there would feed its ports to each other.
+    `own` holds the addresses of this exchange where no phone can be, see `Own`.
     """
     text = unicast(host, loopback_ok=loopback_ok)
-    if text is None or text in own or not MIN_PORT <= port <= 65535:
+    if text is None or (text, port) in own or not MIN_PORT <= port <= 65535:
         return None
     if (":" in text) != (":" in local):
         return None

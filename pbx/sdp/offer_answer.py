@@ -5,17 +5,17 @@ our offer ─▶ peer's answer ─▶ accept ─▶ Streams
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from msgspec import structs
 
-from pbx.sdp.addresses import UNSPECIFIED, destination, unicast
+from pbx.sdp.addresses import NOTHING, UNSPECIFIED, destination, unicast
 from pbx.sdp.codecs import AUXILIARY, common, same_format, taken
 from pbx.sdp.description import Description, Direction, Feedback, Media, Origin
 from pbx.sip.errors import SipError
-from rtp.control import Codec, Medium, Stream
+from rtp.control import Address, Codec, Medium, Stream
 
 PTIME: Final = 20  # ms; what the mixer and the players of this exchange run at
 PROFILES: Final = ("RTP/AVP", "RTP/AVPF")
@@ -90,7 +90,7 @@ def answer(
     version: int,
     directions: Mapping[Medium, Direction] | None = None,
     loopback_ok: bool = True,
-    own: Collection[str] = (),
+    own: Container[Address] = NOTHING,
 ) -> tuple[Description, tuple[Stream, ...]]:
     """Answer every m-line of `offer` in its place; those we can't or won't take get port 0.
 
@@ -174,7 +174,7 @@ def reoffer(
 
 
 def accept(
-    offer: Description, answer: Description, *, loopback_ok: bool = True, own: Collection[str] = ()
+    offer: Description, answer: Description, *, loopback_ok: bool = True, own: Container[Address] = NOTHING
 ) -> tuple[Stream, ...]:
     """Return the streams that `answer` makes of our `offer`; none when the peer refused all.
 
@@ -198,7 +198,7 @@ def accept(
 
 
 def _accepted(
-    index: int, medium: Medium, ours: Media, theirs: Media, *, loopback_ok: bool, own: Collection[str]
+    index: int, medium: Medium, ours: Media, theirs: Media, *, loopback_ok: bool, own: Container[Address]
 ) -> Stream:
     send, receive = [], []
     for codec in theirs.codecs:
@@ -307,7 +307,7 @@ def _bandwidth(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _remote(
-    theirs: Media, local: str, *, loopback_ok: bool, own: Collection[str]
+    theirs: Media, local: str, *, loopback_ok: bool, own: Container[Address]
 ) -> tuple[tuple[str, int] | None, tuple[str, int] | None]:
     rtp = destination(theirs.connection, theirs.port, local=local, loopback_ok=loopback_ok, own=own)
     if rtp is None:

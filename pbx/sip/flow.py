@@ -14,6 +14,7 @@ from pbx.sip.message import Request
 from pbx.sip.uri import Via
 
 DEFAULT_PORT = 5060  # RFC 3261 §18.2.2 and §19.1.2: udp and tcp
+MIN_PORT = 1024  # below live the services of a host: a Via that names port 22 or 53 wants us to knock there
 
 _LOOKS_LIKE_ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.%]*\]?")
 
@@ -98,7 +99,8 @@ def answer_flow(via: Via | None, flow: Flow) -> Flow:
         return flow
     # RFC 3261 §18.2.2: "the response MUST be sent to the address in the "received" parameter, using the port indicated
     # in the "sent-by" value, or using port 5060 if none is specified explicitly."
-    return Flow(flow.transport, flow.local, (flow.remote[0], via.port or DEFAULT_PORT))
+    port = via.port or DEFAULT_PORT
+    return Flow(flow.transport, flow.local, (flow.remote[0], port)) if port >= MIN_PORT else flow
 
 
 def fallback_flow(request: Request, flow: Flow) -> Flow | None:
@@ -109,7 +111,8 @@ def fallback_flow(request: Request, flow: Flow) -> Flow | None:
     """
     if not flow.reliable:
         return None
-    return Flow(flow.transport, flow.local, (flow.remote[0], request.via.port or DEFAULT_PORT))
+    port = request.via.port or DEFAULT_PORT
+    return Flow(flow.transport, flow.local, (flow.remote[0], port)) if port >= MIN_PORT else None
 
 
 def same_host(one: str, other: str) -> bool:

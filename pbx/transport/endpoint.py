@@ -9,8 +9,10 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final
+from time import monotonic
+from typing import Any, Final, Protocol
 
+from pbx.guard.guard import Refusal
 from pbx.sip.flow import Flow, answer_flow, stamp
 from pbx.sip.message import Request, Response
 from pbx.sip.parser import ParseError, parse
@@ -39,6 +41,16 @@ WILDCARDS: Final = ("0.0.0.0", "::")
 _DEFAULT_LIMITS: Final = StreamLimits()
 
 
+class Gate(Protocol):
+    """Who decides what is heard at all; `pbx.guard.Guard` is one. Times are `time.monotonic`."""
+
+    def judge(self, data: bytes, flow: Flow, now: float) -> Refusal | None:
+        """Judge one message by its first bytes; empty `data`: a stream brought what is no SIP."""
+
+    def report(self, request: Request, now: float) -> None:
+        """Write into an admitted request what its sender is to be told of our load."""
+
+
 @dataclass(slots=True)
 class Counts:
     """What happened since the start, for `/metrics`."""
@@ -55,6 +67,8 @@ class Counts:
     """Connections closed because a limit of time had passed."""
     faults: int = 0
     """Messages whose handling raised an exception: our bugs."""
+    guarded: int = 0
+    """Messages the gate did not let in."""
 
 
 class Endpoint:
@@ -69,17 +83,19 @@ class Endpoint:
         tasks: Tasks,
         limits: StreamLimits = _DEFAULT_LIMITS,
         on_failed: Callable[[Flow], None] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         """`host` is an IP literal, IPv4 or IPv6 without brackets; `port` 0 lets the system choose.
 
         `on_message` is called in the loop, one message at a time, in the order of arrival per flow; it gets the bytes
         as received (UDP) or as they would be written (TCP). `on_failed` is called from the loop, never from within
-        `send`; it may be set later.
+        `send`; it may be set later. `gate` None: everything is heard.
         """
         self.host = host
         self.port = port
         self.on_failed = on_failed
         self.counts = Counts()
+        self._gate = gate
         self._on_message = on_message
         self._tasks = tasks
         self._limits = limits
@@ -98,6 +114,11 @@ class Endpoint:
         self._last_number = 0
         self._drained = asyncio.Event()
         self._closing = False
+
+    @property
+    def backlog(self) -> float:
+        """Share 0…1 of the UDP receive buffer that is full."""
+        return self._udp.backlog
 
     @property
     def connections(self) -> int:
@@ -212,6 +233,11 @@ class Endpoint:
 
     def _datagram(self, data: bytes, source: Address) -> None:
         flow = Flow("udp", (self.host, self.port), source)
+        if self._gate is not None and (refusal := self._gate.judge(data, flow, monotonic())) is not None:
+            self.counts.guarded += 1
+            if refusal.answer is not None:
+                self.send(refusal.answer, refusal.flow or flow)
+            return
         try:
             message = parse(data)
         except ParseError as error:
@@ -226,6 +252,8 @@ class Endpoint:
         self.counts.received += 1
         if isinstance(message, Request):
             stamp(message, flow.remote)
+            if self._gate is not None:
+                self._gate.report(message, monotonic())
         try:
             self._on_message(message, flow, data)
         except Exception as error:  # noqa: BLE001 - our bug in one message must not end the connection of others
@@ -238,8 +266,17 @@ class Endpoint:
         """Take what a connection framed (`stream.Owner`)."""
         if connection.proven:
             self._prove(connection)
+        data = b"" if isinstance(item, ParseError) else item.encode()
+        if self._gate is not None:
+            refusal = self._gate.judge(data, connection.flow, monotonic())
+            if refusal is not None:
+                self.counts.guarded += 1
+                # On a stream silence would be waited for in vain; who floods one loses it.
+                if refusal.answer is None or not connection.send(refusal.answer):
+                    connection.abort()
+                return
         if not isinstance(item, ParseError):
-            self._deliver(item, connection.flow, item.encode())
+            self._deliver(item, connection.flow, data)
             return
         self.counts.malformed += 1
         answer = item.answer(*connection.flow.remote)

@@ -4,7 +4,9 @@ in → out: datagrams go to `on_datagram(data, source)`; `send` puts one out at 
 """
 
 import asyncio
+import contextlib
 import socket
+import struct
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, Protocol, cast
@@ -16,6 +18,10 @@ RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 
 MAX_UNSENT: Final = 1024 * 1024
 """Bytes the loop may hold when the kernel takes no more; beyond, datagrams are lost as on any full road."""
+
+
+_SO_MEMINFO: Final = 55
+"""Linux: what a socket's buffers hold; Python has no name for it."""
 
 
 class _Sender(Protocol):
@@ -31,6 +37,7 @@ class Datagrams(asyncio.DatagramProtocol):
     def __init__(self, on_datagram: Callable[[bytes, Address], None]) -> None:
         self._on_datagram = on_datagram
         self._transport: _Sender | None = None
+        self._fd = -1
         self._family = int(socket.AF_INET)
         self._error: Exception | None = None
         self._target = lru_cache(maxsize=4096)(for_socket)
@@ -41,10 +48,27 @@ class Datagrams(asyncio.DatagramProtocol):
         if sock is None:
             return  # no system socket below
         self._family = int(sock.family)
+        self._fd = sock.fileno()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
         self._transport = None
+        self._fd = -1
+
+    @property
+    def backlog(self) -> float:
+        """Share 0…1 of the receive buffer that is full; 0 where the system does not tell."""
+        if self._fd < 0:
+            return 0.0
+        with contextlib.suppress(OSError), socket.socket(fileno=self._fd) as sock:
+            try:
+                held: int
+                size: int
+                held, size = struct.unpack_from("=II", sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))
+            finally:
+                sock.detach()  # it is the loop's
+            return min(1.0, held / max(1, size))
+        return 0.0
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         # RFC 5626 §3.5.1 and habit: phones keep a NAT open with CRLF CRLF, "\0\0\0\0" or an empty datagram.

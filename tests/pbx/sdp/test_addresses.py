@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pbx.sdp.addresses import destination, literal, unicast
+from pbx.sdp.addresses import Own, destination, literal, unicast
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,12 @@ def test_ports_of_services_are_not_knocked_at(port, good):
 
 
 def test_our_own_addresses_are_refused():
-    assert destination("192.0.2.1", 4000, local="192.0.2.1", own=("192.0.2.1",)) is None
+    own = Own(frozenset({"192.0.2.1"}), range(20000, 30000), frozenset({5060}))
+    assert destination("192.0.2.1", 20000, local="192.0.2.1", own=own) is None
+    assert destination("192.0.2.1", 29999, local="192.0.2.1", own=own) is None
+    assert destination("::ffff:192.0.2.1", 5060, local="192.0.2.1", own=own) is None
+    assert destination("192.0.2.1", 30000, local="192.0.2.1", own=own) == ("192.0.2.1", 30000)
+    assert destination("192.0.2.2", 20000, local="192.0.2.1", own=own) == ("192.0.2.2", 20000)
 
 
 @settings(deadline=None)

@@ -208,7 +208,7 @@ def test_loopback_and_our_own_address_can_be_refused():
     lines = ("m=audio 5000 RTP/AVP 8",)
     assert answered(*lines, connection="127.0.0.1")[1][0].remote == ("127.0.0.1", 5000)
     assert answered(*lines, connection="127.0.0.1", loopback_ok=False)[1][0].remote is None
-    assert answered(*lines, connection=ADDRESS, own=(ADDRESS,))[1][0].remote is None
+    assert answered(*lines, connection=ADDRESS, own={(ADDRESS, 5000)})[1][0].remote is None
 
 
 @pytest.mark.parametrize(

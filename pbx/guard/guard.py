@@ -1,0 +1,227 @@
+"""The guard: judges each message before it is parsed.
+
+in → out: bytes and the flow they came on → None (go on), or a `Refusal` (and perhaps 503 bytes to send).
+
+    emergency INVITE ──▶ buckets of its own, per flow and per address; never shed
+    everything else  ──▶ bucket of the flow ─▶ bucket of the address ─▶ shed by rank when overloaded
+            too much └──▶ a registered flow, a live call's flow or Call-ID: a wide bucket; others: dropped in silence
+
+A message that exceeds a limit gets no answer: an answer would go to an address that may be forged, and UDP peers send again.
+"""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
+
+from pbx.guard import feedback
+from pbx.guard.buckets import Buckets, Limit
+from pbx.guard.glance import Emergencies, Rank, call_id, method
+from pbx.guard.load import Load
+from pbx.guard.refusal import refuse
+from pbx.sip.flow import Flow, answer_flow
+from pbx.sip.message import Request
+from pbx.targets import EmergencySettings
+
+__all__ = ["Guard", "Limit", "Refusal", "Rules", "Standing"]
+
+MAX_RETRY_AFTER: Final = 10
+"""Seconds; the wait is drawn from 1 to this, so that those turned away together do not come back together (bars L4)."""
+NEWS_SECONDS: Final = 60.0
+"""An address that goes on is told of this often: a flood must not fill the log."""
+MAX_NEWS: Final = 256
+"""Addresses told of within that time."""
+
+Address = tuple[str, int]
+_KNOWN: Final = Limit(200, 600)
+_EMERGENCY_PER_HOST: Final = Limit(50, 500)
+_EMERGENCY_PER_FLOW: Final = Limit(2, 20)
+_PER_HOST: Final = Limit(200, 2000, 5.0)
+_PER_FLOW: Final = Limit(20, 60, 5.0)
+
+
+class Standing(Protocol):
+    """What is known of peers; asked only when a limit is reached or load must be shed."""
+
+    def flow(self, flow: Flow, now: float) -> Literal["live", "registered"] | None:
+        """Tell whether a call is up on this very flow, or an account registered from it."""
+
+    def dialog(self, call_id: str, now: float) -> bool:
+        """Tell whether a live call or desk has this Call-ID; strangers can't guess one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Who may send how much. Rates are messages a second."""
+
+    per_flow: Limit = _PER_FLOW
+    """A phone that is not registered: registering takes four messages."""
+    per_host: Limit = _PER_HOST
+    """All such flows of one address: a thousand phones behind one NAT after a power cut."""
+    emergency_per_flow: Limit = _EMERGENCY_PER_FLOW
+    """INVITE to an emergency target: one call is at most seven datagrams in 32 s."""
+    emergency_per_host: Limit = _EMERGENCY_PER_HOST
+    known: Limit = _KNOWN
+    """A registered flow or one with a live call."""
+    flows: int = 20_000
+    """Flows remembered per kind of bucket, about 6 MiB."""
+    hosts: int = 10_000
+    upstreams: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Addresses and networks of proxies in front of us, which speak for many: no limit by source. Load is shed all the same."""
+    emergency: EmergencySettings = field(default_factory=EmergencySettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Don't go on. `answer`: bytes to send on `flow`; None: silence."""
+
+    answer: bytes | None = None
+    flow: Flow | None = None
+
+
+_SILENCE: Final = Refusal()
+
+
+class Guard:
+    """See the module."""
+
+    def __init__(
+        self, rules: Rules, standing: Standing, draw: Callable[[], float], *, epoch: float = 0.0
+    ) -> None:
+        """`draw` gives 0…1 at random. `epoch`: wall clock minus monotonic clock in seconds, for `oc-seq`."""
+        self.load = Load()
+        self.counts: Counter[str] = Counter()
+        """What was turned away, by reason: `flow`, `host`, `known`, `emergency`, `shed_other`, `shed_register`, `shed_owner`."""
+        self._news: list[tuple[str, str]] = []
+        self._told: dict[str, float] = {}
+        self._standing = standing
+        self._draw = draw
+        self._epoch = epoch
+        self._emergencies = Emergencies(rules.emergency)
+        self._flows: Buckets[Address] = Buckets(rules.per_flow, rules.flows)
+        self._hosts: Buckets[str] = Buckets(rules.per_host, rules.hosts)
+        self._emergency_flows: Buckets[Address] = Buckets(rules.emergency_per_flow, rules.flows)
+        self._emergency_hosts: Buckets[str] = Buckets(rules.emergency_per_host, rules.hosts)
+        self._known: Buckets[Address] = Buckets(rules.known, rules.flows)
+        self._upstreams = tuple(ipaddress.ip_network(text) for text in rules.upstreams)
+        self._upstream_hosts = frozenset(
+            str(network.network_address) for network in self._upstreams if network.num_addresses == 1
+        )
+
+    # --- judging --------------------------------------------------------------------------------------------------
+
+    def judge(self, data: bytes, flow: Flow, now: float) -> Refusal | None:
+        """Judge one message by its first bytes; empty `data` is a message that was no SIP. `now`: monotonic seconds."""
+        if data[:1] in (b"\r", b"\n"):
+            data = data.lstrip(b"\r\n")  # as the parser does
+        name = method(data)
+        limited = not self._is_upstream(flow.remote[0])
+        if name == b"INVITE" and self._emergencies.asked(data):
+            return self._emergency(data, flow, now) if limited else None
+        if limited and (refusal := self._limit(data, flow, now)) is not None:
+            return refusal
+        if self.load.shedding:
+            return self._shed(data, name, flow, now)
+        return None
+
+    def _is_upstream(self, host: str) -> bool:
+        if host in self._upstream_hosts:
+            return True
+        if len(self._upstreams) == len(self._upstream_hosts):
+            return False
+        try:
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+        return any(address in network for network in self._upstreams)
+
+    def _emergency(self, data: bytes, flow: Flow, now: float) -> Refusal | None:
+        if self._emergency_flows.take(flow.remote, now):
+            if self._emergency_hosts.take(flow.remote[0], now):
+                return None
+            self._tell(flow.remote[0], "emergency_calls", now)
+        if self._is_known(data, flow, now) and self._known.take(flow.remote, now):
+            return None
+        self.counts["emergency"] += 1
+        # On UDP the phone sends it again, and by then there may be room; on a stream nothing is ever sent again.
+        return self._answer(data, flow, now) if flow.reliable else _SILENCE
+
+    def _limit(self, data: bytes, flow: Flow, now: float) -> Refusal | None:
+        remote = flow.remote
+        if not self._flows.take(remote, now):
+            reason = "flow"
+        elif not self._hosts.take(remote[0], now):
+            reason = "host"
+            self._tell(remote[0], "requests", now)
+        else:
+            return None
+        if self._is_known(data, flow, now):
+            if self._known.take(remote, now):
+                return None
+            reason = "known"
+        elif reason == "flow":
+            self._tell(remote[0], "requests", now)
+        self.counts[reason] += 1
+        return _SILENCE
+
+    def _is_known(self, data: bytes, flow: Flow, now: float) -> bool:
+        return self._standing.flow(flow, now) is not None or self._standing.dialog(call_id(data), now)
+
+    # --- shedding -------------------------------------------------------------------------------------------------
+
+    def _shed(self, data: bytes, name: bytes, flow: Flow, now: float) -> Refusal | None:
+        rank = self.rank(data, name, flow, now)
+        share = self.load.share(rank)
+        if share <= 0.0 or self._draw() >= share:
+            return None
+        self.counts[f"shed_{rank.name.lower()}"] += 1
+        return self._answer(data, flow, now)
+
+    def rank(self, data: bytes, name: bytes, flow: Flow, now: float) -> Rank:
+        """Return the rank of a message that is no emergency INVITE; `name` is its method."""
+        standing = self._standing.flow(flow, now)
+        if (name == b"SIP" and standing is not None) or self._standing.dialog(call_id(data), now):
+            return Rank.DIALOG
+        if name == b"REGISTER":
+            return Rank.OWNER if standing == "live" else Rank.REGISTER
+        return Rank.OTHER
+
+    def _answer(self, data: bytes, flow: Flow, now: float) -> Refusal:
+        wait = 1 + min(MAX_RETRY_AFTER - 1, int(self._draw() * MAX_RETRY_AFTER))
+        made = refuse(
+            data,
+            flow.remote,
+            retry_after=wait,
+            share=self.load.share(Rank.OTHER),
+            sequence=self._epoch + now,
+        )
+        return _SILENCE if made is None else Refusal(made[0], answer_flow(made[1], flow))
+
+    def report(self, request: Request, now: float) -> None:
+        """Write our overload report into the top Via of a request whose sender asks for it (RFC 7339)."""
+        via = request.via
+        if feedback.asks(via):
+            request.set_via(feedback.report(via, self.load.share(Rank.OTHER), self._epoch + now))
+
+    # --- for those who watch ----------------------------------------------------------------------------------------
+
+    def _tell(self, host: str, why: str, now: float) -> None:
+        if now - self._told.get(host, -NEWS_SECONDS) < NEWS_SECONDS:
+            return
+        if len(self._told) >= MAX_NEWS:
+            self._told = {told: at for told, at in self._told.items() if now - at < NEWS_SECONDS}
+        if len(self._told) < MAX_NEWS:
+            self._told[host] = now
+            self._news.append((host, why))
+
+    def news(self) -> list[tuple[str, str]]:
+        """Return the addresses that exceeded a limit since the last question, and of what."""
+        news, self._news = self._news, []
+        return news
+
+    @property
+    def remembered(self) -> int:
+        """How many flows and addresses are remembered."""
+        buckets = (self._flows, self._hosts, self._emergency_flows, self._emergency_hosts, self._known)
+        return sum(len(bucket) for bucket in buckets)

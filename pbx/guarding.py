@@ -1,0 +1,102 @@
+"""The guard at work: built of the settings, told how loaded we are, and shown to those who watch.
+
+in → out: settings, the calls and the registrar → a `Guard` for the endpoint; ten times a second the loop's lateness and the
+socket's backlog → its load; its counts → metrics, blocked addresses → the log.
+"""
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final, Literal, Protocol
+
+import structlog
+
+from pbx.guard.guard import Guard
+from pbx.limits import Limits, rules
+from pbx.metrics import Metrics
+from pbx.sip.flow import Flow
+from pbx.sip.message import Request
+from pbx.targets import EmergencySettings
+
+PROBE_SECONDS: Final = 0.1
+"""Between two looks at the load."""
+STALE_SECONDS: Final = 0.1
+"""Age of what `Peers` knows of live flows; a call younger than that is known by its Call-ID."""
+
+log = structlog.get_logger("guard")
+
+
+class LiveLeg(Protocol):
+    """What is asked of a leg; `pbx.call.leg.Leg` is one."""
+
+    flow: Flow
+    invite: Request | None
+
+
+class Registered(Protocol):
+    """What is asked of the registrar."""
+
+    def registered_from(self, flow: Flow, now: float) -> tuple[str, ...]: ...
+
+
+class Peers:
+    """Who is in a call or registered (`pbx.guard.Standing`)."""
+
+    def __init__(
+        self,
+        legs: Callable[[], Iterable[LiveLeg]],
+        call_of: Callable[[str], str | None],
+        registrar: Registered,
+    ) -> None:
+        self._legs = legs
+        self._call_of = call_of
+        self._registrar = registrar
+        self._looked_at = -STALE_SECONDS
+        self._flows: set[tuple[str, tuple[str, int]]] = set()
+        self._dialogs: set[str] = set()
+
+    def flow(self, flow: Flow, now: float) -> Literal["live", "registered"] | None:
+        """Tell whether a call is up on this very flow, or an account registered from it."""
+        self._look(now)
+        if (flow.transport, flow.remote) in self._flows:
+            return "live"
+        return "registered" if self._registrar.registered_from(flow, now) else None
+
+    def dialog(self, call_id: str, now: float) -> bool:
+        """Tell whether a live call or desk has this Call-ID."""
+        self._look(now)
+        return call_id in self._dialogs or self._call_of(call_id) is not None
+
+    def _look(self, now: float) -> None:
+        if now - self._looked_at < STALE_SECONDS:
+            return
+        self._looked_at = now
+        legs = list(self._legs())
+        self._flows = {(leg.flow.transport, leg.flow.remote) for leg in legs}
+        self._dialogs = {leg.invite.call_id for leg in legs if leg.invite is not None}
+
+
+def make_guard(limits: Limits, emergency: EmergencySettings, peers: Peers) -> Guard:
+    """Build the guard of this process."""
+    draw = secrets.SystemRandom().random
+    return Guard(rules(limits, emergency), peers, draw, epoch=time.time() - time.monotonic())
+
+
+async def watch_guard(guard: Guard, backlog: Callable[[], float], metrics: Metrics) -> None:
+    """Tell the guard of the load, and metrics and log of the guard, for ever; spawn it through `Tasks`."""
+    clock = asyncio.get_running_loop().time
+    shown: Counter[str] = Counter()
+    while True:
+        before, worked = clock(), time.thread_time()
+        await asyncio.sleep(PROBE_SECONDS)
+        passed = clock() - before
+        busy = (time.thread_time() - worked) / max(passed, PROBE_SECONDS)
+        guard.load.probe(max(0.0, passed - PROBE_SECONDS), backlog(), busy)
+        for reason, count in (guard.counts - shown).items():
+            metrics.guarded.labels(reason).inc(count)
+        shown = guard.counts.copy()
+        metrics.shed_pressure.set(guard.load.pressure)
+        for host, why in guard.news():
+            log.warning("source_limited", address=host, why=why)

@@ -1,0 +1,343 @@
+"""The guard on simulated time: floods, forged floods, overload. Bars L4, L5, L7, L8."""
+
+import random
+from collections import deque
+from dataclasses import replace
+
+import pytest
+
+from pbx.guard.glance import Rank
+from pbx.guard.guard import Guard, Refusal, Rules
+from pbx.sip.flow import Flow
+from pbx.sip.message import Response
+from pbx.sip.parser import parse
+from tests.kit import sip
+from tests.kit.pressure import at_pressure
+
+HERE = ("192.0.2.1", 5060)
+METHODS = ("INVITE", "REGISTER", "OPTIONS", "MESSAGE", "SUBSCRIBE", "BYE", "ACK")
+
+
+class Peers:
+    """What the exchange would know."""
+
+    def __init__(self):
+        self.live, self.registered, self.dialogs = set(), set(), set()
+
+    def flow(self, flow, now):
+        return (
+            "live" if flow.remote in self.live else "registered" if flow.remote in self.registered else None
+        )
+
+    def dialog(self, call_id, now):
+        return call_id in self.dialogs
+
+
+def guard(seed=1, **rules):
+    peers = Peers()
+    made = Guard(Rules(**rules), peers, random.Random(seed).random, epoch=1_000_000.0)
+    return made, peers
+
+
+def udp(host="198.51.100.7", port=5062):
+    return Flow("udp", HERE, (host, port))
+
+
+def tcp(host="198.51.100.7", port=40_000):
+    return Flow("tcp", HERE, (host, port), 7)
+
+
+def message(method="OPTIONS", *, uri="sip:100@192.0.2.1", call_id="x", **what):
+    return sip.request(method, uri=uri, call_id=call_id, flow=None, **what).encode()
+
+
+HELP = message("INVITE", uri="sip:110@192.0.2.1")
+
+
+def flood(it, flow, data, *, rate, start, seconds):
+    """Send at a steady rate; returns the times of those let in."""
+    times = [start + n / rate for n in range(int(rate * seconds))]
+    return [at for at in times if it.judge(data, flow, at) is None]
+
+
+# --- one host (bars L7) ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "REGISTER", "INVITE", "MESSAGE"])
+def test_a_flood_from_one_flow_is_blocked_and_unblocked_in_time(method):
+    it, _ = guard()
+    data = message(method)
+    let_in = flood(it, udp(), data, rate=3000, start=0.0, seconds=10)
+    assert len(let_in) <= 61
+    assert max(let_in) <= 2.0
+    calm = [9.9997 + n / 4 for n in range(1, 80)]  # one every 250 ms afterwards
+    heard = [at for at in calm if it.judge(data, udp(), at) is None]
+    assert heard[0] - 10.0 <= 10.0
+    assert it.counts["flow"] > 29_000
+
+
+def test_a_flood_from_many_ports_of_one_host_is_blocked():
+    it, _ = guard()
+    let_in, data = [], message()
+    for n in range(3000 * 8):
+        at = n / 3000
+        if it.judge(data, udp(port=1024 + n % 60_000), at) is None:
+            let_in.append(at)
+    assert max(let_in) <= 2.0
+    assert len(let_in) <= 2000 + 200 * 2
+    assert it.remembered <= 2 * 20_000 + 10_000
+    assert it.news() == [("198.51.100.7", "requests")]
+    assert it.news() == []
+
+
+def test_behind_the_same_address_registered_phones_and_live_calls_go_on():
+    it, peers = guard()
+    peers.registered.add(("198.51.100.7", 7000))
+    peers.live.add(("198.51.100.7", 7001))
+    peers.dialogs.add("our-call")
+    lost, data = 0, message()
+    for n in range(3000 * 4):
+        at = n / 3000
+        it.judge(data, udp(port=1024 + n % 5000), at)
+        if n % 300 == 0:
+            lost += it.judge(message("MESSAGE"), udp(port=7000), at) is not None
+            lost += it.judge(message("BYE", to_tag="t"), udp(port=7001), at) is not None
+            # A phone whose NAT gave it another port in mid-call is known by its Call-ID.
+            lost += it.judge(message("BYE", to_tag="t", call_id="our-call"), udp(port=9), at) is not None
+            lost += it.judge(HELP, udp(port=7002), at) is not None if n % 3000 == 0 else 0
+    assert lost == 0
+
+
+def test_a_known_flow_has_a_limit_too():
+    it, peers = guard()
+    peers.registered.add(("198.51.100.7", 5062))
+    let_in = flood(it, udp(), message(), rate=3000, start=0.0, seconds=4)
+    assert len(let_in) <= 60 + 20 * 4 + 600 + 200 * 4
+    assert it.counts["known"] > 5_000
+
+
+def test_who_is_limited_gets_no_answer():
+    it, _ = guard()
+    answers = [it.judge(message(), udp(), 0.0) for _ in range(100)]
+    assert answers.count(None) == 60
+    assert [a for a in answers if a is not None] == [Refusal()] * 40
+
+
+def test_upstreams_are_not_limited_by_source():
+    it, _ = guard(upstreams=("127.0.0.1", "10.1.0.0/16", "2001:db8::/32"))
+    for host in ("127.0.0.1", "10.1.2.3", "2001:db8::9"):
+        assert all(it.judge(message(), udp(host), 0.0) is None for _ in range(500)), host
+    for host in ("127.0.0.2", "10.2.0.1", "2001:db9::9", "fe80::1%lo"):
+        assert any(it.judge(message(), udp(host), 0.0) for _ in range(500)), host
+
+
+def test_what_is_no_sip_counts_too():
+    it, _ = guard()
+    assert [it.judge(b"\x00\xff rubbish", udp(), 0.0) for _ in range(100)].count(None) == 60
+    assert it.judge(b"", tcp(), 0.0) is None
+
+
+# --- emergency calls ----------------------------------------------------------------------------------------------------
+
+
+def test_an_emergency_call_from_a_blocked_flow_is_heard():
+    it, _ = guard()
+    flood(it, udp(), message(), rate=3000, start=0.0, seconds=5)
+    assert it.judge(message(), udp(), 5.0) is not None
+    assert it.judge(HELP, udp(), 5.0) is None
+    assert it.judge(b"\r\n\r\n" + HELP, udp(), 5.0) is None
+
+
+def test_a_flood_of_emergency_calls_is_bounded_per_flow_and_per_host():
+    it, _ = guard()
+    assert len(flood(it, udp(), HELP, rate=3000, start=0.0, seconds=10)) <= 20 + 2 * 10
+    assert it.judge(HELP, udp(port=9999), 10.0) is None  # another phone behind the same address
+    let_in = [n for n in range(12_000) if it.judge(HELP, udp("192.0.2.200", 1024 + n), n / 3000) is None]
+    assert len(let_in) <= 500 + 50 * 4 + 1
+    assert it.judge(HELP, udp("192.0.2.201"), 10.0) is None
+    assert ("192.0.2.200", "emergency_calls") in it.news()
+
+
+def test_an_emergency_call_too_many_is_answered_on_a_stream_and_left_to_retransmission_on_udp():
+    it, _ = guard()
+    for _ in range(20):
+        assert it.judge(HELP, tcp(), 0.0) is None
+        assert it.judge(HELP, udp(), 0.0) is None
+    assert it.judge(HELP, udp(), 0.0) == Refusal()
+    refusal = it.judge(HELP, tcp(), 0.0)
+    assert refusal is not None
+    assert refusal.flow == tcp()
+    assert parse(refusal.answer).status == 503
+
+
+def test_honest_emergency_calls_pass_a_forged_flood_of_all_methods():
+    """L8: random addresses of a /16, seven methods, 3,000/s; memory stays bounded, every honest INVITE is heard at once."""
+    it, _ = guard(flows=5000, hosts=2000)
+    dice = random.Random(7)
+    lost = 0
+    floods = [message(method, to_tag="t" if method in ("BYE", "ACK") else None) for method in METHODS]
+    for n in range(24_000):
+        at = n / 3000
+        source = udp(f"172.16.{dice.randrange(256)}.{dice.randrange(256)}", dice.randrange(1024, 65536))
+        it.judge(dice.choice(floods), source, at)
+        if n % 300 == 0:
+            lost += it.judge(HELP, udp(f"203.0.113.{n % 250}"), at) is not None
+    assert lost == 0
+    assert it.remembered <= 3 * 5000 + 2 * 2000
+
+
+# --- overload (bars L4, L5) -------------------------------------------------------------------------------------------
+
+
+def shedding(pressure, seed=1):
+    it, peers = guard(seed, upstreams=("0.0.0.0/0",))
+    it.load = at_pressure(pressure)
+    return it, peers
+
+
+def test_at_the_top_only_calls_and_emergencies_pass():
+    it, peers = shedding(3.0)
+    peers.live.add(("198.51.100.7", 1))
+    peers.registered.add(("198.51.100.7", 2))
+    peers.dialogs.add("our-call")
+    passes = {
+        "emergency": (HELP, udp()),
+        "in a call": (message("BYE", to_tag="t", call_id="our-call"), udp()),
+        "an answer to us": (b"SIP/2.0 200 OK\r\n\r\n", udp(port=2)),
+    }
+    shed = {
+        "owner": (message("REGISTER"), udp(port=1)),
+        "register": (message("REGISTER"), udp(port=2)),
+        "other": (message("OPTIONS"), udp(port=2)),
+        "stranger": (message("INVITE", uri="sip:d1@192.0.2.1"), udp()),
+        "wrong call": (message("BYE", to_tag="t"), udp()),
+        "stray answer": (b"SIP/2.0 200 OK\r\n\r\n", udp()),
+    }
+    for what, (data, flow) in passes.items():
+        assert it.judge(data, flow, 0.0) is None, what
+    for what, (data, flow) in shed.items():
+        assert it.judge(data, flow, 0.0) is not None, what
+    assert it.counts == {"shed_owner": 1, "shed_register": 1, "shed_other": 4}
+
+
+def test_lower_pressure_sheds_fewer_ranks():
+    for pressure, shed in (
+        (1.0, {"other"}),
+        (2.0, {"other", "register"}),
+        (3.0, {"other", "register", "owner"}),
+    ):
+        it, peers = shedding(pressure)
+        peers.live.add(("198.51.100.7", 1))
+        for data, port in ((message("REGISTER"), 1), (message("REGISTER"), 2), (message(), 2)):
+            it.judge(data, udp(port=port), 0.0)
+        assert {name.removeprefix("shed_") for name in it.counts} == shed
+
+
+def test_a_shed_request_gets_a_503_with_a_random_wait():
+    it, _ = shedding(1.0)
+    waits = set()
+    for _ in range(400):
+        refusal = it.judge(message(), udp(), 0.0)
+        answer = parse(refusal.answer)
+        assert isinstance(answer, Response)
+        assert (answer.status, refusal.flow) == (503, udp())
+        waits.add(int(answer.headers.get("Retry-After")))
+    assert waits == set(range(1, 11))
+
+
+def test_the_answer_goes_where_answers_go():
+    it, _ = shedding(1.0)
+    data = message().replace(b";rport", b"").replace(b"192.0.2.9:5062", b"phone.example:5999")
+    assert it.judge(data, udp(), 0.0).flow == udp(port=5999)  # RFC 3261 §18.2.2: to the port of sent-by
+    data = data.replace(b"phone.example:5999", b"phone.example:22;maddr=10.0.0.1")
+    assert it.judge(data, udp(), 0.0).flow == udp()
+
+
+def test_the_reported_share_is_what_is_shed():
+    it, _ = shedding(0.37)
+    asked = sip.request("OPTIONS", uri="sip:100@192.0.2.1", flow=None)
+    asked.set_via(replace(asked.via, params=(*asked.via.params, ("oc", None), ("oc-algo", '"loss"'))))
+    shed = sum(it.judge(asked.encode(), udp(), 0.0) is not None for _ in range(5000))
+    it.report(asked, 12.5)
+    share = int(asked.via.param("oc"))
+    assert share == 37
+    assert abs(100 * shed / 5000 - share) <= 10  # bars L4
+    assert asked.via.param("oc-seq") == "1000012.500"
+    again = sip.request("OPTIONS", flow=None)
+    it.report(again, 13.0)
+    assert not again.via.has_param("oc")
+
+
+class Loop:
+    """A server that does one thing at a time, with a queue in front of it: the loop and its socket. Costs are in seconds;
+    those of refusing and dropping are what the guard and the socket were measured to take, and ample."""
+
+    SERVE, REFUSE, DROP = 1 / 300, 0.00004, 0.00002
+
+    def __init__(self, it, queue=6000):
+        self.it, self.size, self.queue = it, queue, deque()
+        self.free_at = self.probed_at = self.worked = 0.0
+        self.served, self.overflow, self.refused = {"help": 0, "other": 0}, 0, 0
+        self.waits = []  # of emergency calls
+
+    def arrive(self, kind, data, now):
+        self.run(now)
+        if len(self.queue) < self.size:
+            self.queue.append((now, kind, data))
+        else:
+            self.overflow += 1
+
+    def run(self, until):
+        while self.free_at < until:
+            if self.free_at >= self.probed_at + 0.1:
+                passed, self.probed_at = self.free_at - self.probed_at, self.free_at
+                self.it.load.probe(passed - 0.1, len(self.queue) / self.size, self.worked / passed)
+                self.worked = 0.0
+            if self.queue and self.queue[0][0] <= self.free_at:
+                self._serve(*self.queue.popleft())
+            else:
+                self.free_at = min(until, self.probed_at + 0.1, self.queue[0][0] if self.queue else until)
+
+    def _serve(self, came, kind, data):
+        refusal = self.it.judge(data, udp(), self.free_at)
+        if refusal is None:
+            self.served[kind] += 1
+            if kind == "help":
+                self.waits.append(self.free_at - came)
+            cost = self.SERVE
+        else:
+            self.refused += 1
+            cost = self.REFUSE if refusal.answer else self.DROP
+        self.free_at += cost
+        self.worked += cost
+
+
+@pytest.mark.parametrize(("times", "goodput"), [(2, 0.9), (5, 0.9), (10, 0.7)])
+def test_goodput_stays_up_under_overload_and_emergencies_are_served(times, goodput):
+    """L4, L5: 2, 5 and 10 times of what can be served is offered, a part of it emergency calls."""
+    it, _ = guard(upstreams=("0.0.0.0/0",))
+    loop = Loop(it)
+    capacity, seconds = 1 / Loop.SERVE, 20.0
+    dice = random.Random(3)
+    other, calls = message("INVITE", uri="sip:d1@192.0.2.1"), 0
+    shares = []
+    for n in range(int(capacity * times * seconds)):
+        at = n / (capacity * times)
+        if dice.random() < 0.1 / times:
+            calls += 1
+            loop.arrive("help", HELP, at)
+        else:
+            loop.arrive("other", other, at)
+        if at > 3.0 and n % 100 == 0:
+            shares.append(it.load.share(Rank.OTHER))
+    served = sum(loop.served.values())
+    assert served >= goodput * capacity * seconds
+    assert loop.overflow == 0
+    assert loop.served["help"] >= 0.97 * calls  # the others are in the queue still
+    assert loop.refused == it.counts["shed_other"]
+    # The share we report to upstreams is the share we shed, ten points more or less.
+    assert abs(sum(shares) / len(shares) - loop.refused / (loop.refused + loop.served["other"])) <= 0.1
+    loop.run(seconds + 5.0)
+    assert it.load.pressure == 0.0, "back to normal 5 s after the load ends"
+    assert loop.served["help"] == calls
+    assert max(loop.waits) <= 4.0  # bars L8: honest INVITEs get their 100 in 4 s

@@ -1,0 +1,109 @@
+"""Guessing passwords (bars S4, S5): ten wrong ones a minute from one address, and what that must not do."""
+
+import pytest
+
+from pbx.guard.guesses import Guesses
+from pbx.identity import Account, Authenticated, Authenticator, Challenge, Denied, IdentitySettings
+from pbx.sip.digest import NonceCounts, Nonces, authorize, ha1
+from pbx.sip.headers import Headers
+from pbx.sip.message import Request
+from pbx.sip.uri import parse_uri
+
+REALM = "110.example"
+HERE, ELSEWHERE = "203.0.113.9", "203.0.113.10"
+ALICE = Account(
+    "alice", REALM, {"SHA-256": ha1("alice", REALM, "right", "SHA-256")}, "caller", verified_name="王丽"
+)
+
+
+def gate():
+    return Authenticator(
+        IdentitySettings(REALM),
+        {"alice": ALICE},
+        Nonces(b"secret", 60.0),
+        NonceCounts(),
+        secret=b"other",
+        guesses=Guesses(10),
+    )
+
+
+def request(method, uri, user, authorization=()):
+    fields = [
+        ("Via", "SIP/2.0/UDP 10.0.0.5:5060;branch=z9hG4bK1;rport"),
+        ("From", f"<sip:{user}@{REALM}>;tag=1"),
+        ("To", f"<sip:{user}@{REALM}>" if method == "REGISTER" else f"<{uri}>"),
+        ("Call-ID", "c"),
+        ("CSeq", f"1 {method}"),
+        *(("Authorization", value) for value in authorization),
+    ]
+    return Request(method, parse_uri(uri), Headers(fields))
+
+
+def attempt(it, user, password, now, *, source=HERE, method="REGISTER", uri=f"sip:{REALM}", registered=()):
+    challenge = it.check(request("REGISTER", f"sip:{REALM}", user), now, source, to_tag="t")
+    assert isinstance(challenge, Challenge), "who brings no password is asked for it as ever"
+    value = challenge.response.headers.all("WWW-Authenticate")[0]
+    token = authorize(value, user=user, password=password, method=method, uri=uri, cnonce="c", nc=1)
+    message = request(method, uri, user, [token])
+    return it.check(message, now, source, to_tag="t", registered=registered)
+
+
+def lock(it, user="alice"):
+    return [attempt(it, user, f"guess-{n}", n * 0.1) for n in range(10)]
+
+
+@pytest.mark.parametrize("user", ["alice", "nobody"])
+def test_after_ten_nothing_is_looked_at_for_the_rest_of_the_minute(user):
+    it = gate()
+    assert all(isinstance(verdict, Challenge) and verdict.why == "wrong" for verdict in lock(it, user))
+    verdict = attempt(it, user, "right", 1.0)
+    assert isinstance(verdict, Denied)
+    assert (verdict.response.status, verdict.account) == (503, None)
+    assert int(verdict.response.headers.get("Retry-After")) == 60
+    assert isinstance(attempt(it, user, "right", 59.9), Denied)
+
+
+def test_then_the_right_password_is_right_again():
+    it = gate()
+    lock(it)
+    assert attempt(it, "alice", "right", 61.0) == Authenticated(ALICE, "digest")
+
+
+def test_who_exists_and_who_does_not_look_the_same():
+    answers = []
+    for user in ("alice", "alica"):
+        it = gate()
+        said = [*lock(it, user), attempt(it, user, "x", 2.0)]
+        answers.append([v.response.encode().replace(user.encode(), b"?") for v in said])
+    assert [len(a) for a in answers[0]] == [len(a) for a in answers[1]]
+    assert answers[0][-1] == answers[1][-1]
+
+
+def test_the_true_owner_is_not_locked_out():
+    it = gate()
+    lock(it)
+    assert attempt(it, "alice", "right", 2.0, source=ELSEWHERE) == Authenticated(ALICE, "digest")
+    # The same address, as behind one NAT, but the flow the account is registered from.
+    assert attempt(it, "alice", "right", 2.0, registered=(ALICE.aor,)) == Authenticated(ALICE, "digest")
+
+
+def test_an_emergency_call_is_never_locked():
+    it = gate()
+    lock(it)
+    verdict = attempt(it, "alice", "right", 2.0, method="INVITE", uri=f"sip:110@{REALM}")
+    assert isinstance(verdict, Authenticated)
+    assert (verdict.account, verdict.trouble, verdict.emergency.target) == (None, "locked", "110")
+    own = attempt(it, "alice", "wrong", 2.0, method="INVITE", uri=f"sip:110@{REALM}", registered=(ALICE.aor,))
+    assert isinstance(own, Authenticated)
+
+
+def test_a_stale_nonce_is_no_guess():
+    it = gate()
+    for n in range(20):
+        challenge = it.check(request("REGISTER", f"sip:{REALM}", "alice"), n, HERE, to_tag="t")
+        value = challenge.response.headers.all("WWW-Authenticate")[0]
+        token = authorize(
+            value, user="alice", password="right", method="REGISTER", uri=f"sip:{REALM}", cnonce="c", nc=1
+        )
+        late = it.check(request("REGISTER", f"sip:{REALM}", "alice", [token]), n + 61.0, HERE, to_tag="t")
+        assert (late.why, late.response.status) == ("stale", 401)
