@@ -106,6 +106,8 @@ class Exchange:
         self.rooms: dict[str, Room] = {}
         self.owners: dict[str, Owner] = {}
         self.media: dict[str, Media] = {}
+        self.orphans: set[str] = set()
+        """Captures the media process held of calls nobody knows any more; they are closed and sealed."""
         self._agenda = Agenda()
         self._touched: set[str] = set()
         self._dialogs: dict[tuple[str, str], str] = {}  # (Call-ID, our tag) → leg

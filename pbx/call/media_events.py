@@ -64,7 +64,8 @@ def _items(exchange: Exchange, event: Event, now: float) -> list[Item]:
             return _note(exchange, leg, "first_relayed", {"room": room, "medium": medium, "media_at_ns": at})
         case EvidenceOpened(call):
             return exchange.to_call(call, events.CaptureOpened(), now)
-        case EvidenceClosed(call) if call not in exchange.calls:
+        case EvidenceClosed(call) if call in exchange.orphans:
+            exchange.orphans.discard(call)
             # Its signalling process died: what was recorded is sealed all the same.
             return [Note("call_cut", None, {"cut": call}), CallFinished(call)]
         case EvidenceClosed(call, packets, size):
@@ -152,7 +153,8 @@ def _reconcile(exchange: Exchange, held: Holdings) -> list[Item]:
     out: list[Item] = []
     kept = {h.leg for h in held.legs}
     out += [ToMedia(CloseLeg(leg)) for leg in kept if leg not in exchange.legs]
-    out += [ToMedia(CloseEvidence(call)) for call in held.evidence if call not in exchange.calls]
+    exchange.orphans |= {call for call in held.evidence if call not in exchange.calls}
+    out += [ToMedia(CloseEvidence(call)) for call in held.evidence if call in exchange.orphans]
     for call in exchange.calls.values():
         if call.id not in held.evidence and call.state not in {calls.State.CLOSING, calls.State.ENDED}:
             out.append(ToMedia(OpenEvidence(call.id, f"{exchange.site.policy.folder}/{call.id}")))
