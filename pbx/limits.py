@@ -20,9 +20,6 @@ Rate = Annotated[float, msgspec.Meta(gt=0, le=1_000_000)]
 class Limits(Section, frozen=True, kw_only=True):
     """Sizes nobody may pass. Rates are SIP messages a second; a burst is what may come at once."""
 
-    calls: Count = 500
-    """Calls at once that are not emergency calls; emergency calls are only limited by ports."""
-    registrations: Count = 20_000
     feed_readers: Count = 200
     """Open `/api/events` feeds; each holds up to 256 events."""
     upstreams: tuple[str, ...] = ("127.0.0.1", "::1")

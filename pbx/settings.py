@@ -24,7 +24,6 @@ __all__ = [
     "EmergencySettings",
     "EvidenceSettings",
     "HttpSettings",
-    "LanguageSettings",
     "Limits",
     "MediaSettings",
     "QueueSettings",
@@ -94,7 +93,6 @@ class MediaSettings(Section, frozen=True, kw_only=True):
     """A medium that brought nothing for this long is called lost."""
     host_picture_in_silent: bool = False
     """Whether a silent caller is sent the dispatcher's picture."""
-    processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     prompts: tuple[str, ...] = ()
     """Folders searched for prompts before the built-in ones."""
 
@@ -133,15 +131,6 @@ class EvidenceSettings(Section, frozen=True, kw_only=True):
     """None: `<state>/evidence`."""
 
 
-class LanguageSettings(Section, frozen=True, kw_only=True):
-    """Which languages people see."""
-
-    console: Language = "zh"
-    """The console's first language; each reader may switch."""
-    log: Language = "en"
-    """Language of what `at110 serve` prints beside `at110 ready`."""
-
-
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of one exchange. Build it with `load`."""
 
@@ -155,7 +144,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     storage: StorageSettings = StorageSettings()
     evidence: EvidenceSettings = EvidenceSettings()
-    languages: LanguageSettings = LanguageSettings()
 
     @property
     def evidence_folder(self) -> Path:
@@ -205,7 +193,6 @@ SECTIONS: Mapping[str, type[Section]] = {
     "limits": Limits,
     "storage": StorageSettings,
     "evidence": EvidenceSettings,
-    "languages": LanguageSettings,
 }
 
 

@@ -27,7 +27,7 @@ def test_without_a_file_there_are_defaults(tmp_path, monkeypatch):
     settings = load({})
     assert settings.state == tmp_path / "state"
     assert (settings.sip.host, settings.sip.port, settings.sip.realm) == ("127.0.0.1", 5060, "at110")
-    assert (settings.http.port, settings.media.processes, settings.queue.wrap_up_seconds) == (8110, 1, 5.0)
+    assert (settings.http.port, settings.queue.wrap_up_seconds) == (8110, 5.0)
     assert settings.media.host_picture_in_silent is False
     assert settings.storage.database_url is None
     assert settings.evidence_folder == tmp_path / "state" / "evidence"
@@ -83,7 +83,7 @@ def test_empty_variables_say_nothing(tmp_path):
 def test_every_wrong_thing_is_named_with_its_line(tmp_path):
     found = problems(
         tmp_path,
-        "[sip]\nport = 70000\nprot = 1\n\n[media]\nport_min = 'low'\n[queue]\nlanguage = \"fr\"\n[quueue]\n[limits]\ncalls = 0\n",
+        "[sip]\nport = 70000\nprot = 1\n\n[media]\nport_min = 'low'\n[queue]\nlanguage = \"fr\"\n[quueue]\n[limits]\nfeed_readers = 0\n",
     )
     told = [re.match(r"(line \d+): (\[?[a-z_.]+\]?)", problem) for problem in found]
     assert [(m[1], m[2]) for m in told if m] == [
@@ -92,7 +92,7 @@ def test_every_wrong_thing_is_named_with_its_line(tmp_path):
         ("line 6", "media.port_min"),
         ("line 8", "queue.language"),
         ("line 9", "[quueue]"),
-        ("line 11", "limits.calls"),
+        ("line 11", "limits.feed_readers"),
     ]
     assert len(found) == 6
 
