@@ -118,7 +118,10 @@ class SetGates(msgspec.Struct, frozen=True, tag=True):
 
 
 class Play(msgspec.Struct, frozen=True, tag=True):
-    """Play prompts to a leg, replacing what was being played. Ends with `PlayEnded` unless it loops."""
+    """Play prompts to a leg, replacing what was being played. Ends with `PlayEnded` unless it loops.
+
+    Relayed sound waits meanwhile; only `tone:zip` alone is laid over it, where the leg's codec is G.711.
+    """
 
     leg: str
     play: str

@@ -242,6 +242,8 @@ class Engine:
                     if fresh:
                         self._expect(room)
                     self._emit(Joined(room, leg))
+                    if fresh:
+                        self._catch_up(room, now)
                 case RefusedEntry(_, leg, reason):
                     self._emit(Refused("Join", leg, reason))
 
@@ -275,6 +277,13 @@ class Engine:
             return
         for medium, track in self._legs[members["host"]].tracks.items():
             track.sender.expecting = self._first_relayed(room, members["guest"], medium)
+
+    def _catch_up(self, room: str, now: float) -> None:
+        """Let both hear each other from this moment, not from the next packet on."""
+        for leg in self._rooms.members(room):
+            audio = self._legs[leg].tracks.get("audio")
+            if audio is not None:
+                audio.catch_up(now)
 
     def _first_relayed(self, room: str, guest: str, medium: Medium) -> Callable[[], None]:
         return lambda: self._emit(FirstRelayed(room, guest, medium, time.time_ns()))

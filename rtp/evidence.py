@@ -1,10 +1,11 @@
-"""Evidence as the media process sees it: an open sink for each call, written by one thread of its own.
+"""Evidence as the media process sees it: an open sink for each call, written by a thread of its own.
 
 packet ─▶ sink.packet (a list append, in the loop) ┄┄▶ every 100 ms sink.flush, every second with fsync (in the thread)
 
-The loop never waits for a disk: opening, writing, fsync and closing happen in the thread. So a sink is called from
-two threads: `packet` and `sip` from the loop, `flush` and `close` from the evidence thread, never two of the latter at
-once. A failure is told once for each call and never stops media.
+The loop never waits for a disk: writing, fsync and closing happen in the thread, opening in a second one, because a
+caller's answer waits for it and must not wait for the fsyncs of 200 others. So a sink is called from two threads:
+`packet` and `sip` from the loop, `flush` and `close` from the evidence thread, never two of the latter at once.
+A failure is told once for each call and never stops media.
 """
 
 import queue
@@ -27,6 +28,7 @@ MAX_REMEMBERED: Final = 10_000
 """Closed calls whose result is kept, to answer a repeated `CloseEvidence` the same way."""
 
 PacketWriter = Callable[[int, Address, Address, bytes], None]
+Jobs = queue.SimpleQueue[Callable[[], None] | None]
 log = structlog.get_logger("media")
 
 
@@ -119,21 +121,26 @@ class CallEvidence:
 
 
 class EvidenceKeeper:
-    """Opens, flushes and closes the evidence of all calls through one thread; results are fetched with `collect`."""
+    """Opens, flushes and closes the evidence of all calls through threads; results are fetched with `collect`."""
 
     def __init__(self, factory: EvidenceFactory, wake: Callable[[], None]) -> None:
-        """`wake` is called in the thread whenever `collect` has something to give."""
+        """`wake` is called in a thread whenever `collect` has something to give."""
         self._factory = factory
         self._wake = wake
         self._open: dict[str, CallEvidence] = {}
         self._closing: dict[str, CallEvidence] = {}
         self._closed: dict[str, EvidenceClosed] = {}
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: Jobs = queue.SimpleQueue()
+        self._openings: Jobs = queue.SimpleQueue()
         self._results: deque[Callable[[], list[Event]]] = deque()
         self._flushing = False
         self._synced_at = float("-inf")
-        self._thread = threading.Thread(target=self._work, name="evidence", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, args=(jobs,), name=name, daemon=True)
+            for name, jobs in (("evidence", self._jobs), ("evidence-open", self._openings))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def calls(self) -> tuple[str, ...]:
@@ -195,19 +202,27 @@ class EvidenceKeeper:
             self.close(CloseEvidence(call))
         events: list[Event] = []
         while self._closing:
-            reached = threading.Event()
-            self._jobs.put(reached.set)
-            reached.wait()
+            self._pass()
             events += self.collect()
-        self._jobs.put(None)
-        self._thread.join()
+        for jobs, thread in zip((self._jobs, self._openings), self._threads, strict=True):
+            jobs.put(None)
+            thread.join()
         return events
+
+    def _pass(self) -> None:
+        """Wait until both threads have done what they were asked so far."""
+        for jobs in (self._openings, self._jobs):
+            reached = threading.Event()
+            jobs.put(reached.set)
+            reached.wait()
 
     # --- in the loop ---------------------------------------------------------------------------------------------
 
     def _begin(self, evidence: CallEvidence) -> None:
         evidence.opening = True
-        self._jobs.put(lambda: self._open_sink(evidence))
+        # A call that comes back while its file is being closed has to wait for that: one writer for each file.
+        jobs = self._jobs if evidence.call in self._closing else self._openings
+        jobs.put(lambda: self._open_sink(evidence))
 
     def _finish(self, evidence: CallEvidence) -> list[Event]:
         sink = evidence.sink
@@ -249,10 +264,10 @@ class EvidenceKeeper:
             del self._closed[next(iter(self._closed))]
         return [*(_state(evidence, "CloseEvidence", error) if error else ()), closed]
 
-    # --- in the thread -------------------------------------------------------------------------------------------
+    # --- in the threads ------------------------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+    def _work(self, jobs: Jobs) -> None:
+        while (job := jobs.get()) is not None:
             job()
             self._wake()
 

@@ -7,6 +7,7 @@ from rtp.codecs import samples_per_frame
 from rtp.control import Codec, LegReport, Medium, PictureWanted, Play, PlayEnded
 from rtp.dtmf import events
 from rtp.outstream import OutStream
+from rtp.overlay import RATE, Overlay, can_mix
 from rtp.player import Player
 from rtp.prompts import Prompts
 from rtp.reports import Reports
@@ -22,8 +23,14 @@ PAUSE_FRAMES: Final = 4
 """20 ms frames of silence between two digits (Q.24: at least 40 ms)."""
 MAX_DIGITS: Final = 64
 """Waiting digits of one leg; a conference code is shorter."""
+OVERLAID: Final = ("tone:zip",)
+"""What is played over relayed sound and not in its place: who is put through is heard at once, with the tone (bar Q4)."""
 TIMING: Final = Codec("PCMA", 8, 8000)
 """Stands in for a codec where a play has nobody to hear it but must still end in its time."""
+
+
+FRAME: Final = RATE // 50
+"""Samples of 20 ms of what is laid over."""
 
 
 class Playing:
@@ -32,9 +39,31 @@ class Playing:
     def __init__(self, play: Play, codec: Codec, prompts: Prompts, number: int) -> None:
         """`number`: the play as a source of the sender."""
         self.play = play
-        self.codec = codec
         self.number = number
-        self.player = Player(play.items, play.loop, codec, prompts)
+        self.overlay: Overlay | None = None
+        """What is laid over relayed sound; None for a play that goes in its place."""
+        if play.items == OVERLAID and not play.loop:
+            self.overlay = Overlay(prompts.samples(play.items[0], RATE))
+        self._prompts = prompts
+        self.encode(codec)
+
+    def encode(self, codec: Codec) -> None:
+        """Go on in this codec: from the beginning, or behind what was heard over relayed sound."""
+        self.codec = codec
+        self.player = Player(self.play.items, self.play.loop, codec, self._prompts)
+        self._given = 0  # frames the player gave or left out
+        if not can_mix(codec):
+            self.overlay = None
+
+    def next_frame(self) -> bytes | None:
+        """The next 20 ms, behind what was heard over relayed sound."""
+        if self.overlay is not None:
+            while (self._given + 1) * FRAME <= self.overlay.used:
+                self._given += 1
+                self.player.next_frame()
+            self.overlay.skip(FRAME)
+        self._given += 1
+        return self.player.next_frame()
 
 
 class Leg:
@@ -131,7 +160,7 @@ class Leg:
         audio = self._audio
         if audio is None:
             return
-        frame, playing = self._next_frame(audio)
+        frame, playing = self._next_frame(audio, now)
         sender = audio.sender
         if not sender.sending or sender.codec is None:
             self._digits.clear()
@@ -146,7 +175,7 @@ class Leg:
             sender.silence(now)
         self._override()
 
-    def _next_frame(self, audio: Track) -> tuple[bytes | None, Playing | None]:
+    def _next_frame(self, audio: Track, now: float) -> tuple[bytes | None, Playing | None]:
         """The next 20 ms of what is being played; a play goes on in time even where nobody may hear it."""
         playing = self._playing
         if playing is None:
@@ -157,9 +186,11 @@ class Leg:
         if (
             codec is not None and codec != playing.codec
         ):  # a new offer took its codec away, or gave it the first one
-            playing.codec = codec
-            playing.player = Player(playing.play.items, playing.play.loop, codec, self._prompts)
-        frame = playing.player.next_frame()
+            playing.encode(codec)
+        overlay = playing.overlay
+        if overlay is not None and not overlay.ended and not audio.sender.starving(now):
+            return None, playing  # the peer's packets take it along
+        frame = playing.next_frame()
         if frame is None and playing is self._playing:
             self._playing = None
             self._around.emit(PlayEnded(self.leg, playing.play.play))
@@ -182,10 +213,16 @@ class Leg:
         return Playing(play, codec or TIMING, self._prompts, next(self._around.numbers))
 
     def _override(self) -> None:
-        overridden = self._playing is not None or bool(self._digits)
-        self._busy = overridden or self._holding is not None
+        playing = self._playing
+        overlay = playing.overlay if playing is not None else None
+        overridden = (playing is not None and overlay is None) or bool(self._digits)
+        self._busy = playing is not None or overridden or self._holding is not None
         audio = self._audio
-        if audio is not None and overridden != audio.sender.overridden:
+        if audio is None:
+            return
+        if overlay is not audio.sender.overlay:
+            audio.sender.lay(overlay)
+        if overridden != audio.sender.overridden:
             audio.sender.override(overridden=overridden)
 
     # --- pictures --------------------------------------------------------------------------------------------------

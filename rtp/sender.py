@@ -15,6 +15,7 @@ from rtp.control import Address, Codec, Stream
 from rtp.evidence import PacketWriter
 from rtp.mapping import EVENT, sound
 from rtp.outstream import OutStream
+from rtp.overlay import Overlay, can_mix
 from rtp.packet import HEADER, HEADER_SIZE, MARKER
 
 FILL_SECONDS: Final = 0.040
@@ -70,6 +71,7 @@ class Sender:
         "local",
         "octets",
         "out",
+        "overlay",
         "overridden",
         "packets",
         "relay_open",
@@ -77,6 +79,7 @@ class Sender:
         "sending",
         "shut",
         "silent",
+        "straight",
         "transmit",
     )
 
@@ -98,6 +101,10 @@ class Sender:
         self.overridden = False
         """Something is played or a digit is sent: relayed packets wait outside."""
         self.relay_open = False
+        """Relayed packets pass."""
+        self.straight = False
+        """They pass as they are: nothing is laid over them."""
+        self.overlay: Overlay | None = None
         self._codecs: tuple[Codec, ...] = ()
         self.codec: Codec | None = None
         """What sound made here is encoded in: the codec relayed last, else the peer's best; None when we speak none."""
@@ -146,6 +153,11 @@ class Sender:
         self.overridden = overridden
         self._rewire()
 
+    def lay(self, overlay: Overlay | None) -> None:
+        """Lay a tone over what is relayed, or end that."""
+        self.overlay = overlay
+        self._rewire()
+
     def _rewire(self) -> None:
         if self.remote is None:
             onward: Transmit = self._nowhere
@@ -158,6 +170,7 @@ class Sender:
         self.transmit = onward
         heard = not self.silent if self._marker else True
         self.relay_open = self.sending and heard and not self.overridden and self.remote is not None
+        self.straight = self.relay_open and self.overlay is None
 
     def _send_to(self, packet: bytes) -> int:
         assert self.remote is not None, "without an address `transmit` is `_nowhere`"
@@ -175,6 +188,13 @@ class Sender:
         if not self.relay_open:
             self.shut += 1
             return
+        first, payload = data[0], data[HEADER_SIZE:]
+        if self.overlay is not None and codec.name != EVENT:
+            mixed = self.overlay.under(codec, data)
+            if mixed is None:
+                self.shut += 1
+                return
+            first, payload = 0x80, mixed  # without the extension and sources that stood before the payload
         out = self.out
         second = data[1] & MARKER | codec.payload_type
         entered = out.source != source
@@ -189,7 +209,7 @@ class Sender:
         if numbers is None:
             self.late += 1
             return
-        self._put(_PACK(data[0], second, numbers[0], numbers[1], out.ssrc) + data[HEADER_SIZE:])
+        self._put(_PACK(first, second, numbers[0], numbers[1], out.ssrc) + payload)
         if entered and self.expecting is not None:
             self._tell()
 
@@ -198,6 +218,11 @@ class Sender:
         if not self.relay_open:
             self.shut += 1
             return
+        if self.overlay is not None:
+            if not can_mix(codec):
+                self.shut += 1
+                return
+            payload = self.overlay.mixed(codec, payload)
         self.local_frame(source, codec, payload, step, now)
         self.out.relaying = True
         if self.expecting is not None:

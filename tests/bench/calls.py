@@ -9,6 +9,7 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ TALK_SECONDS = 0.1
 EASY_RATE = 40.0
 HARD_RATE = 300.0
 WARM_CALLS = 200
+SLACK_SECONDS = 1.0
+"""How long after the last INVITE the last call may end and the load still count as carried."""
 COST_BAR, RATE_BAR = 2.0, 300.0
 MEMORY_FACTOR, MEMORY_MORE = 1.1, 16.0
 """Global invariant 5 of the bars: base · 1.1 + 16 MiB."""
@@ -39,12 +42,21 @@ class Load:
     ended: int
     seconds: float
     late_ms: list[float]
+    rate: float
+    """Offered, calls a second."""
     cpu: dict[str, float]
     """Seconds of processor time by process."""
 
     def cost(self, role: str) -> float:
         """ms of processor time for each call that ended."""
         return self.cpu[role] / max(1, self.ended) * 1e3
+
+    @property
+    def carried(self) -> float:
+        """Calls a second that were served: the rate offered if all were and the last was over soon after it came."""
+        if self.ended == self.offered and self.seconds < self.offered / self.rate + SLACK_SECONDS:
+            return self.rate
+        return self.ended / self.seconds
 
 
 def _load(site: Site, rate: float, count: int) -> Load:
@@ -83,15 +95,17 @@ def _load(site: Site, rate: float, count: int) -> Load:
     cpu = {role: cpu_seconds(pid) - before[role] for role, pid in site.roles.items()}
     late = [(line.answered - line.invited) / 1e6 for line in lines if line.answered]
     phones.on_answer = phones.on_end = lambda _line: None
-    return Load(count, len(late), len(ended), seconds, late, cpu)
+    return Load(count, len(late), len(ended), seconds, late, rate, cpu)
 
 
 def measure(
     programs: dict[str, Path], folder: Path, *, seconds: float, say: Callable[[str], None]
 ) -> list[Figure]:
-    """Measure Q6: `seconds` at each rate. Raises SetUpError."""
+    """Measure Q6: `seconds` at each rate; without a compiled `sound` the desks are mute. Raises SetUpError."""
     say(f"Q6: short calls to {DESKS} desks; state on {filesystem(folder.absolute())}")
-    with Sound(programs["sound"], DESKS) as sound, Site(folder, desks=DESKS, sound=sound, label="c") as site:
+    with ExitStack() as stack:
+        sound = stack.enter_context(Sound(programs["sound"], DESKS)) if "sound" in programs else None
+        site = stack.enter_context(Site(folder, desks=DESKS, sound=sound, label="c"))
         signalling = site.roles["signalling"]
         _load(site, EASY_RATE, WARM_CALLS)
         site.pump(2.0)
@@ -124,17 +138,15 @@ def _attached(site: Site) -> int:
     return 0
 
 
-def _figures(
-    easy: Load, hard: Load, *, idle: float, base: int, rest: int, attached: float
-) -> list[Figure]:
+def _figures(easy: Load, hard: Load, *, idle: float, base: int, rest: int, attached: float) -> list[Figure]:
     mib = 1 << 20
     own = max(0.0, easy.cpu["signalling"] - idle * (easy.seconds + 2.0)) / max(1, easy.ended) * 1e3
     lost = hard.offered - hard.ended
     return [
         Figure("Q6.cpu", f"signalling's CPU for a call, {EASY_RATE:g} calls/s", easy.cost("signalling"), "ms", COST_BAR),
         Figure(
-            "Q6.rate", f"calls/s carried when {HARD_RATE:g} are offered", hard.ended / hard.seconds, "calls/s",
-            RATE_BAR * 0.98, "more", f"{lost} of {hard.offered} lost" if lost else "none lost",
+            "Q6.rate", f"calls/s carried when {HARD_RATE:g} are offered", hard.carried, "calls/s",
+            RATE_BAR, "more", f"{lost} of {hard.offered} lost" if lost else "none lost",
         ),
         Figure(
             "Q6.memory", "memory of signalling at rest afterwards", rest / mib, "MiB",

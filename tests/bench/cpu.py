@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -23,6 +24,22 @@ def children(pid: int) -> list[int]:
     for task in Path(f"/proc/{pid}/task").iterdir():
         found += [int(text) for text in (task / "children").read_text().split()]
     return found
+
+
+def wait_childless(pid: int, seconds: float) -> None:
+    """Wait until a process has no children (the media process encodes its prompts in one), at most `seconds`."""
+    end = time.monotonic() + seconds
+    while children(pid) and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def keep_apart(measured: Iterable[int], load: int) -> None:
+    """Give what is measured one processor and its load another, if there are two."""
+    processors = sorted(os.sched_getaffinity(0))
+    if len(processors) > 1:
+        os.sched_setaffinity(load, {processors[-1]})
+        for pid in measured:
+            os.sched_setaffinity(pid, {processors[0]})
 
 
 def command(pid: int) -> list[str]:

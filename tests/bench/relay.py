@@ -34,9 +34,10 @@ from rtp.control import (
     Stream,
 )
 from rtp.frames import Frames, decode_event, encode
-from tests.bench.cpu import cpu_seconds
+from tests.bench.cpu import cpu_seconds, keep_apart, wait_childless
 from tests.bench.figures import Figure, median
 from tests.bench.native import Counts, Floor, Sound
+from tests.bench.site import SetUpError
 
 SOCKETS = 400
 MEDIA: tuple[Medium, ...] = ("audio", "video")
@@ -45,6 +46,8 @@ WARM_SECONDS = 1.0
 """After a change of sides: addresses are learned again, the first bursts are over."""
 BAR = 2.0
 ANSWER_SECONDS = 20.0
+PROMPT_SECONDS = 40.0
+"""How long a media process may take to encode its prompts; nothing is measured meanwhile."""
 
 CODEC = {"audio": Codec("PCMA", 8, 8000), "video": Codec("H264", 8, 90000, fmtp="packetization-mode=1")}
 """Both with the payload type that our one kind of packet has."""
@@ -90,9 +93,8 @@ class Worker:
         self._send(*(OpenEvidence(call, f"{self._evidence}/{call}") for call in calls))
         self._wait(lambda event: isinstance(event, EvidenceOpened), len(calls))
         legs = [f"{role}-{room}" for room in range(ROOMS) for role in ("guest", "host")]
-        for leg in legs:
-            role, _, room = leg.partition("-")
-            own = f"call-{room}" if role == "guest" and calls else None
+        for number, leg in enumerate(legs):
+            own = calls[number // 2] if calls and number % 2 == 0 else None
             self._send(OpenLeg(leg, MEDIA, "127.0.0.1", own))
         opened = self._wait(lambda event: isinstance(event, LegOpened), len(legs))
         where = {event.leg: event.ports for event in opened if isinstance(event, LegOpened)}
@@ -140,7 +142,7 @@ class Worker:
             for frame in self._frames.feed(self._socket.recv(1 << 16)):
                 event = decode_event(frame)
                 if isinstance(event, Refused):
-                    raise RuntimeError(f"the media process refused {event}")
+                    raise SetUpError(f"the media process refused {event}")
                 if wanted(event):
                     found.append(event)
         return found
@@ -189,13 +191,16 @@ def measure(
         floor = stack.enter_context(Floor(programs["floor"], SOCKETS))
         floor.relay(sound.ports[:SOCKETS])
         sound.to(0, floor.ports)
-        workers = {}
+        workers: dict[str, Worker] = {}
         for number, (name, ports) in enumerate({"relay": (30000, 31399), "recorded": (31400, 32767)}.items()):
             worker = stack.enter_context(Worker(work, name, ports, recorded=name == "recorded"))
             first = (number + 1) * SOCKETS
             sound.to(first, worker.set_up(sound.ports[first : first + SOCKETS]))
+            wait_childless(worker.pid, PROMPT_SECONDS)
+            worker.drain()
             worker.pause()
             workers[name] = worker
+        keep_apart([floor.pid, *(worker.pid for worker in workers.values())], sound.pid)
         for number in range(rounds):
             cost, last["floor"] = _spell(sound, 0, floor.pid, seconds)
             costs["floor"].append(cost)
@@ -223,7 +228,12 @@ def _figures(costs: dict[str, list[float]], last: dict[str, Counts]) -> list[Fig
         ),
         Figure("Q1.floor", "  bare C epoll relay", floor, "µs"),
         Figure("Q1.relay", "  media process, not recorded", median(costs["relay"]), "µs"),
-        Figure("Q1.recorded", "  media process, recorded: each packet in and out", median(costs["recorded"]), "µs"),
+        Figure(
+            "Q1.recorded",
+            "  media process, recorded: each packet in and out",
+            median(costs["recorded"]),
+            "µs",
+        ),
         Figure("Q1.recorded_ratio", "  recorded ÷ bare C relay", ratios["recorded"], "×"),
         Figure("Q1.delay_p50", "  delay through the media process, p50", last["relay"].p50_us / 1000, "ms"),
         Figure("Q1.delay_p99", "  the same, p99", last["relay"].p99_us / 1000, "ms"),

@@ -10,13 +10,15 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.bench import calls, relay, waiting
 from tests.bench.cpu import filesystem, machine
 from tests.bench.figures import Figure, table, write
 from tests.bench.native import NoCompilerError, compile_program
+from tests.bench.site import SetUpError
 
 ROWS = ("Q1", "Q3", "Q4", "Q6")
 
@@ -27,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"which of {', '.join(ROWS)}; all by default")
     parser.add_argument("--quick", action="store_true", help="a third of the time, for trying")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), metavar="FILE")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for evidence and journal")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()), help="for evidence and journal"
+    )
     options = parser.parse_args(argv)
     rows = options.rows or list(ROWS)
     if unknown := set(rows) - set(ROWS):
@@ -35,30 +39,61 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     _say(f"machine: {machine()}; state on {filesystem(options.folder.absolute())}")
     figures: list[Figure] = []
-    with tempfile.TemporaryDirectory(prefix="at110-bench-") as programs:
+    with tempfile.TemporaryDirectory(prefix="at110-bench-") as folder:
+        programs: dict[str, Path] = {}
         try:
-            compiled = {name: compile_program(name, Path(programs)) for name in ("floor", "sound")}
+            programs = {name: compile_program(name, Path(folder)) for name in ("floor", "sound")}
         except NoCompilerError as error:
-            _say(f"{error}: nothing that needs sound can be measured")
-            return 1
-        quick = bool(options.quick)
-        if "Q1" in rows:
-            rounds, seconds = (2, 2.0) if quick else (5, 3.0)
-            figures += relay.measure(compiled, options.folder, rounds=rounds, seconds=seconds, say=_say)
-        if {"Q3", "Q4"} & set(rows):
-            figures += waiting.measure(
-                compiled,
-                options.folder,
-                probes=60 if quick else 250,
-                trials=30 if quick else 150,
-                say=_say,
-                rows=set(rows),
-            )
-        if "Q6" in rows:
-            figures += calls.measure(compiled, options.folder, seconds=4.0 if quick else 12.0, say=_say)
-    print(f"\n{table(figures)}\n\n{time.monotonic() - start:.0f} s; {options.json} written", flush=True)
+            _say(f"{error}: Q1, Q3 and Q4 can't be measured")
+        for bars, measure in _measurements(programs, options.folder, set(rows), quick=options.quick):
+            try:
+                figures += measure()
+            except (OSError, RuntimeError, SetUpError, AssertionError, KeyError) as error:
+                why = "no C compiler" if not programs else str(error).partition("\n")[0][:200]
+                _say(f"{', '.join(bars)}: not measured: {error!r}")
+                figures += [replace(bar, note=why) for bar in bars.values()]
+    print(f"\n{table(figures)}\n", flush=True)
     write(options.json, figures)
-    return 0
+    _say(f"{time.monotonic() - start:.0f} s; {options.json} written")
+    return 1 if any(figure.value is None and figure.bar is not None for figure in figures) else 0
+
+
+def _measurements(
+    programs: dict[str, Path], folder: Path, rows: set[str], *, quick: bool
+) -> Iterator[tuple[dict[str, Figure], Callable[[], list[Figure]]]]:
+    """What is to be measured: (the figures that are missing when it fails, how)."""
+    if "Q1" in rows:
+        rounds, seconds = (2, 2.0) if quick else (5, 3.0)
+        yield (
+            _missing(Figure("Q1", "CPU of a relayed packet ÷ bare C relay", None, "×", relay.BAR)),
+            lambda: relay.measure(programs, folder, rounds=rounds, seconds=seconds, say=_say),
+        )
+    if both := {"Q3", "Q4"} & rows:
+        yield (
+            _missing(
+                *(
+                    Figure(row, "delays with 200 callers", None, "ms", waiting.BARS[row])
+                    for row in sorted(both)
+                )
+            ),
+            lambda: waiting.measure(
+                programs,
+                folder,
+                probes=60 if quick else 250,
+                trials=30 if quick else 120,
+                say=_say,
+                rows=both,
+            ),
+        )
+    if "Q6" in rows:
+        yield (
+            _missing(Figure("Q6", "signalling's CPU for a call", None, "ms", calls.COST_BAR)),
+            lambda: calls.measure(programs, folder, seconds=4.0 if quick else 12.0, say=_say),
+        )
+
+
+def _missing(*figures: Figure) -> dict[str, Figure]:
+    return {figure.name: figure for figure in figures}
 
 
 def _say(text: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.bench.cpu import roles
+from tests.bench.cpu import roles, wait_childless
 from tests.bench.native import Sound
 from tests.bench.sip import Line, Phones
 from tests.live.kit.exchange import Exchange
@@ -43,6 +43,7 @@ class Site:
         self.exchange.start()
         self.phones = Phones(self.exchange.sip, label=self._label)
         self.roles = roles(self.exchange.pid)
+        wait_childless(self.roles["media"], PATIENCE)
         for number, person in enumerate(self.exchange.dispatchers):
             media = self._sound.ports[number] if self._sound is not None else 9
             line = self.phones.invite(person.user, "*10", media, password=person.password)

@@ -401,7 +401,7 @@ def test_silent_leg_gets_silence_and_nothing_else(media: MediaProcess) -> None:
     assert hear_raw(guest_picture.rtp, 0.1)
 
 
-def test_play_ends_and_replaces_the_relay(media: MediaProcess) -> None:
+def test_the_short_tone_is_laid_over_the_relay_and_ends(media: MediaProcess) -> None:
     s = media.signalling
     guest, host = Phone(), Phone(ssrc=0x2222)
     media.leg("guest", guest)

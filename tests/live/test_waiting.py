@@ -51,14 +51,18 @@ def test_the_next_caller_is_put_through_on_the_same_stream(
     assert tshark.missing(packets) == 0, said
     numbers = tshark.extended(packets)
     assert numbers == sorted(numbers), said
-    _timestamps_follow_the_clock(packets)
     guests = [
         packet
         for packet in tshark.rtp(capture.file)
         if packet.source in {first.audio_port, second.audio_port}
     ]
     measure("longest gap on the desk's stream", tshark.longest_gap(packets) * 1000, "ms")
-    _no_gap_of_its_own(packets, guests)
+    # The guests' own streams show the longest time this machine let nobody run; on an idle one that is 20 ms.
+    stalled = max(
+        tshark.longest_gap([p for p in guests if p.source == one.audio_port]) for one in (first, second)
+    )
+    assert tshark.longest_gap(packets) <= max(GAP_SECONDS, stalled + 0.02), said
+    _timestamps_follow_the_clock(packets, tolerance=0.2 + 2 * stalled)
 
     owners = [mark[0] for packet in packets if (mark := wire.owner(packet.payload)) is not None]
     assert set(owners) == {1, 2}, "the desk heard both"
@@ -75,28 +79,17 @@ def test_the_next_caller_is_put_through_on_the_same_stream(
         _every_packet_is_evidence(exchange, caller.mark, caller.sent, str(call["call"]))
 
 
-def _timestamps_follow_the_clock(packets: list[tshark.Packet]) -> None:
+def _timestamps_follow_the_clock(packets: list[tshark.Packet], *, tolerance: float) -> None:
     """Assert that timestamps only grow and stay with the time of sending, whoever speaks (RFC 3550 §5.1)."""
     origin, before = packets[0], packets[0]
     for index, packet in enumerate(packets[1:], 1):
         step = (packet.timestamp - before.timestamp) % 2**32
         assert 0 < step < 2**31, f"the timestamp goes back at packet {index}"
         media = ((packet.timestamp - origin.timestamp) % 2**32) / 8000
-        assert abs(media - (packet.at - origin.at)) < 0.5, f"the timestamp jumps by {step} at packet {index}"
+        assert abs(media - (packet.at - origin.at)) < tolerance, (
+            f"the timestamp jumps by {step} at packet {index}"
+        )
         before = packet
-
-
-def _no_gap_of_its_own(packets: list[tshark.Packet], guests: list[tshark.Packet]) -> None:
-    """Assert that the desk's stream pauses no longer than it may.
-
-    What the guests' own streams show as the longest time this machine let nobody run is granted; on an idle one that
-    is 20 ms.
-    """
-    stalled = max(
-        tshark.longest_gap([packet for packet in guests if packet.source == port])
-        for port in {packet.source for packet in guests}
-    )
-    assert tshark.longest_gap(packets) <= max(GAP_SECONDS, stalled + 0.02), tshark.describe(packets)
 
 
 def _every_packet_is_evidence(exchange: Exchange, mark: int, sent: int, call: str) -> None:

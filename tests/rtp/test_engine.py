@@ -5,6 +5,7 @@ import pytest
 
 from rtp import control as c
 from rtp.engine import BEAT_SECONDS, PHASES, Engine
+from rtp.packet import parse
 from rtp.ports import NoPorts, Pair
 from rtp.prompts import Prompts
 from rtp.settings import MediaSettings
@@ -19,7 +20,7 @@ class FakePorts:
     def __init__(self, minimum, maximum):
         self.next = itertools.count(minimum, 2)
 
-    def bind(self, host):
+    def bind(self, host, wanted=None):
         if host == "9.9.9.9":
             raise OSError(99, "Cannot assign requested address")
         if not self.left:
@@ -183,6 +184,34 @@ def test_joining_is_told_at_once_and_so_is_the_first_relayed_packet(running):
     (first,) = [event for event in running.events if isinstance(event, c.FirstRelayed)]
     assert (first.room, first.leg, first.medium) == ("room", GUEST, "audio")
     assert len(running.sockets(HOST)[0].sent) == 2
+
+
+def test_who_is_put_through_is_heard_from_the_packet_before(running):
+    for name in (HOST, GUEST):
+        running.leg(name)
+    running.say(GUEST, 1)
+    running.say(GUEST, 2)
+    running.join(HOST, GUEST)
+    assert [parse(data).payload for data, _ in running.sockets(HOST)[0].sent] == [b"x" * 160]
+    assert [type(event) for event in running.events].count(c.FirstRelayed) == 1
+    running.say(GUEST, 3)
+    first, second = (parse(data) for data, _ in running.sockets(HOST)[0].sent)
+    assert (
+        (second.sequence - first.sequence) & 0xFFFF,
+        (second.timestamp - first.timestamp) & 0xFFFFFFFF,
+    ) == (
+        1,
+        160,
+    )
+
+
+def test_what_is_older_than_a_packet_time_is_not_sent_on(running):
+    for name in (HOST, GUEST):
+        running.leg(name)
+    running.say(GUEST, 1)
+    running.loop.now += 0.03
+    running.join(HOST, GUEST)
+    assert running.sockets(HOST)[0].sent == []
 
 
 def test_a_second_guest_is_refused_and_hears_nothing(running):

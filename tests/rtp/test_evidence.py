@@ -50,7 +50,7 @@ class Factory:
 
 
 class Kept:
-    """A keeper whose thread is waited for."""
+    """A keeper whose threads are waited for."""
 
     def __init__(self):
         self.factory = Factory()
@@ -60,9 +60,7 @@ class Kept:
         """Events of everything asked for so far."""
         events = []
         for _ in range(3):
-            reached = threading.Event()
-            self.keeper._jobs.put(reached.set)
-            assert reached.wait(10)
+            self.keeper._pass()
             events += self.keeper.collect()
         return events
 
@@ -202,7 +200,7 @@ def test_shut_closes_everything_also_what_is_being_opened():
     kept.keeper.open(OpenEvidence("b", "/"))
     events = kept.keeper.shut()
     assert {event.call for event in events if isinstance(event, EvidenceClosed)} == {"a", "b"}
-    assert not kept.keeper._thread.is_alive()
+    assert not any(thread.is_alive() for thread in kept.keeper._threads)
 
 
 def test_what_waits_is_bounded_and_the_rest_is_counted():
@@ -221,3 +219,48 @@ def test_results_of_closed_calls_are_bounded(kept):
         kept.keeper._ended(evidence, EvidenceClosed(str(number), 0, 0), None)
     assert kept.keeper.close(CloseEvidence("0")) == [Refused("CloseEvidence", "0", "unknown_call")]
     assert kept.keeper.close(CloseEvidence("1")) == [EvidenceClosed("1", 0, 0)]
+
+
+def test_an_answer_does_not_wait_for_the_disk_of_other_calls(kept):
+    kept.keeper.open(OpenEvidence("other", "/other"))
+    kept.settled()
+    busy, free = threading.Event(), threading.Event()
+
+    def slow(*, sync):
+        busy.set()
+        assert free.wait(10)
+
+    kept.factory.opened[0].flush = slow
+    kept.keeper.tick(0.0)
+    assert busy.wait(10)
+    kept.keeper.open(OPEN)
+    reached = threading.Event()
+    kept.keeper._openings.put(reached.set)
+    assert reached.wait(10)
+    assert kept.keeper.collect() == [EvidenceOpened("call")]
+    free.set()
+
+
+def test_a_call_that_comes_back_is_opened_after_it_was_closed(kept):
+    order = []
+    kept.keeper.open(OPEN)
+    kept.settled()
+    first = kept.factory.opened[0]
+    close = first.close
+
+    def closing():
+        order.append("closed")
+        return close()
+
+    first.close = closing
+    opening = kept.factory.open
+
+    def opened(call, folder):
+        order.append("opened")
+        return opening(call, folder)
+
+    kept.factory.open = opened
+    kept.keeper.close(CLOSE)
+    kept.keeper.open(OPEN)
+    kept.settled()
+    assert order == ["closed", "opened"]

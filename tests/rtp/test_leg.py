@@ -94,10 +94,66 @@ def test_a_stopped_play_is_not_told():
     assert setting.wire.events == []
 
 
+def test_the_short_tone_is_laid_over_relayed_sound():
+    setting = Setting()
+    sender = setting.audio.sender
+    loop = setting.wire.loop
+    sender.relay(99, packet(0), PCMA, 0, 0, loop.now)
+    setting.leg.play(ZIP)
+    rtp_socket(setting.audio).sent = []
+    for sequence in range(1, 14):
+        loop.now += 0.02
+        sender.relay(99, packet(sequence), PCMA, sequence, sequence * 160, loop.now)
+        setting.leg.beat(loop.now)
+    left = sent(setting.audio)
+    assert [p.payload != b"x" * 160 for p in left] == [True] * 10 + [False] * 3
+    assert {(b.sequence - a.sequence, b.timestamp - a.timestamp) for a, b in itertools.pairwise(left)} <= {
+        (1, 160),
+        (1 - 65536, 160),
+        (1, 160 - (1 << 32)),
+    }
+    assert setting.wire.events == [PlayEnded("leg", "zip")]
+    assert sender.straight
+
+
+def test_the_short_tone_goes_on_alone_where_the_peer_falls_silent():
+    setting = Setting()
+    sender = setting.audio.sender
+    sender.relay(99, packet(0), PCMA, 0, 0, setting.wire.loop.now)
+    setting.leg.play(ZIP)
+    for sequence in range(1, 5):
+        setting.wire.loop.now += 0.02
+        sender.relay(99, packet(sequence), PCMA, sequence, sequence * 160, setting.wire.loop.now)
+    rtp_socket(setting.audio).sent = []
+    left = setting.beats(20)
+    tone = Prompts().frames("tone:zip", "PCMA")
+    assert [p.payload for p in left if p.payload in tone] == list(tone[4:])
+    assert setting.wire.events == [PlayEnded("leg", "zip")]
+
+
+def test_the_short_tone_goes_first_in_a_codec_that_can_not_be_mixed():
+    opus = Codec("OPUS", 111, 48000, 2)
+    setting = Setting(codecs=(opus, EVENTS))
+    setting.leg.play(ZIP)
+    setting.audio.sender.relay(99, packet(1, payload_type=111), opus, 1, 960, setting.wire.loop.now)
+    assert sent(setting.audio) == []
+    setting.beats(11)
+    assert setting.wire.events == [PlayEnded("leg", "zip")]
+    assert setting.audio.sender.straight
+
+
+def test_a_stopped_tone_is_heard_no_more():
+    setting = Setting()
+    setting.leg.play(ZIP)
+    setting.leg.stop_play()
+    setting.audio.sender.relay(99, packet(1), PCMA, 1, 160, setting.wire.loop.now)
+    assert [p.payload for p in sent(setting.audio)] == [b"x" * 160]
+
+
 def test_a_play_shuts_the_relay_and_opens_it_again():
     setting = Setting()
     sender = setting.audio.sender
-    setting.leg.play(ZIP)
+    setting.leg.play(Play("leg", "p", ("pause:200",)))
     sender.relay(99, packet(1), PCMA, 1, 160, setting.wire.loop.now)
     assert sent(setting.audio) == []
     setting.beats(11)
