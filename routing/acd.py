@@ -276,7 +276,9 @@ class Acd:
         idle = sorted((d for d in self._desks.values() if d.state is DeskState.IDLE), key=lambda d: d.since)
         for desk, place in zip(idle, self._queue.copy(), strict=False):
             self._queue.remove(place)
-            self._set(replace(desk, state=DeskState.TALKING, since=now, call=place.call, arrived=place.since), out)
+            self._set(
+                replace(desk, state=DeskState.TALKING, since=now, call=place.call, arrived=place.since), out
+            )
             out.append(PutThrough(place.call, desk.desk, now - place.since))
         for index, place in enumerate(self._queue):
             if place.told != index + 1:

@@ -40,10 +40,10 @@ class Told:
         root = ET.fromstring(body)
         kind = root.tag.partition("}")[2]
         if kind != "presence":
-            version = int(root.get("version"))
+            version = int(root.attrib["version"])
             assert version == self.version + 1, f"version {version} after {self.version}"
             self.version = version
-            self.states.append(root.get("state"))
+            self.states.append(root.attrib["state"])
             assert self.states[-1] in {"full", "partial"}
             assert version > 0 or self.states[-1] == "full"
         getattr(self, "_" + kind.replace("-", "_"))(root)

@@ -63,7 +63,13 @@ POLICY = {
         method: dict.fromkeys(TARGETS, GONE)
         for method in ("BYE", "CANCEL", "INFO", "UPDATE", "PRACK", "NOTIFY")
     },
-    **{method: dict.fromkeys(TARGETS, CLOSED) for method in ("SUBSCRIBE", "REFER", "PUBLISH")},
+    "SUBSCRIBE": {
+        "own": {"anonymous": 401, "caller": 403, "dispatcher": 200},
+        "other": {"anonymous": 401, "caller": 403, "dispatcher": 200},
+        "room": {"anonymous": 401, "caller": 403, "dispatcher": 200},
+        "emergency": {"anonymous": 401, "caller": 403, "dispatcher": 403},
+    },
+    **{method: dict.fromkeys(TARGETS, CLOSED) for method in ("REFER", "PUBLISH")},
 }
 """Method → target → role → status; None: silence."""
 
@@ -85,6 +91,9 @@ def ask(method, role, target):
         token = authorize(value, user=name, password=f"pw-{name}", method=method, uri=asked, cnonce="c", nc=1)
         headers = (("Authorization", token),)
     request_uri = f"sip:{REALM}" if method == "REGISTER" else uri
+    if method == "SUBSCRIBE":
+        package = "conference" if target == "room" else "dialog"
+        headers = (*headers, ("Event", package), ("Expires", "600"))
     request = world.request(method, request_uri, name, headers=headers, cseq=99, **content)
     if method == "REGISTER":
         request.headers.set("To", f"<{uri}>")
@@ -114,7 +123,9 @@ def test_policy(method, role, target):
     assert [a.status for a in answers if a.status >= 200] == ([] if wanted is None else [wanted])
     called = target == "emergency" and method == "INVITE"
     assert bool(world.exchange.calls) is called, "only an INVITE for help makes a call"
-    assert len(sent) <= len(answers), "nothing is sent to anybody else"
+    # A subscription that is granted begins with a NOTIFY to the subscriber itself (RFC 6665 §4.2.1.2).
+    others = [e for e in sent if getattr(e, "request", None) is None or e.request.method != "NOTIFY"]
+    assert len(others) <= len(answers), "nothing is sent to anybody else"
     if called:
         (call,) = world.exchange.calls.values()
         assert call.caller.verified is (role == "caller"), (

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from pbx.call import leg_snapshot
 from pbx.call.call import State
 from pbx.sip.effects import AckArrived, Cancelled, StrayResponse, TransactionFailed
 from pbx.sip.errors import SipError
@@ -58,7 +59,7 @@ def others(world):
     """All there is of everybody but Eve."""
     legs = [world.call("bob").leg, world.call("carol").leg, world.exchange.room("d1").leg]
     return (
-        [world.exchange.legs[leg].snapshot() for leg in legs],
+        [leg_snapshot.snapshot(world.exchange.legs[leg]) for leg in legs],
         [world.call(name).snapshot() for name in ("bob", "carol")],
         world.exchange.room("d1").snapshot(),
         {leg: world.rooms.get(leg) for leg in legs},

@@ -228,7 +228,7 @@ def poisoned(world, field, evil):
 
 OF_A_RESPONSE = {"Via", "From", "To", "Call-ID", "CSeq", "Contact", "Content-Type", "Content-Length", "Allow", "Accept",
                  "Record-Route", "Timestamp", "Retry-After", "Supported", "Unsupported", "Date", "Require",
-                 "WWW-Authenticate", "X-At110-Evidence"}  # fmt: skip
+                 "WWW-Authenticate", "X-At110-Evidence", "Allow-Events", "Accept-Encoding", "Min-SE", "Session-Expires"}  # fmt: skip
 OF_A_REQUEST = OF_A_RESPONSE | {
     "Max-Forwards",
     "Min-SE",
