@@ -197,7 +197,10 @@ class Exchange:
                 return [] if leg is None else self.run(leg_events.failed(leg, ref, why, now), now)
             case StrayResponse(response, flow):
                 leg = self.leg(self._dialogs.get((response.call_id, response.from_.tag or ""), ""))
-                return [] if leg is None else self.run(place.stray(leg, response, flow, now), now)
+                # No transaction vouches for it: a repeated or forked 2xx comes from where the INVITE went (bars F28).
+                if leg is None or flow.remote[0] != leg.flow.remote[0]:
+                    return []
+                return self.run(place.stray(leg, response, flow, now), now)
             case ServerTimeout():
                 return []
 
