@@ -140,7 +140,7 @@ class Eve(RuleBasedStateMachine):
     )
     def own_call(self, method, cseq, body, extra):
         """Anything inside a call of her own, in or out of order; the call is opened when there is none."""
-        if self.world.call("eve") is None:
+        if self.world.call("eve") is None or "eve" not in self.world.transactions:
             number = next(self.count)
             self.world.invites["eve"] = self.world.request(
                 "INVITE",
