@@ -80,7 +80,7 @@ def response(
     kind = ref.split("/")[1]
     if kind == "invite":
         return place.answered(leg, response, flow, now)
-    if kind in {"reinvite", "refresh"}:
+    if kind in modify.KINDS:
         return modify.answered(leg, ref, response, flow, now, draw=draw)
     if response.status < 200:
         return []
@@ -105,7 +105,7 @@ def failed(leg: Leg, ref: str, why: str, now: float) -> list[Effect | LegEvent]:
         return [LegTextDelivered(leg.id, delivered=False)]
     if kind == "invite" and leg.state in {State.CALLING, State.LEAVING}:
         return leg.end("no_answer" if why == "timeout" else "unreachable")
-    if kind in {"reinvite", "refresh"}:
+    if kind in modify.KINDS:
         return modify.failed(leg, ref, why, now)
     return probe.missed(leg) if kind == "probe" else []
 

@@ -15,6 +15,8 @@ from pbx.sip.flow import Flow
 from pbx.sip.message import Response
 from pbx.sip.session_timer import Expired
 
+KINDS = frozenset({"reinvite", "refresh", "update"})
+"""Under which our requests go out: a change by re-INVITE, a refresh by re-INVITE, a refresh by UPDATE."""
 BUSY_SECONDS = 1.0
 """A refresh that finds another exchange under way waits so long."""
 
@@ -41,7 +43,7 @@ def refresh(leg: Leg, now: float) -> list[Effect | LegEvent]:
     if leg.state is not State.CONFIRMED:
         return []
     if leg.allows("UPDATE"):
-        return [leg.ask("refresh", "UPDATE", (acceptance.SUPPORTED, *leg.session.refreshing()))]
+        return [leg.ask("update", "UPDATE", (acceptance.SUPPORTED, *leg.session.refreshing()))]
     if not free(leg):
         leg.again = (now + BUSY_SECONDS, "refresh")
         return []
@@ -79,10 +81,7 @@ def answered(
 
 
 def _refused(leg: Leg, ref: str, response: Response, now: float, *, draw: int) -> list[Effect | LegEvent]:
-    kind = ref.split("/")[1]
-    if response.cseq.method == "INVITE":
-        leg.renegotiating = False
-        leg.negotiation.withdraw()
+    kind = _ended(leg, ref)
     if leg.state is not State.CONFIRMED:
         return []
     match response.status:
@@ -90,17 +89,26 @@ def _refused(leg: Leg, ref: str, response: Response, now: float, *, draw: int) -
             leg.again = (now + glare.backoff(owner=leg.owner, draw=draw), kind)
         case 422:
             leg.session.too_small(response, now)
-            if kind != "refresh":
+            if kind == "reinvite":
                 leg.again = (now, kind)
-        case 405 | 501 if response.cseq.method == "UPDATE":
+        case 405 | 501 if kind == "update":
             leg.allow -= {"UPDATE"}
             return refresh(leg, now)
         case 481 | 408 if not leg.emergency:
             # RFC 3261 §12.2.1.2: on 481 or 408 "the UAC SHOULD terminate the dialog".
             return leg.end("unreachable")
-        case _ if kind == "refresh":
+        case _ if kind != "reinvite":
             leg.session.failed(now)
     return []
+
+
+def _ended(leg: Leg, ref: str) -> str:
+    """Take note that a request of ours came to nothing; returns its kind. Only a re-INVITE carried an offer."""
+    kind = ref.split("/")[1]
+    if kind != "update":
+        leg.renegotiating = False
+        leg.negotiation.withdraw()
+    return kind
 
 
 def failed(leg: Leg, ref: str, why: str, now: float) -> list[Effect | LegEvent]:
@@ -109,9 +117,7 @@ def failed(leg: Leg, ref: str, why: str, now: float) -> list[Effect | LegEvent]:
     A desk whose phone leaves a refresh unanswered is given up (RFC 4028 §10). A caller is not, before the whole interval
     has passed: emergencies happen in tunnels. What was only a change is forgotten; whether the phone lives, media will tell.
     """
-    leg.renegotiating = False
-    leg.negotiation.withdraw()
-    if ref.split("/")[1] != "refresh" or leg.state is not State.CONFIRMED:
+    if _ended(leg, ref) == "reinvite" or leg.state is not State.CONFIRMED:
         return []
     if why == "timeout" and not leg.emergency:
         return hangup.give_up(leg, "unreachable", reason.SESSION_EXPIRED)
@@ -130,4 +136,4 @@ def expire(leg: Leg, now: float) -> list[Effect | LegEvent]:
     if leg.again is None or now < leg.again[0]:
         return []
     kind, leg.again = leg.again[1], None
-    return refresh(leg, now) if kind == "refresh" else [LegFree(leg.id)]
+    return [LegFree(leg.id)] if kind == "reinvite" else refresh(leg, now)

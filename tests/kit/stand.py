@@ -152,10 +152,9 @@ class Stand(World, Node):
 class Phone(Node):
     """A user agent. `auto` names what it does by itself: `answer`, `ack`, `ok` (200 to everything else)."""
 
-    def __init__(self, network, name, *, port=5070, transport="udp", auto=("ack", "ok"), password=None):
+    def __init__(self, network, name, *, port=5070, transport="udp", auto=("ack", "ok")):
         self.network, self.name, self.transport = network, name, transport
         self.auto = set(auto)
-        self.password = password
         self._start(("192.0.2.77", port))
         self.ladder = []
         self.dialog = None
@@ -165,7 +164,9 @@ class Phone(Node):
         self.sdp = sdp()
         self.allow = "INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, OPTIONS, INFO"
         self.ended = False
-        self.calls = 0
+        self.calls = self.registrations = self.nc = 0
+        self.password, self.challenge = f"pw-{name}", None
+        self.contact = parse_name_addr(f"<sip:{name}@{self.address[0]}:{self.address[1]}>")
         network.attach(self.address, self)
 
     # --- what a node does ---
@@ -236,7 +237,7 @@ class Phone(Node):
         self.invited = self._build("INVITE", uri, headers=headers, body=body)
         self.ask(self.invited, ref="invite")
 
-    def _build(self, method, uri, *, headers=(), body=b"", cseq=1):
+    def _build(self, method, uri, *, headers=(), body=b"", cseq=1, contact=True):
         return Request.build(
             method,
             parse_uri(uri),
@@ -244,7 +245,7 @@ class Phone(Node):
             to=parse_name_addr(f"<{uri}>"),
             call_id=f"{self.name}-{self.calls}",
             cseq=cseq,
-            contact=parse_name_addr(f"<sip:{self.name}@{self.address[0]}:{self.address[1]}>"),
+            contact=self.contact if contact else None,
             headers=(("Allow", self.allow), *headers),
             body=body,
             content_type="application/sdp" if body else None,
@@ -279,46 +280,52 @@ class Phone(Node):
 
     def _accept(self, transaction, request, *, headers=(), body=b""):
         if self.dialog is None:
-            contact = parse_name_addr(f"<sip:{self.name}@{self.address[0]}:{self.address[1]}>")
-            self.dialog = Dialog.uas(request, local_tag=f"t-{self.name}", contact=contact)
+            self.dialog = Dialog.uas(request, local_tag=f"t-{self.name}", contact=self.contact)
             self.dialog.confirm()
         return self._reply(transaction, request, 200, headers=headers, body=body or sdp(address="192.0.2.88"))
 
     def _reply(self, transaction, request, status, *, headers=(), body=b""):
-        contact = f"<sip:{self.name}@{self.address[0]}:{self.address[1]}>"
         response = request.response(
             status,
             to_tag=f"t-{self.name}",
-            headers=(("Contact", contact), ("Allow", self.allow), *headers),
+            headers=(("Contact", str(self.contact)), ("Allow", self.allow), *headers),
             body=body,
             content_type="application/sdp" if body else None,
         )
         return self.layer.respond(transaction, response, self.network.clock.now)
 
-    def register(self, *, expires=3600):
-        """Register, challenged first, as a real phone does."""
-        uri = f"sip:{REALM}"
-        first = self._register(uri, 1, expires, ())
-        self.ask(first, ref="register")
-        wait(self.network, 0.5)
-        challenge = next(c for c in self.responses[-1].headers.all("WWW-Authenticate") if "SHA-256" in c)
+    def register(self):
+        """Register, challenged first, as a real phone does; returns the last response."""
+        self._register((("Contact", str(self.contact)), ("Expires", "3600")))
+        return self.again_registered(contact=str(self.contact))
+
+    def again_registered(self, *, contact, expires=3600):
+        """Register `contact`, or ask what is registered when it is None."""
+        headers = (("Expires", str(expires)), *((("Contact", contact),) if contact else ()))
+        challenge = next(c for c in self.challenge.headers.all("WWW-Authenticate") if "SHA-256" in c)
+        self.nc += 1
         token = authorize(
-            challenge,
-            user=self.name,
-            password=f"pw-{self.name}",
-            method="REGISTER",
-            uri=uri,
-            cnonce="c",
-            nc=1,
+            challenge, user=self.name, password=self.password, method="REGISTER", uri=f"sip:{REALM}",
+            cnonce="c", nc=self.nc,
+        )  # fmt: skip
+        return self._register((("Authorization", token), *headers))
+
+    def _register(self, headers):
+        self.registrations += 1
+        request = self._build(
+            "REGISTER", f"sip:{REALM}", headers=headers, cseq=self.registrations, contact=False
         )
-        self.ask(self._register(uri, 2, expires, (("Authorization", token),)), ref="register")
+        request.headers.set("To", f"<sip:{self.name}@{REALM}>")
+        request.headers.set("Call-ID", f"{self.name}-registers")
+        self.ask(request, ref="register")
         wait(self.network, 0.5)
+        self.challenge = self.responses[-1] if self.responses[-1].status == 401 else self.challenge
         return self.responses[-1]
 
-    def _register(self, uri, cseq, expires, headers):
-        request = self._build("REGISTER", uri, headers=(("Expires", str(expires)), *headers), cseq=cseq)
-        request.headers.set("To", f"<sip:{self.name}@{REALM}>")
-        return request
+    @property
+    def contacts(self):
+        """What the registrar said is registered."""
+        return self.last_response("REGISTER").headers.all("Contact")
 
     def last_response(self, method):
         return next((r for r in reversed(self.responses) if r.cseq.method == method), None)
