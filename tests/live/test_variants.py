@@ -109,6 +109,7 @@ def test_hold_and_resume(exchange: Exchange, phone: NewPhone, desk_phone: NewPho
     caller.dial(f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}")
     call = exchange.call_of("hella", state="active")
     exchange.until(partial(desk.hears, 440), "the dispatcher doesn't hear the caller")
+    exchange.until(partial(caller.hears, 1000), "the caller doesn't hear the dispatcher")
     caller.command("hold")
     exchange.until(partial(_holds, exchange, call["call"], True), "the hold is not noted")
     caller.command("resume")
