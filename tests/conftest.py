@@ -13,6 +13,11 @@ from types import FrameType
 
 import pytest
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("at110", deadline=None)
+settings.load_profile("at110")
 
 LIMIT_SECONDS: float = 120.0
 """No test may take longer: a hung one must not eat the time of the whole run."""
