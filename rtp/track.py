@@ -135,8 +135,6 @@ class Track:
         if before is not destination:
             if before is not None and before.fed_by is self:
                 before.fed_by = None
-                # Nobody feeds it any more: silence begins with the next beat, not when packets are missed.
-                before.sender.out.relaying = False
                 before.sender.out.part()
             if destination is not None:
                 destination.fed_by = self
