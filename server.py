@@ -24,7 +24,7 @@ from typing import Final
 import structlog
 import uvloop
 
-from pbx import credentials, logs
+from pbx import credentials, listening, logs
 from pbx.settings import Settings, SettingsError, load, prepare
 from pbx.signalling import Signalling
 from pbx.storage.embedded import Embedded
@@ -92,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def process(role: str) -> int:
     """Be one of the processes; called by the supervisor only."""
     _end_with_supervisor()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until somebody knows what to do with it
     settings = load(os.environ)
     # On a terminal the supervisor speaks to a person; the lines are in the log files then.
     stream = None if sys.stderr.isatty() else sys.stderr
@@ -136,7 +137,9 @@ def _signalling(settings: Settings) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await Signalling(settings, database_url).run(stop, _tell_ready)
+        signalling = Signalling(settings, database_url)
+        loop.add_signal_handler(signal.SIGHUP, signalling.reload)
+        await signalling.run(stop, _tell_ready)
 
     try:
         uvloop.run(run())
@@ -189,6 +192,7 @@ class Supervisor:
         """Serve until SIGINT or SIGTERM; 1 when it could not be started."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._reload)
         if self._database is not None:
             self._database.start()
         status = 0
@@ -210,6 +214,11 @@ class Supervisor:
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
+
+    def _reload(self, _number: int, _frame: FrameType | None) -> None:
+        for child in self._children:
+            if child.role == "signalling" and child.popen is not None and child.popen.poll() is None:
+                child.popen.send_signal(signal.SIGHUP)
 
     def _look_after(self, child: Child) -> None:
         now = time.monotonic()
@@ -312,6 +321,14 @@ def _taken(settings: Settings) -> str | None:
         (socket.SOCK_STREAM, "SIP/TCP", settings.sip.host, settings.sip.port, "AT110_SIP_PORT"),
         (socket.SOCK_STREAM, "HTTP", settings.http.host, settings.http.port, "AT110_HTTP_PORT"),
     ]
+    for place in listening.further(settings):
+        kind = socket.SOCK_DGRAM if place.transport == "udp" else socket.SOCK_STREAM
+        setting = "tls.port" if place.transport == "tls" else "sip.listen"
+        wanted.append((kind, f"SIP/{place.transport.upper()}", place.host, place.port, setting))
+    if settings.http.tls_port is not None:
+        wanted.append(
+            (socket.SOCK_STREAM, "HTTPS", settings.http.host, settings.http.tls_port, "http.tls_port")
+        )
     for kind, what, host, port, variable in wanted:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, kind) as probe:
@@ -329,10 +346,11 @@ def _taken(settings: Settings) -> str | None:
 def _greet(settings: Settings, people: credentials.Credentials) -> None:
     """Say where to call and log in, in Chinese and English, and end with `at110 ready`."""
     sip = f"{settings.sip.public_host}:{settings.sip.port}"
+    tls = "" if settings.tls_port is None else f", TLS {settings.tls_port}"
     http = f"http://{settings.http.host}:{settings.http.port}/"
     lines = [
         "",
-        f"  报警 call            sip:110@{sip}   (UDP, TCP; sip:110-silent@{sip} 静默 silent)",
+        f"  报警 call            sip:110@{sip}   (UDP, TCP{tls}; sip:110-silent@{sip} 静默 silent)",
         f"  控制台 console, API   {http}   令牌 token: {people.api_token}",
         f"  证据 evidence        {settings.evidence_folder}",
         f"  账号 accounts        {settings.credentials}",

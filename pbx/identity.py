@@ -117,7 +117,7 @@ class IdentitySettings:
     emergency: EmergencySettings = field(default_factory=EmergencySettings)
     algorithms: tuple[str, ...] = ("SHA-256", "MD5")
     """Offered in challenges, strongest first (RFC 8760 §2.3)."""
-    md5_agents: tuple[str, ...] = ("baresip v0.", "baresip v1.")
+    md5_agents: tuple[str, ...] = ("baresip v0.", "baresip v1.", "JsSIP")
     """Beginnings of User-Agent that are challenged with MD5 alone: these phones give up at a challenge they don't know
     instead of passing on to the next, as RFC 8760 §2.4 wants."""
     allow: tuple[str, ...] = (

@@ -16,6 +16,7 @@ from pbx.packages.table import ALLOW_EVENTS, Document, Wish
 from pbx.sip.dialog import Dialog, request_key
 from pbx.sip.effects import RequestArrived, ResponseArrived, TransactionFailed
 from pbx.sip.errors import SipError
+from pbx.sip.flow import Flow
 from pbx.sip.message import Request
 from pbx.sip.uri import NameAddr
 from pbx.subscription import Subscription, Topic
@@ -124,6 +125,12 @@ class Notifier:
         # RFC 6665 §4.2.1.1: the 200 states the granted Expires; it makes a dialog, so it has our Contact.
         headers = (("Expires", str(watch.wish.seconds)), ("Contact", str(watch.contact)), ALLOW_EVENTS)
         return Respond(event.transaction, event.request.response(200, to_tag=tag, headers=headers))
+
+    def move(self, old: Flow, new: Flow) -> None:
+        """Let the subscriptions of a phone that went from one flow to another follow it (RFC 5626)."""
+        for found in self._subscriptions.values():
+            if found.flow == old:
+                found.flow = new
 
     # --- changes ----------------------------------------------------------------------------------------------------
 

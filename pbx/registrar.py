@@ -4,7 +4,9 @@ in → out: an authenticated REGISTER and the flow it came on → its response, 
 `lookup` → bindings, the newest first. A phone is called on the flow it registered from, whatever its Contact claims,
 so a NAT in between does not matter (RFC 3581 keeps that road open for UDP, a connection for TCP).
 
-Not done: Path (RFC 3327), GRUU (RFC 5627), several flows of one phone (RFC 5626 reg-id is only used to recognise the phone).
+Several flows of one phone (RFC 5626) are several bindings; which of them leads to it now is told by `pbx.flows`.
+
+Not done: Path (RFC 3327), GRUU (RFC 5627).
 """
 
 import heapq
@@ -99,6 +101,9 @@ class Registrar:
         # Each Contact value MUST feature an "expires" parameter … The response SHOULD include a Date header field."
         fields = [("Contact", _shown(binding, now)) for binding in self.lookup(aor, now)]
         fields.append(("Date", _date(wall)))
+        if is_outbound(request):
+            # RFC 5626 §6: a registrar that keeps a binding as a flow says so in its response.
+            fields.append(("Require", "outbound"))
         return request.response(200, to_tag=to_tag, headers=fields), effects
 
     def lookup(self, aor: str, now: float) -> tuple[Binding, ...]:
@@ -264,6 +269,18 @@ class Registrar:
                 return self._bindings[aor][key]
             heapq.heappop(self._due)
         return None
+
+
+def is_direct(request: Request) -> bool:
+    """Whether no proxy stands between the phone and us: its own Via is the only one."""
+    return len(request.vias) == 1
+
+
+def is_outbound(request: Request) -> bool:
+    """Whether a phone asks to be called over the very flow it registers from (RFC 5626 §4.2), and may be."""
+    tags = {tag.strip(" \t").lower() for line in request.headers.all("Supported") for tag in line.split(",")}
+    wanted = any(c.has_param("reg-id") and c.has_param("+sip.instance") for c in request.contacts)
+    return "outbound" in tags and wanted and is_direct(request)
 
 
 def _order(binding: Binding) -> int:

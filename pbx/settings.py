@@ -8,7 +8,6 @@ Every wrong key is named in one `SettingsError`, with its line where the file sh
 import ipaddress
 import os
 import re
-import socket
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,15 @@ import msgspec
 
 from pbx.folders import SOCKET_PATH_LIMIT, make_private, short_folder
 from pbx.limits import Limits
+from pbx.listen_settings import (
+    AnyPort,
+    ListenSettings,
+    Name,
+    Port,
+    TlsSettings,
+    WebSocketSettings,
+    own_address,
+)
 from pbx.section import Seconds, Section
 
 __all__ = [
@@ -25,21 +33,20 @@ __all__ = [
     "EvidenceSettings",
     "HttpSettings",
     "Limits",
+    "ListenSettings",
     "MediaSettings",
     "QueueSettings",
     "Settings",
     "SettingsError",
     "SipSettings",
     "StorageSettings",
+    "TlsSettings",
+    "WebSocketSettings",
     "load",
     "prepare",
 ]
 
 Language = Literal["zh", "en"]
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-AnyPort = Annotated[int, msgspec.Meta(ge=0, le=65535)]  # 0: the kernel picks one; tests use it
-Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.:\[\]-]{1,255}\Z")]
-
 MEDIA_SOCKET = "media-{}.sock"
 
 
@@ -59,7 +66,7 @@ class SipSettings(Section, frozen=True, kw_only=True):
     port: AnyPort = 5060
     realm: Name = "at110"
     """Realm of digest authentication; changing it makes every stored HA1 useless."""
-    md5_agents: tuple[str, ...] = ("baresip v0.", "baresip v1.")
+    md5_agents: tuple[str, ...] = ("baresip v0.", "baresip v1.", "JsSIP")
     """Beginnings of the User-Agent of phones that are offered MD5 alone, because they stop at a SHA-256 challenge."""
     session_seconds: Annotated[int, msgspec.Meta(ge=90, le=86400)] = 1800
     """Session interval (RFC 4028) we ask for: a dialog whose other end is gone is found out within it."""
@@ -68,11 +75,16 @@ class SipSettings(Section, frozen=True, kw_only=True):
     advertised: Name | None = None
     """Host name or address phones are told (Via, Contact, SDP); None: the listening address, or when that is
     0.0.0.0 or :: the address of this machine's default route."""
+    listen: tuple[ListenSettings, ...] = ()
+    """Further addresses."""
+    resolvers: tuple[Name, ...] = ()
+    """IP addresses of DNS servers, asked for the names of servers that are called; none: those of /etc/resolv.conf.
+    No call of a registered phone ever waits for them."""
 
     @property
     def public_host(self) -> str:
         """What stands in Via, Contact and SDP."""
-        return self.advertised or _own_address(self.host)
+        return self.advertised or own_address(self.host)
 
 
 class HttpSettings(Section, frozen=True, kw_only=True):
@@ -80,6 +92,8 @@ class HttpSettings(Section, frozen=True, kw_only=True):
 
     host: Name = "127.0.0.1"
     port: AnyPort = 8110
+    tls_port: AnyPort | None = None
+    """Where the same is served over TLS, with the certificate of `[tls]`; None: nowhere."""
 
 
 class MediaSettings(Section, frozen=True, kw_only=True):
@@ -137,6 +151,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state: Path
     """Absolute."""
     sip: SipSettings = SipSettings()
+    tls: TlsSettings = TlsSettings()
+    websocket: WebSocketSettings = WebSocketSettings()
     http: HttpSettings = HttpSettings()
     media: MediaSettings = MediaSettings()
     emergency: EmergencySettings = EmergencySettings()
@@ -149,6 +165,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def evidence_folder(self) -> Path:
         folder = self.evidence.folder
         return self.state / "evidence" if folder is None else self.state / Path(folder).expanduser()
+
+    @property
+    def tls_port(self) -> int | None:
+        """Where `sip.host` listens for SIP over TLS; None: nowhere."""
+        if not self.tls.enabled:
+            return None
+        if self.tls.port is None:
+            return 5061 if self.sip.port == 5060 else None
+        return self.tls.port
+
+    def file(self, name: str) -> Path:
+        """Return where a file named in the settings is: paths are relative to the state folder."""
+        return self.state / Path(name).expanduser()
 
     @property
     def journal(self) -> Path:
@@ -186,6 +215,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 SECTIONS: Mapping[str, type[Section]] = {
     "sip": SipSettings,
+    "tls": TlsSettings,
+    "websocket": WebSocketSettings,
     "http": HttpSettings,
     "media": MediaSettings,
     "emergency": EmergencySettings,
@@ -308,6 +339,20 @@ def _section(
     return kind(**good)
 
 
+def _twice(settings: Settings) -> Iterator[str]:
+    """Name the addresses that two things would listen on. TCP and TLS are one kind of socket."""
+    sip, seen = settings.sip, set()
+    wanted = [("udp", sip.host, sip.port), ("stream", sip.host, sip.port)]
+    if settings.tls_port is not None:
+        wanted.append(("stream", sip.host, settings.tls_port))
+    for place in sip.listen:
+        wanted += [("udp" if t == "udp" else "stream", place.host, place.port) for t in place.transports]
+    for kind, host, port in wanted:
+        if port and (kind, host, port) in seen:
+            yield f"two transports would listen on {host}:{port}"
+        seen.add((kind, host, port))
+
+
 def _whole(settings: Settings, sources: Mapping[str, str]) -> list[str]:
     """What only shows when the parts are seen together."""
     problems = []
@@ -321,25 +366,24 @@ def _whole(settings: Settings, sources: Mapping[str, str]) -> list[str]:
         except ValueError:
             where = _where(sources, "limits.upstreams")
             problems.append(f"{where}limits.upstreams: {text!r} is neither an IP address nor a network")
-    for name, host in (("sip.host", settings.sip.host), ("http.host", settings.http.host)):
+    hosts = [("sip.host", settings.sip.host), ("http.host", settings.http.host)]
+    hosts += [("sip.listen", place.host) for place in settings.sip.listen]
+    hosts += [("sip.resolvers", host) for host in settings.sip.resolvers]
+    for name, host in hosts:
         try:
             ipaddress.ip_address(host.strip("[]"))
         except ValueError:
             problems.append(f"{_where(sources, name)}{name}: {host!r} is not an IP address")
+    tls = settings.tls
+    if (tls.certificate is None) != (tls.key is None):
+        problems.append(f"{_where(sources, 'tls')}tls.certificate and tls.key go together")
+    secure = settings.http.tls_port is not None or any("tls" in p.transports for p in settings.sip.listen)
+    if secure and not tls.enabled:
+        problems.append(
+            f"{_where(sources, 'tls.enabled')}something listens for TLS, but tls.enabled is false"
+        )
+    problems += [f"{_where(sources, 'sip.listen')}{text}" for text in _twice(settings)]
     fixed = media.port_min <= settings.sip.port <= media.port_max
     if fixed:
         problems.append(f"{_where(sources, 'sip.port')}sip.port lies inside media.port_min…port_max")
     return problems
-
-
-def _own_address(host: str) -> str:
-    """Give `host`, or for a wildcard the address the kernel would send from; connecting UDP sends nothing."""
-    if host not in {"0.0.0.0", "::"}:
-        return host
-    family, far = (socket.AF_INET, "192.0.2.1") if host == "0.0.0.0" else (socket.AF_INET6, "2001:db8::1")
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((far, 9))
-            return str(probe.getsockname()[0])
-        except OSError:
-            return "127.0.0.1" if family == socket.AF_INET else "::1"

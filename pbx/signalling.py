@@ -4,6 +4,7 @@ in → out: settings → a running exchange, until asked to stop.
 """
 
 import asyncio
+import datetime as dt
 import ipaddress
 import random
 import secrets
@@ -12,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import structlog
+from aiohttp import web
 
-from pbx import credentials, identity
+from pbx import credentials, identity, listening
 from pbx.api.app import Listener, build, listen
 from pbx.api.feed import Feed
 from pbx.binding import Binding
@@ -21,21 +23,23 @@ from pbx.call.answering import Answering, Registrations
 from pbx.call.call import Policy
 from pbx.call.call import State as CallState
 from pbx.call.control import Control, Rim, mint
-from pbx.call.exchange import Exchange, Site
+from pbx.call.exchange import Exchange
 from pbx.call.leg import LegSetup
 from pbx.call.service import Service
+from pbx.call.site import Site
 from pbx.call.watch import Watch
 from pbx.guard import Guesses, Limit
 from pbx.guarding import Peers, make_guard, watch_guard
 from pbx.metrics import Metrics, watch_loop
 from pbx.registrar import BindingAdded, BindingRefreshed, Registrar
 from pbx.registrar import Effect as BindingChange
-from pbx.sdp.addresses import Own, unicast
 from pbx.sdp.offer_answer import CAPABILITIES
 from pbx.settings import Settings
 from pbx.sip.digest import NonceCounts, Nonces
 from pbx.sip.flow import Flow
+from pbx.sip.locate import Locator
 from pbx.sip.message import Request, Response
+from pbx.sip.outgoing import Outgoing
 from pbx.sip.session_timer import SessionSettings
 from pbx.sip.transactions import TransactionLayer
 from pbx.storage.accounts import Accounts
@@ -44,6 +48,8 @@ from pbx.storage.outbox import Outbox
 from pbx.targets import EmergencySettings
 from pbx.tasks import Tasks
 from pbx.transport.endpoint import Endpoint
+from pbx.transport.resolver import DNS_PORT, Resolver, system_servers
+from pbx.transport.websocket import SipSocket
 from rtp.client import MediaClient
 from rtp.control import Event, LegReport, StreamReport
 
@@ -122,18 +128,24 @@ class Signalling:
             registered=self._registered,
         )
         self._media = MediaClient(str(settings.media_socket()), self._on_media, self._tasks)
+        self._certificates = listening.certificates(settings, dt.datetime.now(dt.UTC))
         peers = Peers(self._exchange.legs.values, self._exchange.call_of, self._registrar)
         self._guard = make_guard(settings.limits, _emergency(settings), peers)
         self._endpoint = Endpoint(
-            host=settings.sip.host,
+            host=settings.sip.host.strip("[]"),
             port=settings.sip.port,
             on_message=self._on_message,
             tasks=self._tasks,
             gate=self._guard,
+            more=listening.further(settings),
+            certificates=self._certificates,
         )
-        rim = Rim(self._endpoint, self._media, self._watch)
-        self._control = Control(self._exchange, self._answering, TransactionLayer(), rim)
+        named = tuple((host, DNS_PORT) for host in settings.sip.resolvers)
+        rim = Rim(self._endpoint, self._media, self._watch, Resolver(named or system_servers(), self._tasks))
+        outgoing = Outgoing(Locator(random.SystemRandom().random))
+        self._control = Control(self._exchange, self._answering, TransactionLayer(), rim, outgoing=outgoing)
         self._endpoint.on_failed = self._control.on_flow_failed
+        self._endpoint.on_gone = self._control.on_flow_gone
         self._service = Service(
             self._control,
             self._watch,
@@ -186,21 +198,49 @@ class Signalling:
         self._accounts.start(self._database, self._tasks)
         await self._media.connect()
         await self._endpoint.start()
-        self._exchange.site = replace(self._exchange.site, port=self._endpoint.port)
         application = build(
             self._service,
             token=self._token,
             evidence=settings.evidence_folder,
             metrics=self._metrics,
             max_readers=settings.limits.feed_readers,
+            more=self._web_routes(),
         )
-        self._listener = await listen(application, settings.http.host, settings.http.port)
+        certificates = self._certificates
+        self._listener = await listen(
+            application,
+            settings.http.host,
+            settings.http.port,
+            tls_port=settings.http.tls_port,
+            context=None if certificates is None else lambda: certificates.web,
+        )
+        self._place()
         self._tasks.spawn(watch_loop(self._metrics), name="loop_lag")
         self._tasks.spawn(
             watch_guard(self._guard, lambda: self._endpoint.backlog, self._metrics), name="guard"
         )
         self._tasks.spawn(self._publish(), name="publish")
+        self._tasks.spawn(listening.watch(self._certificates), name="certificate")
         log.info("signalling_started", sip_port=self._endpoint.port, http_port=self._listener.port)
+
+    def _web_routes(self) -> list[web.RouteDef]:
+        wanted = self._settings.websocket
+        if not wanted.enabled:
+            return []
+        door = SipSocket(self._endpoint.links, self._endpoint.limits, wanted.origins)
+        return [web.get(wanted.path, door.handle, allow_head=False)]
+
+    def _place(self) -> None:
+        """State where we listen, now that every port is known."""
+        endpoint, listener = self._endpoint, self._listener
+        assert listener is not None, "the HTTP server listens by now"
+        web_ports = (("ws", listener.port), ("wss", listener.tls_port))
+        places = listening.places(self._settings, endpoint.port, endpoint.listening, web_ports)
+        self._exchange.site = replace(self._exchange.site, port=endpoint.port, places=places)
+
+    def reload(self) -> None:
+        """Read the certificate again; connections that stand keep the one they were made with."""
+        listening.reload(self._certificates, forced=True)
 
     async def _publish(self) -> None:
         while True:
@@ -314,11 +354,11 @@ def _site(settings: Settings) -> Site:
         legs=LegSetup(
             CAPABILITIES,
             address=host,
-            bind=settings.sip.host,
+            bind=settings.sip.host.strip("[]"),
             session=SessionSettings(settings.sip.session_seconds, settings.sip.min_session_seconds),
             languages=settings.queue.spoken,
             loopback_ok=ipaddress.ip_address(settings.sip.host.strip("[]")).is_loopback,
-            own=_own(settings),
+            own=listening.own(settings),
         ),
         policy=Policy(
             folder=str(settings.evidence_folder),
@@ -328,16 +368,6 @@ def _site(settings: Settings) -> Site:
         host=host,
         port=settings.sip.port,
         wrap_up=settings.queue.wrap_up_seconds,
-    )
-
-
-def _own(settings: Settings) -> Own:
-    """Where on this machine nobody's media may be sent."""
-    hosts = {unicast(host) for host in (settings.sip.host, settings.sip.public_host, "127.0.0.1", "::1")}
-    return Own(
-        hosts=frozenset(host for host in hosts if host is not None),
-        media=range(settings.media.port_min, settings.media.port_max + 1),
-        ports=frozenset({settings.sip.port, settings.http.port}),
     )
 
 

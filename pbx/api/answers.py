@@ -24,6 +24,7 @@ TEXTS: Final[Mapping[int, tuple[str, str, str]]] = {
     403: ("forbidden", "不允许", "Not allowed"),
     404: ("not_found", "没有找到", "There is no such thing"),
     405: ("wrong_method", "不支持此方法", "This method is not supported here"),
+    408: ("too_slow", "请求超时", "The request took too long to arrive"),
     409: ("conflict", "当前状态下不能这样做", "That can't be done now"),
     413: ("too_large", "请求过大", "The request is too large"),
     415: ("not_json", "请求内容必须是 JSON", "The request's body must be JSON"),
@@ -107,6 +108,8 @@ def error_middleware(metrics: Metrics) -> Middleware:
             response = failure(ApiError(error.status))
             if allow := error.headers.get(hdrs.ALLOW):
                 response.headers[hdrs.ALLOW] = allow
+        except ConnectionError:
+            response = failure(ApiError(400))  # the client is gone; nobody is left to read this
         except Exception:
             log.exception("api_fault", method=request.method, path=request.path)
             response = failure(ApiError(500))

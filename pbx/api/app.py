@@ -3,8 +3,11 @@
 in → out: `build(exchange, …)` → application; `listen(application, host, port)` → `Listener`.
 """
 
+import asyncio
+import socket
+import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +22,9 @@ from pbx.api.exchange import Exchange
 from pbx.api.feed import Events
 from pbx.metrics import CONTENT_TYPE, Metrics
 from pbx.tasks import Tasks
+from pbx.transport import gate
+from pbx.transport.address import listening
+from pbx.transport.gate import Gate, GateLimits
 
 __all__ = ["Listener", "build", "listen"]
 
@@ -26,6 +32,10 @@ MAX_BODY: Final = 16 * 1024
 """Bytes of a request body; commands have some dozens."""
 SHUTDOWN_SECONDS: Final = 2.0  # feeds are ended first, so only downloads are cut
 BACKLOG: Final = 256
+LINGER_SECONDS: Final = (
+    2.0  # what still comes of a refused request is read so long, so that its answer arrives
+)
+DEFAULT_LIMITS: Final = GateLimits()
 MAX_LINE: Final = 8190  # bytes of a request line or one header field, as aiohttp's own
 
 
@@ -37,11 +47,15 @@ def build(
     metrics: Metrics,
     max_readers: int = 200,
     checker: Check = check,
+    more: Sequence[web.RouteDef] = (),
     wall: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> web.Application:
-    """Put the application together. `evidence`: the folder of all calls' folders. Raises OSError, ValueError."""
-    auth = Auth(token, metrics, wall=wall, monotonic=monotonic)
+    """Put the application together. `evidence`: the folder of all calls' folders; `more`: routes of others, such as SIP
+    over WebSocket, which judge for themselves who may use them. Raises OSError, ValueError.
+    """
+    opened = [route.path for route in more]
+    auth = Auth(token, metrics, wall=wall, monotonic=monotonic, open_paths=opened)
     events = Events(exchange, metrics, max_readers, wall)
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -61,7 +75,7 @@ def build(
         events.close()
 
     application = web.Application(
-        middlewares=[error_middleware(metrics), auth.middleware],
+        middlewares=[error_middleware(metrics), gate.middleware, auth.middleware],
         client_max_size=MAX_BODY,
     )
     application.add_routes(
@@ -74,6 +88,7 @@ def build(
             web.get("/api/events", events.handle),
             *Commands(exchange).routes(),
             *Evidence(evidence, exchange, checker).routes(),
+            *more,
         ]
     )
     application.cleanup_ctx.append(running)
@@ -84,32 +99,63 @@ def build(
 class Listener:
     """A served application."""
 
-    def __init__(self, runner: web.AppRunner, port: int) -> None:
+    def __init__(
+        self, runner: web.AppRunner, gate: Gate, servers: Sequence[asyncio.Server], tasks: Tasks
+    ) -> None:
         self._runner = runner
-        self.port = port
+        self._servers = servers
+        self._tasks = tasks
+        self.gate = gate
+        ports = [int(server.sockets[0].getsockname()[1]) for server in servers]
+        self.port = ports[0]
         """The port really bound; interesting when 0 was asked for."""
+        self.tls_port = ports[1] if len(ports) > 1 else None
 
     async def close(self) -> None:
         """End all feeds, give other requests two seconds, close."""
+        for server in self._servers:
+            server.close()
         await self._runner.cleanup()
+        await self._tasks.close()
 
 
-async def listen(application: web.Application, host: str, port: int) -> Listener:
-    """Serve. Raises OSError with the address in its text when the port is taken."""
+async def listen(
+    application: web.Application,
+    host: str,
+    port: int,
+    *,
+    tls_port: int | None = None,
+    context: Callable[[], ssl.SSLContext] | None = None,
+    limits: GateLimits = DEFAULT_LIMITS,
+) -> Listener:
+    """Serve, with `tls_port` over TLS too (`context` gives the certificate for new connections).
+
+    Raises OSError with the address in its text when a port is taken.
+    """
+    bound = [listening(socket.SOCK_STREAM, host.strip("[]"), port, "HTTP")]
+    try:
+        if tls_port is not None:
+            bound.append(listening(socket.SOCK_STREAM, host.strip("[]"), tls_port, "HTTPS"))
+    except OSError:
+        bound[0].close()
+        raise
     runner = web.AppRunner(
         application,
         access_log=None,
         handle_signals=False,
         shutdown_timeout=SHUTDOWN_SECONDS,
+        lingering_time=LINGER_SECONDS,
         max_line_size=MAX_LINE,
         max_field_size=MAX_LINE,
     )
     await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
-    except OSError as error:
-        await runner.cleanup()
-        raise OSError(
-            error.errno, f"HTTP can't listen on {host}:{port}: {error.strerror or error}"
-        ) from error
-    return Listener(runner, int(runner.addresses[0][1]))
+    assert runner.server is not None, "set up one line above"
+    tasks = Tasks("http")
+    visitors = Gate(runner.server, limits, context=context)
+    loop = asyncio.get_running_loop()
+    servers = [
+        await loop.create_server(protocol, sock=sock, backlog=BACKLOG)
+        for protocol, sock in zip((visitors.plain, visitors.secure), bound, strict=False)
+    ]
+    tasks.spawn(visitors.watch(), name="gate")
+    return Listener(runner, visitors, servers, tasks)

@@ -10,7 +10,7 @@ import ipaddress
 import re
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -69,14 +69,24 @@ class Auth:
     """The token and the cookies made from it."""
 
     def __init__(
-        self, token: str, metrics: Metrics, *, wall: Callable[[], float], monotonic: Callable[[], float]
+        self,
+        token: str,
+        metrics: Metrics,
+        *,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
+        open_paths: Collection[str] = (),
     ) -> None:
-        """Clocks are arguments. An empty token would let everybody in: ValueError."""
+        """Clocks are arguments. `open_paths` are open to all, beside the console's own page.
+
+        An empty token would let everybody in: ValueError.
+        """
         if not token:
             raise ValueError("the API token is empty")
         self._token = token.encode()
         self._key = hmac.digest(self._token, b"at110 console cookie", hashlib.sha256)
         self._metrics = metrics
+        self._open = OPEN_PATHS.union(open_paths)
         self._wall = wall
         self._monotonic = monotonic
         self._failures = Failures()
@@ -99,7 +109,7 @@ class Auth:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let nobody through who hasn't proved himself."""
-        if request.path in OPEN_PATHS:
+        if request.path in self._open:
             return await handler(request)
         if (given := request.headers.get(hdrs.AUTHORIZATION)) is not None:
             scheme, _, token = given.partition(" ")

@@ -5,7 +5,7 @@ said. Default deny; an emergency INVITE is never refused for who sends it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pbx import claims, identity
@@ -14,19 +14,21 @@ from pbx.call import half_open, indialog, owners, seats
 from pbx.call import room as rooms
 from pbx.call.call import Call, Caller
 from pbx.call.claims import claims as stated
-from pbx.call.effects import Effect, Note, Refuse, Respond
+from pbx.call.effects import Effect, MoveFlow, Note, Refuse, Respond
 from pbx.call.exchange import CALL_PATIENCE, Exchange, Item, Owner
 from pbx.call.leg import Leg
 from pbx.call.watching import Watching
+from pbx.flows import FlowMoved, Flows
 from pbx.guard.buckets import Buckets, Limit
 from pbx.packages import table
+from pbx.registrar import BindingAdded, BindingRefreshed, Registrar, is_direct
 from pbx.registrar import Effect as BindingChange
-from pbx.registrar import Registrar
 from pbx.sip import acceptance
 from pbx.sip.effects import RequestArrived
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
+from pbx.sip.outgoing import MAX_DATAGRAM, VIA_BYTES
 from pbx.sip.uri import NameAddr, Uri
 from pbx.targets import Emergency, FeatureCode, feature_code
 
@@ -48,6 +50,8 @@ class Registrations:
     changed: Callable[[Sequence[BindingChange]], None]
     """Hears of bindings that came and went."""
     per_identity: Limit = PER_IDENTITY
+    flows: Flows = field(default_factory=Flows)
+    """Which flow leads to a phone now."""
 
 
 class Answering:
@@ -64,12 +68,33 @@ class Answering:
         return self._phones.registrar.lookup(account.aor, now)
 
     def flow_failed(self, flow: Flow, now: float) -> list[Effect]:
-        """Forget the phones behind a broken connection."""
-        return self._bindings_changed(self._phones.registrar.flow_failed(flow), now)
+        """Forget the bindings behind a broken connection; dialogs go over another flow of the same phone, if there is
+        one.
+        """
+        moved = self._phones.flows.failed(flow, now)
+        changed = self._bindings_changed(self._phones.registrar.flow_failed(flow), now)
+        return [*self._moved(moved), *changed]
 
     def _bindings_changed(self, changes: Sequence[BindingChange], now: float) -> list[Effect]:
         self._phones.changed(changes)
         return self.watching.registered(changes, now)
+
+    def road(self, request: Request, flow: Flow) -> Flow:
+        """Return the flow a request of ours takes to where `flow` leads.
+
+        RFC 3261 §18.1.1: "If a request is within 200 bytes of the path MTU, or if it is larger than 1300 bytes and the
+        path MTU is unknown, the request MUST be sent using an RFC 2914 congestion controlled transport protocol, such as
+        TCP." It is, when the phone has such a flow; to open one that its NAT will not let in would cost the call.
+        """
+        if flow.reliable or len(request.encode()) + VIA_BYTES <= MAX_DATAGRAM:
+            return flow
+        return self._phones.flows.reliable(flow) or flow
+
+    def _moved(self, moved: Sequence[FlowMoved]) -> list[Effect]:
+        for move in moved:
+            self._exchange.move(move.old, move.new)
+            self.watching.notifier.move(move.old, move.new)
+        return [MoveFlow(move.old, move.new) for move in moved]
 
     @property
     def next_due(self) -> float | None:
@@ -79,8 +104,10 @@ class Answering:
 
     def expire(self, now: float) -> list[Effect]:
         """Forget registrations and subscriptions that ended; tell watchers what had to wait."""
-        changed = self._bindings_changed(self._phones.registrar.expire(now), now)
-        return [*changed, *self.watching.expire(now)]
+        ended = self._phones.registrar.expire(now)
+        for change in ended:
+            self._phones.flows.removed(change.binding, now)
+        return [*self._bindings_changed(ended, now), *self.watching.expire(now)]
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -145,7 +172,9 @@ class Answering:
                     to_tag=self._exchange.mint("tag"),
                     jitter=self._phones.jitter(),
                 )
-                return [Respond(event.transaction, response), *self._bindings_changed(effects, now)]
+                followed = self._follow(request, effects, now)
+                changed = self._bindings_changed(effects, now)
+                return [Respond(event.transaction, response), *followed, *changed]
             case "INVITE":
                 acceptance.check_body(request)
                 return self._feature(event, account, now)
@@ -155,6 +184,16 @@ class Answering:
                 return self.watching.subscribe(event, account, now)
         # What opens nothing and belongs to no dialog (RFC 3261 §12.2.2).
         return [Respond(event.transaction, self._refusal(request, 481))]
+
+    def _follow(self, request: Request, changes: Sequence[BindingChange], now: float) -> list[Effect]:
+        """Let the dialogs of a phone go where it registered from."""
+        moved = []
+        for change in changes:
+            if isinstance(change, BindingAdded | BindingRefreshed):
+                moved += self._phones.flows.registered(change.binding, direct=is_direct(request))
+            else:
+                self._phones.flows.removed(change.binding, now)
+        return self._moved(moved)
 
     # --- INVITE -----------------------------------------------------------------------------------------------------
 
@@ -177,8 +216,8 @@ class Answering:
             event.transaction,
             local_tag=exchange.mint("tag"),
             session=exchange.session(),
-            contact=exchange.contact("110"),
-            setup=exchange.site.legs,
+            contact=exchange.contact("110", event.flow, secure=request.uri.scheme == "sips"),
+            setup=exchange.setup(event.flow),
             evidence=call_id,
             now=now,
             patience=CALL_PATIENCE,
@@ -228,8 +267,8 @@ class Answering:
             event.transaction,
             local_tag=self._exchange.mint("tag"),
             session=self._exchange.session(),
-            contact=self._exchange.contact(room.id),
-            setup=self._exchange.site.legs,
+            contact=self._exchange.contact(room.id, event.flow, secure=request.uri.scheme == "sips"),
+            setup=self._exchange.setup(event.flow),
             evidence=None,
             now=now,
         )

@@ -12,7 +12,8 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
@@ -21,11 +22,13 @@ from pbx.call.answering import Answering
 from pbx.call.effects import (
     CallFinished,
     Effect,
+    MoveFlow,
     Note,
     Refuse,
     Respond,
     SendAck,
     SendCancel,
+    SendElsewhere,
     SendRequest,
     ToMedia,
 )
@@ -35,7 +38,10 @@ from pbx.call.media_events import media_said
 from pbx.notifier import REF
 from pbx.sip import effects as sip
 from pbx.sip.flow import Flow
+from pbx.sip.locate import Ask, Hop, Question, Records
 from pbx.sip.message import Request, Response
+from pbx.sip.outgoing import Effect as Step
+from pbx.sip.outgoing import Outgoing, Try
 from pbx.sip.transactions import TransactionLayer
 from rtp.control import CloseEvidence, Command, Event, NoteSip
 
@@ -49,6 +55,13 @@ class Transport(Protocol):
     """What the endpoint does for us."""
 
     def send(self, data: bytes, flow: Flow) -> None: ...
+    def expect(self, transport: str, remote: tuple[str, int], name: str) -> None: ...
+
+
+class Lookup(Protocol):
+    """What the resolver does for us."""
+
+    def ask(self, question: Question, done: Callable[[Records | None, float], None]) -> None: ...
 
 
 class MediaLink(Protocol):
@@ -71,6 +84,7 @@ class Rim:
     transport: Transport
     media: MediaLink
     watcher: Watcher
+    lookup: Lookup
 
 
 def mint(what: str) -> str:
@@ -87,10 +101,19 @@ def mint(what: str) -> str:
 class Control:
     """See the module. Everything runs on one event loop; nothing here is awaited."""
 
-    def __init__(self, exchange: Exchange, answering: Answering, layer: TransactionLayer, rim: Rim) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        answering: Answering,
+        layer: TransactionLayer,
+        rim: Rim,
+        *,
+        outgoing: Outgoing,
+    ) -> None:
         self.exchange = exchange
         self._answering = answering
         self._layer = layer
+        self._outgoing = outgoing
         self._rim = rim
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -113,6 +136,14 @@ class Control:
             lambda: self._run(
                 [*self._layer.transport_failed(flow, now), *self._answering.flow_failed(flow, now)], now
             ),
+        )
+
+    def on_flow_gone(self, flow: Flow) -> None:
+        """Hear that a peer closed its connection in order: nothing was lost, but it can't be reached there any more."""
+        now = time.monotonic()
+        self._guarded(
+            "flow",
+            lambda: self._run([*self._layer.closed(flow, now), *self._answering.flow_failed(flow, now)], now),
         )
 
     def on_media(self, event: Event) -> None:
@@ -144,7 +175,6 @@ class Control:
             todo.extendleft(reversed(self._carry_out(todo.popleft(), now)))
 
     def _carry_out(self, effect: Effect | sip.Effect, now: float) -> list[Effect | sip.Effect]:
-        site = self.exchange.site
         match effect:
             case sip.Transmit(data, flow):
                 self._transmit(data, flow)
@@ -152,15 +182,13 @@ class Control:
                 return list(self._answering.request(effect, now, time.time()))
             case sip.ResponseArrived(ref) | sip.TransactionFailed(ref) if ref.startswith(REF):
                 return list(self._answering.watching.outcome(effect, now))
-            case (
-                sip.AckArrived()
-                | sip.Cancelled()
-                | sip.ResponseArrived()
-                | sip.TransactionFailed()
-                | sip.StrayResponse()
-                | sip.ServerTimeout()
-            ):
+            case sip.ResponseArrived() | sip.TransactionFailed():
+                further = self._outgoing.ended(effect)
+                return list(self.exchange.sip(effect, now)) if further is None else self._steps(further, now)
+            case sip.AckArrived() | sip.Cancelled() | sip.StrayResponse() | sip.ServerTimeout():
                 return list(self.exchange.sip(effect, now))
+            case SendElsewhere(ref, request):
+                return self._steps(self._outgoing.send(ref, request, now), now)
             case Respond(transaction, response):
                 return list(self._layer.respond(transaction, response, now))
             case Refuse(transaction, response):
@@ -170,21 +198,19 @@ class Control:
                     )
                 )
             case SendRequest(ref, request, flow):
-                branch = f"z9hG4bK{secrets.token_hex(12)}"
-                return list(
-                    self._layer.request(
-                        request, flow, now, ref=ref, branch=branch, via_host=site.host, via_port=site.port
-                    )
-                )
+                return self._request(ref, request, self._answering.road(request, flow), now)
             case SendAck(request, flow):
                 branch = f"z9hG4bK{secrets.token_hex(12)}"
+                here = self.exchange.site.here(flow)
+                host, port = here.public_host, here.public_port
                 return list(
-                    self._layer.send_ack(
-                        request, flow, now, branch=branch, via_host=site.host, via_port=site.port
-                    )
+                    self._layer.send_ack(request, flow, now, branch=branch, via_host=host, via_port=port)
                 )
+            case MoveFlow(old, new):
+                return list(self._layer.moved(old, new))
             case SendCancel(ref, headers):
-                return list(self._layer.cancel(ref, now, headers=headers))
+                given_up = self._steps(self._outgoing.cancel(ref), now)
+                return [*given_up, *self._layer.cancel(ref, now, headers=headers)]
             case ToMedia(command):
                 if isinstance(command, CloseEvidence):
                     self._flush_sip_notes()
@@ -195,6 +221,53 @@ class Control:
             case CallFinished(call):
                 self._rim.watcher.finished(call)
         return []
+
+    def _request(self, ref: str, request: Request, flow: Flow, now: float) -> list[Effect | sip.Effect]:
+        branch = f"z9hG4bK{secrets.token_hex(12)}"
+        here = self.exchange.site.here(flow)
+        host, port = here.public_host, here.public_port
+        return list(
+            self._layer.request(request, flow, now, ref=ref, branch=branch, via_host=host, via_port=port)
+        )
+
+    # --- servers that we look up ----------------------------------------------------------------------------------
+
+    def _steps(self, steps: Iterable[Step], now: float) -> list[Effect | sip.Effect]:
+        out: list[Effect | sip.Effect] = []
+        for step in steps:
+            match step:
+                case Ask(question):
+                    self._rim.lookup.ask(question, partial(self._looked_up, question))
+                case Try(ref, request, hop):
+                    out += self._try(ref, request, hop, now)
+                case sip.TransactionFailed():
+                    out += self.exchange.sip(step, now)
+        return out
+
+    def _looked_up(self, question: Question, records: Records | None, ttl: float) -> None:
+        now = time.monotonic()
+
+        def work() -> None:
+            if records is None:
+                steps = self._outgoing.unanswered(question, now)
+            else:
+                steps = self._outgoing.answered(question, records, ttl, now)
+            self._run(self._steps(steps, now), now)
+
+        self._guarded("dns", work)
+
+    def _try(self, ref: str, request: Request, hop: Hop, now: float) -> list[Effect | sip.Effect]:
+        site = self.exchange.site
+        local = site.places.source(hop.transport, hop.address) or (site.legs.bind, 0)
+        flow = Flow(hop.transport, local, (hop.address, hop.port))
+        self._rim.transport.expect(hop.transport, flow.remote, hop.name)
+        contact = request.contact
+        if contact is not None:
+            request = request.copy()
+            uri = contact.uri
+            fitting = self.exchange.contact(uri.user or "", flow, secure=uri.scheme == "sips")
+            request.headers.set("Contact", str(replace(contact, uri=fitting.uri)))
+        return self._request(ref, request, flow, now)
 
     def _transmit(self, data: bytes, flow: Flow) -> None:
         found = _CALL_ID.search(data)

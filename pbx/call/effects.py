@@ -41,6 +41,18 @@ class SendRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SendElsewhere:
+    """Send a request to where its first Route or its Request-URI leads (RFC 3263), hop after hop until one answers.
+
+    Only for servers that the settings name: what a stranger wrote into a message chooses no destination (bars S9). Its
+    Contact, if it has one, is made to fit the flow it leaves on; the outcome comes back under `ref`.
+    """
+
+    ref: str
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
 class SendAck:
     """Send the ACK of a 2xx; it is no transaction (RFC 3261 §13.2.2.4)."""
 
@@ -55,6 +67,14 @@ class SendCancel:
     ref: str
     headers: tuple[tuple[str, str], ...] = ()
     """What the CANCEL says besides: its Reason (RFC 3326)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveFlow:
+    """A phone is reached over another flow now: what is under way goes there."""
+
+    old: Flow
+    new: Flow
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +103,18 @@ class CallFinished:
     call: str
 
 
-Effect = Respond | Refuse | SendRequest | SendAck | SendCancel | ToMedia | Note | CallFinished
+Effect = (
+    Respond
+    | Refuse
+    | SendRequest
+    | SendElsewhere
+    | SendAck
+    | SendCancel
+    | MoveFlow
+    | ToMedia
+    | Note
+    | CallFinished
+)
 
 
 Reason = dict[str, str | int | None]

@@ -8,14 +8,14 @@ that causes stay before consequences; only those for the outside are returned.
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from pbx.call import answer, hangup, leg_events, leg_snapshot, owners, place
 from pbx.call import call_events as events
 from pbx.call import room as rooms
 from pbx.call.agenda import Agenda
-from pbx.call.call import Call, Policy
+from pbx.call.call import Call
 from pbx.call.effects import (
     CallFinished,
     Effect,
@@ -34,6 +34,7 @@ from pbx.call.effects import (
 from pbx.call.leg import Leg, LegSetup
 from pbx.call.leg import State as LegState
 from pbx.call.room import Room
+from pbx.call.site import Site
 from pbx.sip.effects import (
     AckArrived,
     Cancelled,
@@ -43,6 +44,7 @@ from pbx.sip.effects import (
     StrayResponse,
     TransactionFailed,
 )
+from pbx.sip.flow import Flow, restore_flow
 from pbx.sip.message import Request
 from pbx.sip.uri import NameAddr, Uri
 from routing.acd import (
@@ -70,18 +72,6 @@ class Owner:
 
     kind: str
     id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """What the exchange is set up with."""
-
-    legs: LegSetup
-    policy: Policy
-    host: str
-    """Host of our Contact."""
-    port: int
-    wrap_up: float = 5.0
 
 
 @dataclass(slots=True)
@@ -116,18 +106,40 @@ class Exchange:
 
     # --- making ---
 
-    def contact(self, user: str) -> NameAddr:
-        """Return our Contact for a leg."""
-        return NameAddr(None, Uri("sip", user, None, self.site.host, self.site.port))
+    def contact(self, user: str, flow: Flow, *, secure: bool = False) -> NameAddr:
+        """Return our Contact for a leg over `flow`; `secure`: as sips."""
+        return self.site.here(flow).contact(user, secure=secure)
 
-    def focus(self, room: str) -> NameAddr:
+    def uri(self, user: str) -> Uri:
+        """Return what a user of ours is called by everybody, whatever they reach us over."""
+        return Uri("sip", user, None, self.site.host, self.site.port)
+
+    def setup(self, flow: Flow) -> LegSetup:
+        """Return what a leg over `flow` is set up with."""
+        return self.site.setup(flow)
+
+    def focus(self, room: str, flow: Flow, *, secure: bool = False) -> NameAddr:
         """Return our Contact where it is a conference's: a room's permanent leg, and who watches it."""
         # RFC 4579 §4.1 and RFC 3840: "isfocus" tells a phone that it talks to a conference it may subscribe to.
-        return self.contact(room).with_param("isfocus", None)
+        return self.contact(room, flow, secure=secure).with_param("isfocus", None)
 
     def session(self) -> int:
         """Return a number for the o= line of an SDP."""
         return int(self.mint("session"))
+
+    def move(self, old: Flow, new: Flow) -> None:
+        """Let the dialogs of a phone that went from one flow to another follow it."""
+        for leg in self.legs.values():
+            if leg.flow != old:
+                continue
+            leg.flow = new
+            uri = leg.contact.uri
+            moved = self.contact(uri.user or "", new, secure=uri.scheme == "sips")
+            leg.contact = replace(
+                leg.contact, uri=moved.uri
+            )  # what it says beside where, such as isfocus, stays
+            if leg.dialog is not None:
+                leg.dialog.contact = leg.contact
 
     # --- finding ----------------------------------------------------------------------------------------------
 
@@ -189,7 +201,7 @@ class Exchange:
             case ResponseArrived(ref, response, flow):
                 leg = self.leg(ref.split("/")[0])
                 if leg is None:
-                    return self.run(place.late(response, flow, self.contact("110")), now)
+                    return self.run(place.late(response, flow, self.contact("110", flow)), now)
                 draw = int(self.mint("draw")) if response.status == 491 else 0
                 return self.run(leg_events.response(leg, ref, response, flow, now, draw=draw), now)
             case TransactionFailed(ref, why):
@@ -356,7 +368,7 @@ class Exchange:
         for call in data["calls"]:
             self.add_call(Call.restore(call, site.policy))
         for packed in data["legs"]:
-            leg = leg_snapshot.restore(packed, site.legs)
+            leg = leg_snapshot.restore(packed, self.setup(restore_flow(packed["flow"])))
             incoming = leg.transaction
             self.add_leg(leg, owners[leg.id], incoming)
         for room in data["rooms"]:

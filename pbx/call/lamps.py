@@ -42,7 +42,7 @@ def seat(exchange: Exchange, account: Account) -> Seat:
     guest = None if room is None else exchange.calls.get(room.guest or "")
     return Seat(
         uri=account.aor,
-        room=str(exchange.contact(room_user).uri),
+        room=str(exchange.uri(room_user)),
         name=account.display_name or desk,
         # While its phone still rings a desk can take nobody; and no note tells when the ringing begins.
         state="signed_out" if state == "calling" else cast("SeatState", state),

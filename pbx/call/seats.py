@@ -59,7 +59,8 @@ def sign_in(exchange: Exchange, desk: str, bindings: tuple[Binding, ...], now: f
     if not bindings:
         raise Impossible("not_registered")
     leg_id, tag = exchange.mint("leg"), exchange.mint("tag")
-    contact = exchange.focus(room.id)
+    flow = bindings[0].flow
+    contact = exchange.focus(room.id, flow, secure=bindings[0].target.scheme == "sips")
     site = exchange.site
     us = NameAddr("110", Uri("sip", "110", None, site.host, site.port)).with_tag(tag)
     aor = Uri("sip", desk, None, site.host)
@@ -74,7 +75,7 @@ def sign_in(exchange: Exchange, desk: str, bindings: tuple[Binding, ...], now: f
         headers=(("Call-Info", f"<sip:{site.host}>;answer-after=0"), *AUTO_ANSWER),
     )
     leg, effects = Leg.outgoing(
-        leg_id, invite, bindings[0].flow, session=exchange.session(), contact=contact, setup=site.legs
+        leg_id, invite, flow, session=exchange.session(), contact=contact, setup=exchange.setup(flow)
     )
     exchange.add_leg(leg, Owner("desk", desk), None)
     return exchange.run([*room.receive(rooms.SignsIn(leg_id)), *effects], now)
@@ -92,8 +93,8 @@ def dial_in(
         transaction,
         local_tag=exchange.mint("tag"),
         session=exchange.session(),
-        contact=exchange.focus(room.id),
-        setup=exchange.site.legs,
+        contact=exchange.focus(room.id, flow, secure=request.uri.scheme == "sips"),
+        setup=exchange.setup(flow),
         evidence=None,
         now=now,
         patience=DESK_PATIENCE,

@@ -18,6 +18,7 @@ from pbx.registrar import Effect as BindingChange
 from pbx.registrar import Registrar
 from pbx.sip.effects import RequestArrived, ResponseArrived, TransactionFailed
 from pbx.sip.errors import SipError
+from pbx.sip.flow import Flow
 from pbx.sip.message import Request
 
 REG: Final = "reg"
@@ -38,19 +39,19 @@ class Watching:
 
     def subscribe(self, event: RequestArrived, account: Account, now: float) -> list[Effect]:
         """Take a SUBSCRIBE the gate let through. Raises `SipError`."""
-        watch = self._watch(event.request, account, now)
+        watch = self._watch(event.request, event.flow, account, now)
         if event.request.to.tag is None:
             return [*self.notifier.subscribe(event, watch, now, tag=self._exchange.mint("tag"))]
         return [*self.notifier.refresh(event, watch, now)]
 
-    def _watch(self, request: Request, account: Account, now: float) -> Watch:
+    def _watch(self, request: Request, flow: Flow, account: Account, now: float) -> Watch:
         wish = table.read(request)
         target, desk = self._gate.seat(request.uri)
         if wish.package == REG:
             # Nobody is an administrator yet, so everybody's own phones are all there is to see.
             if (target, desk) != ("seat", account.user):
                 raise SipError(403)
-            contact = self._exchange.contact(_escaped(desk))
+            contact = self._exchange.contact(_escaped(desk), flow)
             document = self._registration(account.aor, now)
             return Watch(account.user, (REG, account.aor), wish, document, contact)
         owner = self._gate.account(desk)
@@ -58,9 +59,9 @@ class Watching:
             raise SipError(404)
         seen = table.OF_SEATS[wish.package](lamps.seat(self._exchange, owner))
         if wish.package == "conference":
-            contact = self._exchange.focus(f"{ROOM}{_escaped(desk)}")
+            contact = self._exchange.focus(f"{ROOM}{_escaped(desk)}", flow)
         else:
-            contact = self._exchange.contact(_escaped(desk))
+            contact = self._exchange.contact(_escaped(desk), flow)
         return Watch(account.user, (wish.package, desk), wish, seen, contact)
 
     def _registration(self, aor: str, now: float) -> Registration:

@@ -8,6 +8,7 @@ We don't do this: `maddr`, or any response to an address that a Via names, see `
 import ipaddress
 import re
 from dataclasses import dataclass, replace
+from typing import Final
 
 from pbx.sip.grammar import put_param
 from pbx.sip.message import Request
@@ -15,6 +16,7 @@ from pbx.sip.uri import Via
 
 DEFAULT_PORT = 5060  # RFC 3261 §18.2.2 and §19.1.2: udp and tcp
 MIN_PORT = 1024  # below live the services of a host: a Via that names port 22 or 53 wants us to knock there
+_DEFAULT_PORTS: Final = {"tls": 5061, "ws": 80, "wss": 443}  # RFC 3261 §19.1.2, RFC 7118 §5.2.2
 
 _LOOKS_LIKE_ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.%]*\]?")
 
@@ -23,8 +25,8 @@ _LOOKS_LIKE_ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[?[0-9A-Fa-f:.
 class Flow:
     """One road between this host and another (RFC 5626 §2).
 
-    `local` and `remote` are (IP address as text without brackets, port); `remote` is the peer's real address, never
-    what it claims. `id` names one TCP connection; 0: any connection to `remote`, or a new one. UDP flows have 0.
+    `transport` is `udp`, `tcp`, `tls`, `ws` or `wss`. `local` and `remote` are (IP address as text without brackets, port); `remote` is the peer's real address, never
+    what it claims. `id` names one connection of any kind; 0: any connection to `remote`, or a new one. UDP flows have 0.
     """
 
     transport: str
@@ -36,6 +38,11 @@ class Flow:
     def reliable(self) -> bool:
         """Whether the transport delivers by itself, so that nothing is retransmitted (RFC 3261 §17)."""
         return self.transport != "udp"
+
+    @property
+    def web(self) -> bool:
+        """Whether it is a WebSocket: its peer accepts no connection, so there is no other way to it (RFC 7118 §5)."""
+        return self.transport in ("ws", "wss")
 
     def snapshot(self) -> list[object]:
         """Plain data for `restore_flow`."""
@@ -99,8 +106,13 @@ def answer_flow(via: Via | None, flow: Flow) -> Flow:
         return flow
     # RFC 3261 §18.2.2: "the response MUST be sent to the address in the "received" parameter, using the port indicated
     # in the "sent-by" value, or using port 5060 if none is specified explicitly."
-    port = via.port or DEFAULT_PORT
+    port = via.port or default_port(flow.transport)
     return Flow(flow.transport, flow.local, (flow.remote[0], port)) if port >= MIN_PORT else flow
+
+
+def default_port(transport: str) -> int:
+    """Return the port of a transport when none is written."""
+    return _DEFAULT_PORTS.get(transport, DEFAULT_PORT)
 
 
 def fallback_flow(request: Request, flow: Flow) -> Flow | None:
@@ -109,9 +121,10 @@ def fallback_flow(request: Request, flow: Flow) -> Flow | None:
     RFC 3261 §18.2.2: "If that connection is no longer open, the server SHOULD open a connection to the IP address in
     the "received" parameter, if present, using the port in the "sent-by" value".
     """
-    if not flow.reliable:
+    # RFC 7118 §5: a WebSocket client takes no incoming connection; its sent-by is a name nobody can reach (….invalid).
+    if not flow.reliable or flow.web:
         return None
-    port = request.via.port or DEFAULT_PORT
+    port = request.via.port or default_port(flow.transport)
     return Flow(flow.transport, flow.local, (flow.remote[0], port)) if port >= MIN_PORT else None
 
 

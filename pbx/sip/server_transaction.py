@@ -110,13 +110,26 @@ def server_key(request: Request, method: str) -> str:
 class ServerTransaction:
     """One request of a peer and what we answer."""
 
-    __slots__ = ("fallback", "flow", "key", "last", "machine", "order", "request", "scheduled", "to_tag")
+    __slots__ = (
+        "fallback",
+        "flow",
+        "key",
+        "last",
+        "machine",
+        "order",
+        "request",
+        "scheduled",
+        "source",
+        "to_tag",
+    )
 
     def __init__(self, request: Request, flow: Flow, *, key: str, order: int, timers: Timers) -> None:
         """`request` has its top Via stamped with the source (`pbx.transport` does); `flow` is what it came on; `key` is
         its `server_key`.
         """
         self.request = request
+        self.source = flow
+        """What the request came on last."""
         self.flow = response_flow(request, flow)
         self.fallback = fallback_flow(request, flow)
         """Second way for responses when the connection has broken; None once tried."""
@@ -162,6 +175,7 @@ class ServerTransaction:
             actions = self.machine.step(Input.ACK, now)
             return [AckArrived(request, flow)] if Action.DELIVER in actions else []
         # The newest way to the peer is the one that works: its NAT may have chosen another port, or it reconnected.
+        self.source = flow
         self.flow, self.fallback = response_flow(request, flow), fallback_flow(request, flow)
         return self._resend(self.machine.step(Input.REQUEST, now))
 
@@ -188,6 +202,12 @@ class ServerTransaction:
         if self.fallback is None:
             return []
         self.flow, self.fallback = self.fallback, None
+        return [] if self.last is None else [Transmit(self.last, self.flow)]
+
+    def moved(self, flow: Flow) -> list[Effect]:
+        """The peer is reached over `flow` now; what was said last may have been lost on the way."""
+        self.source = flow
+        self.flow, self.fallback = response_flow(self.request, flow), fallback_flow(self.request, flow)
         return [] if self.last is None else [Transmit(self.last, self.flow)]
 
     def abandon(self) -> None:

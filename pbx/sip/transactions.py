@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2s
 from typing import Any, Final, TypeVar
 
+from pbx.sip.by_flow import ByFlow
 from pbx.sip.client_transaction import ClientTransaction, client_key
 from pbx.sip.effects import (
     AckArrived,
@@ -61,8 +62,7 @@ class TransactionLayer:
         """TU's ref → key of the INVITE client transaction it may cancel."""
         self._first: dict[tuple[str, ...], str] = {}
         """What makes requests the same → server transaction that took it first (§8.2.2.2)."""
-        self._flows: dict[tuple[str, str, int], dict[Transaction, None]] = {}
-        """(transport, remote host, remote port) → the transactions that hear of its failure."""
+        self._by_flow = ByFlow()
         self._wakeups: Wakeups[Transaction] = Wakeups()
         self._count = 0
 
@@ -81,9 +81,9 @@ class TransactionLayer:
         key = server_key(message, message.method)
         known = self._servers.get(key)
         if known is not None:
-            self._leave_flow(known)
+            self._by_flow.leave(known)
             effects = known.receive(message, flow, now)
-            self._enter_flow(known)
+            self._by_flow.enter(known)
             return effects + self._settle(known, now)
         if message.method == "CANCEL":
             return self._receive_cancel(message, flow, now, key=key)
@@ -131,7 +131,7 @@ class TransactionLayer:
         self._count += 1
         transaction = ServerTransaction(request, flow, key=key, order=self._count, timers=self._timers)
         self._servers[transaction.key] = transaction
-        self._enter_flow(transaction)
+        self._by_flow.enter(transaction)
         return transaction
 
     def _answer(
@@ -168,7 +168,7 @@ class TransactionLayer:
 
     def _begin(self, transaction: ClientTransaction, now: float) -> list[Effect]:
         self._clients[transaction.key] = transaction
-        self._enter_flow(transaction)
+        self._by_flow.enter(transaction)
         return transaction.start(now) + self._settle(transaction, now)
 
     def cancel(self, ref: str, now: float, *, headers: Iterable[tuple[str, str]] = ()) -> list[Effect]:
@@ -246,17 +246,40 @@ class TransactionLayer:
 
     def transport_failed(self, flow: Flow, now: float) -> list[Effect]:
         """What was sent on `flow` cannot arrive: requests fail, responses try their second way."""
-        there = self._flows.get((flow.transport, *flow.remote), {})
-        hit = [t for t in there if not t.flow.id or not flow.id or t.flow.id == flow.id]
         effects: list[Effect] = []
-        for transaction in sorted(hit, key=lambda t: t.order):
+        for transaction in self._by_flow.sending(flow):
             if isinstance(transaction, ClientTransaction):
                 effects += transaction.broken(now)
             else:
-                self._leave_flow(transaction)
+                self._by_flow.leave(transaction)
                 effects += transaction.broken()
-                self._enter_flow(transaction)
+                self._by_flow.enter(transaction)
             effects += self._settle(transaction, now)
+        return effects
+
+    def closed(self, flow: Flow, now: float) -> list[Effect]:
+        """The peer closed the connection `flow` in order: our requests that wait for an answer there fail."""
+        effects: list[Effect] = []
+        for transaction in self._by_flow.sending(flow):
+            if isinstance(transaction, ClientTransaction):
+                effects += transaction.broken(now) + self._settle(transaction, now)
+        return effects
+
+    def moved(self, old: Flow, new: Flow) -> list[Effect]:
+        """The phone behind `old` is reached over `new` now (RFC 5626): answers to what it asked there go there.
+
+        What was answered last is sent again, for it may have been lost with the old flow.
+        """
+        effects: list[Effect] = []
+        for server in self._by_flow.asked_on(old):
+            self._by_flow.leave(server)
+            effects += server.moved(new)
+            self._by_flow.enter(server)
+        for client in self._by_flow.sending(old):
+            if isinstance(client, ClientTransaction) and client.flow == old:
+                self._by_flow.leave(client)
+                client.flow = new
+                self._by_flow.enter(client)
         return effects
 
     @property
@@ -285,7 +308,7 @@ class TransactionLayer:
         return effects
 
     def _forget(self, transaction: Transaction) -> None:
-        self._leave_flow(transaction)
+        self._by_flow.leave(transaction)
         if isinstance(transaction, ClientTransaction):
             self._clients.pop(transaction.key, None)
             if transaction.ref is not None and self._invites.get(transaction.ref) == transaction.key:
@@ -294,20 +317,6 @@ class TransactionLayer:
             sameness = _sameness(transaction.request)
             if self._first.get(sameness) == transaction.key:
                 del self._first[sameness]
-
-    def _enter_flow(self, transaction: Transaction) -> None:
-        if isinstance(transaction, ServerTransaction) and transaction.fallback is None:
-            return  # its state does not change when the transport fails, and there is nothing else to try
-        flow = transaction.flow
-        self._flows.setdefault((flow.transport, *flow.remote), {})[transaction] = None
-
-    def _leave_flow(self, transaction: Transaction) -> None:
-        key = (transaction.flow.transport, *transaction.flow.remote)
-        there = self._flows.get(key)
-        if there is not None:
-            there.pop(transaction, None)
-            if not there:
-                del self._flows[key]
 
     # --- across a restart -------------------------------------------------------------------------------------------
 
@@ -331,14 +340,14 @@ class TransactionLayer:
             if client is None:
                 continue
             self._clients[client.key] = client
-            self._enter_flow(client)
+            self._by_flow.enter(client)
             self._wakeups.note(client)
         for item in data["servers"]:
             server = _restored(ServerTransaction.restore, item, timers)
             if server is None:
                 continue
             self._servers[server.key] = server
-            self._enter_flow(server)
+            self._by_flow.enter(server)
             self._wakeups.note(server)
         self._invites = dict(data["invites"])
         self._first = {tuple(sameness): key for sameness, key in data["first"]}

@@ -8,6 +8,10 @@ import ipaddress
 import socket
 from typing import Any, Final
 
+STREAM_BUFFER: Final = 128 * 1024
+"""Bytes the kernel holds per connection and direction. Left alone it takes megabytes, so that a peer who reads nothing
+is noticed late, and thousands of them cost gigabytes (bars L10)."""
+
 _MAPPED: Final = "::ffff:"
 
 Address = tuple[str, int]
@@ -51,8 +55,11 @@ def for_socket(family: int, address: Address) -> tuple[Any, ...] | None:
     return (host.partition("%")[0], port, 0, int(scope) if scope is not None and scope.isdecimal() else 0)
 
 
-def listening(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
-    """A non-blocking socket bound to `host` (an IP literal) and `port`. Raises OSError that names both."""
+def listening(kind: socket.SocketKind, host: str, port: int, name: str | None = None) -> socket.socket:
+    """A non-blocking socket bound to `host` (an IP literal) and `port`. Raises OSError that names both.
+
+    `name`: of the transport, for that text.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, kind)
     try:
@@ -60,11 +67,13 @@ def listening(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
             bound.setsockopt(
                 socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
             )  # connections of the last run may linger
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # accepted sockets inherit both
+                bound.setsockopt(socket.SOL_SOCKET, option, STREAM_BUFFER)
         bound.setblocking(False)
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        name = "udp" if kind == socket.SOCK_DGRAM else "tcp"
+        name = name or ("udp" if kind == socket.SOCK_DGRAM else "tcp")
         shown = f"[{host}]" if family == socket.AF_INET6 else host
         raise OSError(error.errno, f"cannot listen on {name} {shown}:{port}: {error.strerror}") from error
     return bound

@@ -1,14 +1,13 @@
-"""One listening place, UDP and TCP on the same port: the rim between sockets and the pure machines.
+"""The listening places of signalling, all transports: the rim between sockets and the pure machines.
 
 in → out: bytes from anywhere → `on_message(message, flow, bytes)`; `send(bytes, flow)` → the socket, or `on_failed(flow)`.
 """
 
 import asyncio
-import contextlib
 import socket
-from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any, Final, Protocol
 
@@ -17,8 +16,10 @@ from pbx.sip.flow import Flow, answer_flow, stamp
 from pbx.sip.message import Request, Response
 from pbx.sip.parser import ParseError, parse
 from pbx.tasks import Tasks
-from pbx.transport.address import Address, canonical, for_socket, listening
-from pbx.transport.stream import Connection, StreamLimits
+from pbx.transport.address import Address, listening
+from pbx.transport.certificates import Certificates
+from pbx.transport.connections import Connections
+from pbx.transport.link import Item, Link, StreamLimits
 from pbx.transport.udp import Datagrams
 
 OnMessage = Callable[[Request | Response, Flow, bytes], None]
@@ -27,16 +28,10 @@ BACKLOG: Final = 1024
 """Connections the kernel may hold until we accept them: a second of the redial after a power cut (bars L3)."""
 
 SWEEP_SECONDS: Final = 1.0
-"""How often limits of time are looked at; the shortest is 10 s."""
+"""How often limits of time are looked at; the shortest is 5 s."""
 
 SAME_PORT_TRIES: Final = 16
 """Attempts to find one free port for both transports when the system may choose."""
-
-DRAIN_SECONDS: Final = 1.0
-"""How long `close` waits for peers to read what they were sent last."""
-
-WILDCARDS: Final = ("0.0.0.0", "::")
-"""Hosts to listen on that are no address to send from."""
 
 _DEFAULT_LIMITS: Final = StreamLimits()
 
@@ -49,6 +44,18 @@ class Gate(Protocol):
 
     def report(self, request: Request, now: float) -> None:
         """Write into an admitted request what its sender is to be told of our load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """One more address to listen on."""
+
+    transport: str
+    """`udp`, `tcp` or `tls`."""
+    host: str
+    """IP literal without brackets."""
+    port: int
+    """0: the system chooses."""
 
 
 @dataclass(slots=True)
@@ -72,7 +79,7 @@ class Counts:
 
 
 class Endpoint:
-    """UDP socket, TCP listener and all TCP connections, incoming and outgoing."""
+    """UDP sockets, listeners, and all connections, incoming and outgoing."""
 
     def __init__(
         self,
@@ -84,36 +91,35 @@ class Endpoint:
         limits: StreamLimits = _DEFAULT_LIMITS,
         on_failed: Callable[[Flow], None] | None = None,
         gate: Gate | None = None,
+        more: Sequence[Listening] = (),
+        certificates: Certificates | None = None,
     ) -> None:
-        """`host` is an IP literal, IPv4 or IPv6 without brackets; `port` 0 lets the system choose.
+        """`host` is an IP literal, IPv4 or IPv6 without brackets, where UDP and TCP listen; `port` 0 lets the system
+        choose. `more` are further addresses; one of TLS, and connections of ours by TLS, need `certificates`.
 
         `on_message` is called in the loop, one message at a time, in the order of arrival per flow; it gets the bytes
-        as received (UDP) or as they would be written (TCP). `on_failed` is called from the loop, never from within
-        `send`; it may be set later. `gate` None: everything is heard.
+        as received (UDP, WebSocket) or as they would be written (TCP, TLS). `on_failed` is called from the loop, never
+        from within `send`; it may be set later. `gate` None: everything is heard.
         """
         self.host = host
         self.port = port
         self.on_failed = on_failed
+        self.on_gone: Callable[[Flow], None] | None = None
+        """Hears of connections that ended in order: nothing was lost, but nobody is there any more."""
         self.counts = Counts()
         self._gate = gate
+        self.listening: tuple[Listening, ...] = tuple(more)
+        """The further addresses; with their real ports once started."""
+        self.limits = limits
         self._on_message = on_message
         self._tasks = tasks
-        self._limits = limits
-        self._udp = Datagrams(self._datagram)
-        self._listener: asyncio.Server | None = None
+        self._certificates = certificates
+        self._udp = Datagrams(partial(self._datagram, lambda: (self.host, self.port)))
+        self._sockets: list[tuple[Address, Datagrams]] = []
+        """Further UDP sockets."""
+        self._listeners: list[asyncio.Server] = []
         self._running: set[asyncio.Task[None]] = set()
-        self._connections: dict[int, Connection] = {}
-        self._by_remote: dict[Address, Connection] = {}
-        """The newest connection to each peer, for flows that don't say which."""
-        self._unproven: dict[int, Connection] = {}
-        """Incoming connections that have sent no message yet, oldest first."""
-        self._crowd: Counter[str] = Counter()
-        """How many of them each host has."""
-        self._waiting: dict[Address, list[bytes]] = {}
-        """What is to be written once a connection of ours stands."""
-        self._last_number = 0
-        self._drained = asyncio.Event()
-        self._closing = False
+        self.links = Connections(self, limits, certificates)
 
     @property
     def backlog(self) -> float:
@@ -122,21 +128,51 @@ class Endpoint:
 
     @property
     def connections(self) -> int:
-        """How many TCP connections stand."""
-        return len(self._connections)
+        """How many connections stand."""
+        return len(self.links)
+
+    # --- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Bind and listen. Raises OSError with the address in its text."""
         datagrams, stream = self._bind()
-        loop = asyncio.get_running_loop()
         self.port = int(datagrams.getsockname()[1])
+        opened = []
+        try:
+            for place in self.listening:
+                kind = socket.SOCK_DGRAM if place.transport == "udp" else socket.SOCK_STREAM
+                opened.append((place, listening(kind, place.host, place.port, place.transport)))
+        except OSError:
+            for bound in (datagrams, stream, *(bound for _, bound in opened)):
+                bound.close()
+            raise
+        loop = asyncio.get_running_loop()
         await loop.create_datagram_endpoint(lambda: self._udp, sock=datagrams)
-        self._listener = await loop.create_server(
-            lambda: self._connection(ours=False), sock=stream, backlog=BACKLOG
-        )
-        self._run(self._sweep(), name="sweep")
+        await self._listen(stream, secure=False)
+        real = []
+        for place, bound in opened:
+            address = (place.host, int(bound.getsockname()[1]))
+            real.append(Listening(place.transport, *address))
+            if place.transport == "udp":
+                await self._also(address, bound)
+            else:
+                await self._listen(bound, secure=place.transport == "tls")
+        self.listening = tuple(real)
+        self.run(self._sweep(), name="sweep")
 
-    def _run(self, coroutine: Coroutine[Any, Any, None], *, name: str) -> None:
+    async def _also(self, address: Address, bound: socket.socket) -> None:
+        datagrams = Datagrams(partial(self._datagram, lambda: address))
+        self._sockets.append((address, datagrams))
+        await asyncio.get_running_loop().create_datagram_endpoint(lambda: datagrams, sock=bound)
+
+    async def _listen(self, bound: socket.socket, *, secure: bool) -> None:
+        server = await asyncio.get_running_loop().create_server(
+            lambda: self.links.incoming(secure=secure), sock=bound, backlog=BACKLOG
+        )
+        self._listeners.append(server)
+
+    def run(self, coroutine: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Run a task that ends with the endpoint (`connections.House`)."""
         task = self._tasks.spawn(coroutine, name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -154,25 +190,16 @@ class Endpoint:
 
     async def close(self) -> None:
         """Stop listening, let peers read what was written, close everything."""
-        self._closing = True
+        self.links.closing = True
         for task in self._running:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running)
-        if self._listener is not None:
-            self._listener.close()
-        self._waiting.clear()
-        for connection in list(self._connections.values()):
-            connection.close()
-        if self._connections:
-            self._drained.clear()
-            try:
-                async with asyncio.timeout(DRAIN_SECONDS):
-                    await self._drained.wait()
-            except TimeoutError:
-                for connection in list(self._connections.values()):
-                    connection.abort()
-        self._udp.close()
+        for listener in self._listeners:
+            listener.close()
+        await self.links.close()
+        for datagrams in (self._udp, *(more for _, more in self._sockets)):
+            datagrams.close()
         await asyncio.sleep(0)  # the loop calls connection_lost before we say that all is closed
 
     # --- out --------------------------------------------------------------------------------------------------------
@@ -180,59 +207,42 @@ class Endpoint:
     def send(self, data: bytes, flow: Flow) -> None:
         """Send one message. Returns at once; `on_failed(flow)` hears later if it could not be sent.
 
-        A TCP flow with an `id` uses that connection and no other; with id 0 any connection to the peer, or a new one.
+        A flow with an `id` uses that connection and no other; with id 0 any connection to the peer, or a new one.
         """
         self.counts.sent += 1
         if flow.transport == "udp":
-            if not self._udp.send(data, flow.remote):
-                self._fail(flow)
-            return
-        if flow.id:
-            connection = self._connections.get(flow.id)
+            sent = self._socket(flow).send(data, flow.remote)
         else:
-            connection = self._by_remote.get(canonical(flow.remote))
-        if connection is not None:
-            if not connection.send(data):
-                self._fail(flow)
-        elif flow.id or flow.transport != "tcp" or self._closing:
-            self._fail(flow)
-        else:
-            self._send_later(data, flow)
+            sent = self.links.send(data, flow)
+        if not sent:
+            self.unsendable(flow)
 
-    def _send_later(self, data: bytes, flow: Flow) -> None:
-        remote = canonical(flow.remote)
-        queue = self._waiting.get(remote)
-        if queue is None:
-            self._waiting[remote] = [data]
-            self._run(self._connect(flow), name=f"connect.{remote[0]}:{remote[1]}")
-        elif sum(map(len, queue)) + len(data) > self._limits.max_unsent:
-            self._fail(flow)
-        else:
-            queue.append(data)
+    def _socket(self, flow: Flow) -> Datagrams:
+        return next((more for address, more in self._sockets if address == flow.local), self._udp)
 
-    async def _connect(self, flow: Flow) -> None:
-        remote = canonical(flow.remote)
-        family = socket.AF_INET6 if ":" in remote[0] else socket.AF_INET
-        # Say who we are: peers compare the source with our Via and with what their firewall knows.
-        source = None if self.host in WILDCARDS else (self.host, 0)
-        if for_socket(family, remote) is not None:
-            with contextlib.suppress(OSError):  # TimeoutError is one
-                async with asyncio.timeout(self._limits.connect):
-                    await asyncio.get_running_loop().create_connection(
-                        lambda: self._connection(ours=True), remote[0], remote[1], local_addr=source
-                    )
-        if self._waiting.pop(remote, None) is not None:  # `connected` would have taken it
-            self._fail(flow)
+    def expect(self, transport: str, remote: Address, name: str) -> None:
+        """Remember under which name `remote` is called: over TLS it must prove to be that."""
+        self.links.expect(transport, remote, name)
 
-    def _fail(self, flow: Flow) -> None:
+    def unsendable(self, flow: Flow) -> None:
+        """Tell of what could not be sent (`connections.House`)."""
         self.counts.unsendable += 1
         if self.on_failed is not None:
             asyncio.get_running_loop().call_soon(self.on_failed, flow)
 
+    def gone(self, flow: Flow) -> None:
+        """Tell of a connection that ended in order (`connections.House`)."""
+        if self.on_gone is not None:
+            asyncio.get_running_loop().call_soon(self.on_gone, flow)
+
+    def refused(self) -> None:
+        """Count a connection that was sent away (`connections.House`)."""
+        self.counts.refused += 1
+
     # --- in ---------------------------------------------------------------------------------------------------------
 
-    def _datagram(self, data: bytes, source: Address) -> None:
-        flow = Flow("udp", (self.host, self.port), source)
+    def _datagram(self, here: Callable[[], Address], data: bytes, source: Address) -> None:
+        flow = Flow("udp", here(), source)
         if self._gate is not None and (refusal := self._gate.judge(data, flow, monotonic())) is not None:
             self.counts.guarded += 1
             if refusal.answer is not None:
@@ -262,88 +272,25 @@ class Endpoint:
                 {"message": f"handling {message!r} from {flow.remote} failed", "exception": error}
             )
 
-    def arrived(self, connection: Connection, item: Request | Response | ParseError) -> None:
-        """Take what a connection framed (`stream.Owner`)."""
-        if connection.proven:
-            self._prove(connection)
+    def deliver(self, link: Link, item: Item) -> None:
+        """Take what a connection framed (`connections.House`)."""
         data = b"" if isinstance(item, ParseError) else item.encode()
         if self._gate is not None:
-            refusal = self._gate.judge(data, connection.flow, monotonic())
+            refusal = self._gate.judge(data, link.flow, monotonic())
             if refusal is not None:
                 self.counts.guarded += 1
                 # On a stream silence would be waited for in vain; who floods one loses it.
-                if refusal.answer is None or not connection.send(refusal.answer):
-                    connection.abort()
+                if refusal.answer is None or not link.send(refusal.answer):
+                    link.abort()
                 return
         if not isinstance(item, ParseError):
-            self._deliver(item, connection.flow, data)
+            self._deliver(item, link.flow, data)
             return
         self.counts.malformed += 1
-        answer = item.answer(*connection.flow.remote)
+        answer = item.answer(*link.flow.remote)
         if answer is not None:
             self.counts.sent += 1
-            connection.send(answer)
-
-    # --- connections ------------------------------------------------------------------------------------------------
-
-    def _connection(self, *, ours: bool) -> Connection:
-        self._last_number += 1
-        clock = asyncio.get_running_loop().time
-        return Connection(self._last_number, self, self._limits, clock, ours=ours)
-
-    def connected(self, connection: Connection) -> None:
-        """Take a new connection in, or refuse it (`stream.Owner`)."""
-        self._connections[connection.number] = connection
-        remote = connection.flow.remote
-        if self._closing:
-            connection.abort()
-            return
-        if not connection.ours and not self._admit(connection):
-            self.counts.refused += 1
-            connection.abort()
-            return
-        self._by_remote[remote] = connection
-        for data in self._waiting.pop(remote, ()):
-            if not connection.send(data):
-                self._fail(connection.flow)
-
-    def _admit(self, connection: Connection) -> bool:
-        limits, host = self._limits, connection.flow.remote[0]
-        if (
-            self._crowd[host] >= limits.max_unproven_per_host
-            or len(self._connections) > limits.max_connections
-        ):
-            return False
-        if len(self._unproven) >= limits.max_unproven:
-            self.counts.refused += 1
-            oldest = next(iter(self._unproven.values()))
-            self._prove(oldest)
-            oldest.abort()
-        self._unproven[connection.number] = connection
-        self._crowd[host] += 1
-        return True
-
-    def _prove(self, connection: Connection) -> None:
-        """Take a connection out of those that have sent no message yet."""
-        if self._unproven.pop(connection.number, None) is None:
-            return
-        host = connection.flow.remote[0]
-        self._crowd[host] -= 1
-        if not self._crowd[host]:
-            del self._crowd[host]
-
-    def lost(self, connection: Connection, *, failed: bool) -> None:
-        """Forget a connection (`stream.Owner`)."""
-        if self._connections.pop(connection.number, None) is None:
-            return
-        self._prove(connection)
-        remote = connection.flow.remote
-        if self._by_remote.get(remote) is connection:
-            del self._by_remote[remote]
-        if failed:
-            self._fail(connection.flow)
-        if not self._connections:
-            self._drained.set()
+            link.send(answer)
 
     async def _sweep(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -353,7 +300,4 @@ class Endpoint:
 
     def sweep(self, now: float) -> None:
         """Close the connections whose limits of time have passed; `now` is the loop's time."""
-        for connection in list(self._connections.values()):
-            if connection.overdue(now):
-                self.counts.overdue += 1
-                connection.abort()
+        self.counts.overdue += self.links.sweep(now)

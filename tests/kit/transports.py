@@ -21,6 +21,9 @@ class StreamTransport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return self.unread
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high_water = high
+
     def is_closing(self) -> bool:
         return self.closed is not None
 

@@ -207,3 +207,46 @@ def test_the_media_socket_is_always_short_enough(tmp_path, length):
 def test_the_short_folder_belongs_to_one_state_only():
     first, second = (load({"AT110_STATE": "/" + c * 150}).run_folder for c in "ab")
     assert first != second
+
+
+def test_where_tls_listens(tmp_path):
+    assert read(tmp_path).tls_port == 5061
+    assert read(tmp_path, AT110_SIP_PORT="5070").tls_port is None
+    assert read(tmp_path, "[tls]\nport = 6000", AT110_SIP_PORT="5070").tls_port == 6000
+    assert read(tmp_path, "[tls]\nenabled = false").tls_port is None
+
+
+@pytest.mark.parametrize(
+    ("toml", "expected"),
+    [
+        ("[tls]\ncertificate = 'a.pem'", "go together"),
+        ("[tls]\nenabled = false\n[http]\ntls_port = 8443", "tls.enabled is false"),
+        ("[[sip.listen]]\nhost = 'pbx.example'", "is not an IP address"),
+        ("[[sip.listen]]\nhost = '192.0.2.1'\ntransports = ['sctp']", "sip.listen"),
+        ("[[sip.listen]]\nhost = '127.0.0.1'", "two transports would listen on 127.0.0.1:5060"),
+        (
+            "[[sip.listen]]\nhost = '::1'\ntransports = ['tcp', 'tls']",
+            "two transports would listen on ::1:5060",
+        ),
+        ("[sip]\nresolvers = ['dns.example']", "is not an IP address"),
+        ("[websocket]\norigins = ['phone.example']", "websocket.origins"),
+        ("[websocket]\npath = 'sip'", "websocket.path"),
+    ],
+)
+def test_what_cannot_be_listened_to(tmp_path, toml, expected):
+    assert expected in problems(tmp_path, toml)[0]
+
+
+def test_several_addresses(tmp_path):
+    toml = "[[sip.listen]]\nhost = '::1'\n[[sip.listen]]\nhost = '192.0.2.1'\nport = 5070\nadvertised = 'pbx.example'"
+    listen = read(tmp_path, toml).sip.listen
+    assert [(p.host, p.port, p.transports, p.advertised) for p in listen] == [
+        ("::1", 5060, ("udp", "tcp"), None),
+        ("192.0.2.1", 5070, ("udp", "tcp"), "pbx.example"),
+    ]
+
+
+def test_files_are_found_from_the_state_folder(tmp_path):
+    settings = read(tmp_path)
+    assert settings.file("tls/own.pem") == tmp_path / "tls/own.pem"
+    assert settings.file("/etc/ssl/own.pem") == Path("/etc/ssl/own.pem")

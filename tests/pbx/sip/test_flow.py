@@ -40,3 +40,15 @@ def test_the_second_way_of_a_response() -> None:
     assert fallback_flow(request(), UDP) is None
     there = fallback_flow(request(transport="TCP", sent_by="10.0.0.4", flow=TCP), TCP)
     assert there == Flow("tcp", TCP.local, (TCP.remote[0], 5060))
+    tls = Flow("tls", ("192.0.2.1", 5061), ("192.0.2.9", 40000), 7)
+    there = fallback_flow(request(transport="TLS", sent_by="10.0.0.4", flow=tls), tls)
+    assert there == Flow("tls", tls.local, (tls.remote[0], 5061))
+
+
+@pytest.mark.parametrize("transport", ["ws", "wss"])
+def test_nobody_is_called_behind_a_websocket(transport: str) -> None:
+    flow = Flow(transport, ("192.0.2.1", 443), ("192.0.2.9", 40000), 7)
+    assert flow.reliable
+    assert flow.web
+    made = request(transport=transport.upper(), sent_by="df7jal23ls0d.invalid", flow=flow)
+    assert fallback_flow(made, flow) is None

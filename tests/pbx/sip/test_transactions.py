@@ -654,6 +654,61 @@ def test_a_response_tries_a_new_connection_once() -> None:
     ]  # RFC 6026 §7.1: the state is the same
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_answers_follow_a_phone_to_its_new_connection(broken: bool) -> None:
+    """RFC 5626: also when the second way of the old connection was tried in vain before the phone returned."""
+    layer = TransactionLayer()
+    invite = request(transport="TLS", sent_by="q7.invalid")
+    old = Flow("tls", ("192.0.2.1", 5061), ("192.0.2.9", 40000), 3)
+    new = replace(old, remote=("192.0.2.9", 40001), id=4)
+    name = arrive(layer, invite, old)
+    answer = invite.response(200, to_tag="t")
+    data = answer.encode()
+    assert layer.respond(name, answer, 0.0) == [Transmit(data, old)]
+    if broken:
+        (second,) = layer.transport_failed(old, 0.1)
+        assert isinstance(second, Transmit)
+        assert layer.transport_failed(second.flow, 0.2) == []
+    assert layer.moved(old, new) == [Transmit(data, new)]
+    assert layer.respond(name, answer, 0.5) == [Transmit(data, new)]
+    assert layer.moved(old, new) == []
+    drain(layer, 100.0)
+    assert (layer._by_flow._to, layer._by_flow._from) == ({}, {})
+
+
+def test_what_was_not_answered_yet_is_answered_on_the_new_connection() -> None:
+    layer = TransactionLayer()
+    invite = request(transport="WSS", sent_by="q7.invalid")
+    old = Flow("wss", ("192.0.2.1", 443), ("192.0.2.9", 40000), 3)
+    new = replace(old, remote=("192.0.2.9", 40001), id=4)
+    name = arrive(layer, invite, old)
+    assert layer.transport_failed(old, 0.1) == [], "nobody can be called behind a WebSocket"
+    assert layer.moved(old, new) == []
+    assert [flow for _, flow in sent(layer.respond(name, invite.response(200, to_tag="t"), 0.5))] == [new]
+
+
+def test_a_ringing_phone_is_cancelled_on_its_new_connection() -> None:
+    layer = TransactionLayer()
+    old = replace(PEER, transport="tls", id=3)
+    new = replace(old, remote=("192.0.2.20", 5071), id=4)
+    data = ask(layer, ours(), old)
+    layer.receive(response(data, 180), old, 0.1)
+    assert layer.transport_failed(old, 0.2) == []
+    assert layer.moved(old, new) == []
+    ((cancel, flow),) = sent(layer.cancel("r1", 0.3))
+    assert isinstance(cancel, Request)
+    assert (cancel.method, flow) == ("CANCEL", new)
+
+
+def test_a_connection_closed_in_order_fails_requests_only() -> None:
+    layer = TransactionLayer()
+    invite = request(transport="TCP", sent_by="192.0.2.9:5066", flow=TCP)
+    name = arrive(layer, invite, TCP)
+    layer.respond(name, invite.response(200, to_tag="t"), 0.0)
+    ask(layer, ours("OPTIONS"), TCP)
+    assert layer.closed(TCP, 0.1) == [TransactionFailed("r1", "transport")]
+
+
 # --- across a restart -----------------------------------------------------------------------------------------------
 
 Step = Callable[[TransactionLayer, float], list[Effect]]
@@ -751,7 +806,7 @@ def test_a_restored_layer_behaves_the_same(seed: int, age: int) -> None:
         *layer._clients.values(),
         *(t for t in layer._servers.values() if t.fallback is not None),
     ]
-    assert layer._flows.keys() == {(t.flow.transport, *t.flow.remote) for t in waiting}
+    assert layer._by_flow._to.keys() == {(t.flow.transport, *t.flow.remote) for t in waiting}
     assert set(layer._first.values()) <= set(layer._servers)
 
 
@@ -780,4 +835,4 @@ def test_ten_thousand_transactions() -> None:
     assert len(layer._wakeups) == 10_000
     drain(layer, 42.0)
     assert (len(layer), len(layer._wakeups)) == (0, 0)
-    assert (layer._first, layer._flows) == ({}, {})
+    assert (layer._first, layer._by_flow._to, layer._by_flow._from) == ({}, {}, {})

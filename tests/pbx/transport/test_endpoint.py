@@ -50,7 +50,7 @@ class Rig:
 
     def accept(self, port: int, host: str = "192.0.2.9") -> tuple[Connection, StreamTransport]:
         """A TCP connection comes in."""
-        connection, transport = self.endpoint._connection(ours=False), StreamTransport((host, port))
+        connection, transport = self.endpoint.links.incoming(), StreamTransport((host, port))
         connection.connection_made(transport)
         return connection, transport
 
@@ -340,13 +340,8 @@ async def test_lost_connections_leave_nothing(rig: Rig) -> None:
     for port in range(1, 10):
         connection, _ = rig.accept(port)
         connection.connection_lost(None)
-    endpoint = rig.endpoint
-    assert (endpoint._connections, endpoint._by_remote, endpoint._unproven, endpoint._crowd) == (
-        {},
-        {},
-        {},
-        {},
-    )
+    links = rig.endpoint.links
+    assert (links._links, links._by_remote, len(links._crowd)) == ({}, {}, 0)
 
 
 async def test_the_sweep_closes_what_is_overdue(rig: Rig) -> None:

@@ -1,117 +1,201 @@
-"""The endpoint's hook for the guard: who is refused is not parsed, not heard, and answered without state."""
+"""The gate of the HTTP server on virtual connections (bars F19, F20)."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import datetime as dt
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pbx.guard import Refusal
-from pbx.sip.flow import Flow
-from pbx.sip.message import Request, Response
-from pbx.tasks import Tasks
-from pbx.transport import Endpoint
-from tests.kit.sip import request
-from tests.kit.transports import DatagramTransport, StreamTransport
+from pbx.transport.certificates import Certificates, self_made
+from pbx.transport.gate import Gate, GateLimits, Visitor
+from pbx.transport.tls import TlsFilter
+from pbx.transport.tls_transport import TlsTransport
+from tests.kit.transports import StreamTransport
+from tests.pbx.transport.test_tls import own  # noqa: F401 - a fixture
 
-PHONE = ("192.0.2.9", 5062)
-OPTIONS = request("OPTIONS", flow=None).encode()
+LIMITS = GateLimits(max_unproven_per_host=2, max_unproven=3, max_connections=6)
+HERE = ("192.0.2.1", 8110)
 
 
-class Gate:
-    """Refuses as it is told, and remembers what it was shown."""
+class App(asyncio.Protocol):
+    """Stands for aiohttp's connection."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[bytes, Flow]] = []
-        self.refusal: Refusal | None = None
+        self.heard: list[Any] = []
 
-    def judge(self, data: bytes, flow: Flow, now: float) -> Refusal | None:
-        self.seen.append((data, flow))
-        return self.refusal
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.heard.append(transport)
 
-    def report(self, request: Request, now: float) -> None:
-        request.headers.add("X-Load", "none")
+    def data_received(self, data: bytes) -> None:
+        self.heard.append(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.heard.append("lost")
+
+    def pause_writing(self) -> None:
+        self.heard.append("pause")
+
+    def resume_writing(self) -> None:
+        self.heard.append("resume")
 
 
 class Rig:
-    def __init__(self) -> None:
-        self.gate = Gate()
-        self.got: list[Request | Response] = []
-        self.tasks = Tasks("test")
-        self.endpoint = Endpoint(
-            host="192.0.2.1",
-            port=5060,
-            on_message=lambda message, _flow, _data: self.got.append(message),
-            tasks=self.tasks,
-            gate=self.gate,
-        )
-        self.udp = DatagramTransport(self.endpoint._udp)
-        self.endpoint._udp.connection_made(self.udp)
+    def __init__(self, context: Any = None) -> None:
+        self.apps: list[App] = []
+        self.gate = Gate(self.app, LIMITS, context=context)
 
-    def datagram(self, data: bytes) -> None:
-        self.endpoint._udp.datagram_received(data, PHONE)
+    def app(self) -> App:
+        self.apps.append(App())
+        return self.apps[-1]
 
-    def stream(self, data: bytes) -> StreamTransport:
-        connection, transport = self.endpoint._connection(ours=False), StreamTransport(PHONE)
-        connection.connection_made(transport)
-        connection.data_received(data)
-        return transport
+    def come(
+        self, port: int, host: str = "192.0.2.9", *, secure: bool = False
+    ) -> tuple[Visitor, StreamTransport]:
+        visitor = self.gate.secure() if secure else self.gate.plain()
+        transport = StreamTransport((host, port), HERE)
+        visitor.connection_made(transport)
+        return visitor, transport
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def test_everything_is_handed_on() -> None:
     rig = Rig()
-    yield rig
-    await rig.tasks.close()
+    visitor, transport = rig.come(1)
+    visitor.data_received(b"GET")
+    visitor.pause_writing()
+    visitor.resume_writing()
+    assert visitor.eof_received() is None
+    visitor.connection_lost(None)
+    assert rig.apps[0].heard == [transport, b"GET", "pause", "resume", "lost"]
+    assert len(rig.gate) == 0
 
 
-async def test_what_is_let_in_carries_the_report(rig: Rig) -> None:
-    rig.datagram(OPTIONS)
-    rig.stream(OPTIONS)
-    assert [message.headers.get("X-Load") for message in rig.got] == ["none", "none"]
-    assert [(data, flow.transport, flow.remote) for data, flow in rig.gate.seen] == [
-        (OPTIONS, "udp", PHONE),
-        (OPTIONS, "tcp", PHONE),
-    ]
+async def test_few_strangers_per_host_and_in_all() -> None:
+    rig = Rig()
+    (first, _), (_, second), (_, third) = (rig.come(port) for port in (1, 2, 3))
+    assert (second.closed, third.closed) == (None, "aborted")
+    first.serving(yes=True)
+    first.serving(yes=False)
+    assert rig.come(4)[1].closed is None
+    assert rig.come(5, "192.0.2.10")[1].closed is None
+    assert rig.come(6, "192.0.2.11")[1].closed is None
+    assert second.closed == "aborted", "the oldest stranger makes room"
+    assert rig.gate.refused == 2
 
 
-async def test_responses_carry_none(rig: Rig) -> None:
-    rig.datagram(request("OPTIONS", flow=None).response(200, to_tag="t").encode())
-    assert "X-Load" not in rig.got[0].headers
+async def test_all_together_are_bounded() -> None:
+    rig = Rig()
+    for port in range(6):
+        visitor, _ = rig.come(port, f"192.0.2.{port}")
+        visitor.serving(yes=True)
+    assert rig.come(9)[1].closed == "aborted"
 
 
-async def test_a_refused_datagram_is_not_parsed(rig: Rig) -> None:
-    rig.gate.refusal = Refusal()
-    rig.datagram(b"not even SIP")
-    rig.datagram(OPTIONS)
-    assert (rig.got, rig.udp.sent) == ([], [])
-    counts = rig.endpoint.counts
-    assert (counts.guarded, counts.malformed, counts.received) == (2, 0, 0)
+async def test_patience_with_the_head() -> None:
+    rig = Rig()
+    visitor, transport = rig.come(1)
+    visitor.data_received(b"GET / HTTP/1.1\r\n")
+    rig.gate.sweep(now() + 9.9)
+    assert transport.closed is None
+    rig.gate.sweep(now() + 10.1)
+    assert rig.gate.overdue == 1
+    assert str(transport.closed) == "aborted"
 
 
-async def test_an_answer_goes_where_the_gate_says(rig: Rig) -> None:
-    rig.gate.refusal = Refusal(b"no", Flow("udp", ("192.0.2.1", 5060), ("192.0.2.9", 5999)))
-    rig.datagram(OPTIONS)
-    assert rig.udp.sent == [(b"no", ("192.0.2.9", 5999))]
-
-
-async def test_a_stream_that_is_refused_in_silence_is_lost(rig: Rig) -> None:
-    rig.gate.refusal = Refusal()
-    transport = rig.stream(OPTIONS)
-    assert (rig.got, transport.written, transport.closed) == ([], [], "aborted")
-
-
-async def test_a_stream_that_gets_an_answer_stays(rig: Rig) -> None:
-    rig.gate.refusal = Refusal(b"no", Flow("tcp", ("192.0.2.1", 5060), PHONE, 1))
-    transport = rig.stream(OPTIONS + OPTIONS)
-    assert (rig.got, transport.written, transport.closed) == ([], [b"no", b"no"], None)
-
-
-async def test_what_is_no_sip_on_a_stream_is_shown_too(rig: Rig) -> None:
-    rig.gate.refusal = Refusal()
-    transport = rig.stream(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert rig.gate.seen[0][0] == b""
+async def test_patience_begins_anew_with_each_request() -> None:
+    rig = Rig()
+    visitor, transport = rig.come(1)
+    visitor.data_received(b"GET / HTTP/1.1\r\n\r\n")
+    visitor.serving(yes=True)
+    rig.gate.sweep(now() + 1000)
+    visitor.serving(yes=False)
+    rig.gate.sweep(now() + 1000)
+    assert transport.closed is None, "an idle connection is aiohttp's to close"
+    visitor.data_received(b"GET / HT")
+    rig.gate.sweep(now() + 10.1)
     assert transport.closed == "aborted"
-    assert rig.endpoint.counts.malformed == 0
 
 
-async def test_without_a_socket_there_is_no_backlog(rig: Rig) -> None:
-    assert rig.endpoint.backlog == 0.0
+async def test_patience_with_a_reader() -> None:
+    rig = Rig()
+    visitor, transport = rig.come(1)
+    visitor.serving(yes=True)
+    visitor.pause_writing()
+    visitor.resume_writing()
+    rig.gate.sweep(now() + 1000)
+    visitor.pause_writing()
+    rig.gate.sweep(now() + 9.9)
+    assert transport.closed is None
+    rig.gate.sweep(now() + 10.1)
+    assert transport.closed == "aborted"
+
+
+async def test_gone_before_we_looked() -> None:
+    rig = Rig()
+    visitor, transport = rig.gate.plain(), StreamTransport(("x", 1), HERE)
+    transport._extra = {}  # type: ignore[attr-defined]  # what getpeername gives then
+    visitor.connection_made(transport)
+    assert transport.closed == "aborted"
+    visitor.connection_lost(None)
+    visitor.data_received(b"x")
+    visitor.abort()
+    assert rig.apps[0].heard == []
+
+
+# --- TLS --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.may_block("files of certificates are read at the start, outside of any call")
+async def test_https(own: Certificates) -> None:  # noqa: F811 - the fixture
+    rig = Rig(lambda: own.web)
+    visitor, transport = rig.come(1, secure=True)
+    assert rig.apps[0].heard == []
+    client = TlsFilter(own.client, server_side=False, server_hostname="pbx.example")
+    data = client.start()
+    while data:
+        visitor.data_received(data)
+        answer, transport.written = b"".join(transport.written), []
+        data = client.receive(answer)[1] if answer else b""
+    inner = rig.apps[0].heard[0]
+    assert isinstance(inner, TlsTransport)
+    assert inner.get_protocol() is visitor
+    assert inner.get_extra_info("peername") == ("192.0.2.9", 1)
+    assert inner.get_extra_info("sslcontext") is own.web
+    assert inner.get_extra_info("ssl_object").version() == "TLSv1.3"
+    visitor.data_received(client.send(b"GET"))
+    assert rig.apps[0].heard[1] == b"GET"
+    inner.write(b"")
+    inner.write(b"HTTP/1.1 ")
+    inner.writelines([b"200", bytearray(b" OK")])
+    assert client.receive(b"".join(transport.written))[0] == b"HTTP/1.1 200 OK"
+    assert not inner.can_write_eof()
+    inner.pause_reading()
+    assert not inner.is_reading()
+    inner.resume_reading()
+    assert inner.get_write_buffer_size() == 0
+    inner.set_write_buffer_limits(7)
+    inner.close()
+    assert inner.is_closing()
+    inner.close()
+    inner.write(b"late")
+    inner.abort()
+
+
+@pytest.mark.may_block("files of certificates are read at the start, outside of any call")
+async def test_half_a_handshake_ends_soon(tmp_path: Path) -> None:
+    certificate, key = self_made(tmp_path / "tls", ["x"], dt.datetime.now(dt.UTC))
+    certificates = Certificates(certificate, key)
+    rig = Rig(lambda: certificates.web)
+    _, silent = rig.come(1, secure=True)
+    visitor, speaking = rig.come(2, secure=True)
+    visitor.data_received(b"GET / HTTP/1.1\r\n\r\n")
+    assert speaking.closed == "closed"
+    assert rig.apps[1].heard == []
+    rig.gate.sweep(now() + 4.9)
+    assert silent.closed is None
+    rig.gate.sweep(now() + 5.1)
+    assert silent.closed == "aborted"

@@ -5,7 +5,8 @@ import pytest
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
 from pbx.sip.parser import ParseError
-from pbx.transport.stream import Connection, StreamLimits
+from pbx.transport.link import Link, StreamLimits
+from pbx.transport.stream import Connection
 from tests.kit.clock import Clock
 from tests.kit.sip import request
 from tests.kit.transports import StreamTransport
@@ -19,15 +20,15 @@ class Owner:
     def __init__(self) -> None:
         self.heard: list[object] = []
 
-    def connected(self, connection: Connection) -> None:
+    def connected(self, link: Link) -> None:
         self.heard.append("connected")
 
-    def arrived(self, connection: Connection, item: Request | Response | ParseError) -> None:
+    def arrived(self, link: Link, item: Request | Response | ParseError) -> None:
         self.heard.append(item)
         if isinstance(item, ParseError):
-            connection.send(b"answer")
+            link.send(b"answer")
 
-    def lost(self, connection: Connection, *, failed: bool) -> None:
+    def lost(self, link: Link, *, failed: bool) -> None:
         self.heard.append(("lost", failed))
 
 

@@ -1,0 +1,38 @@
+"""What an exchange is set up with: its names, its places, and what every leg and call of it shares. Pure values."""
+
+from dataclasses import dataclass, field, replace
+
+from pbx.call.call import Policy
+from pbx.call.leg import LegSetup
+from pbx.places import Place, Places
+from pbx.sip.flow import Flow
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the exchange is set up with."""
+
+    legs: LegSetup
+    policy: Policy
+    host: str
+    """Host of our Contact."""
+    port: int
+    wrap_up: float = 5.0
+    places: Places = field(default_factory=Places)
+    """Where we listen; empty: at `host` and `port` only, whatever the transport."""
+
+    def here(self, flow: Flow) -> Place:
+        """Return where `flow` ends on our side: what stands in Via, Contact and SDP of what goes over it."""
+        found = self.places.of(flow)
+        if found is not None:
+            return found
+        legs = self.legs
+        return Place(flow.transport, legs.bind, self.port, self.host, self.port, legs.address, legs.bind)
+
+    def setup(self, flow: Flow) -> LegSetup:
+        """Return what a leg over `flow` is set up with: media go where the signalling came in."""
+        place, legs = self.here(flow), self.legs
+        near = place.media_bind in ("::1", "127.0.0.1") or (
+            legs.loopback_ok and place.media_bind == legs.bind
+        )
+        return replace(legs, address=place.media_address, bind=place.media_bind, loopback_ok=near)

@@ -1,0 +1,246 @@
+"""The gate in front of the HTTP server: who may stay, how long a request may take to arrive, and TLS (bars F19, F20).
+
+in → out: accepted sockets → aiohttp's connections, under TLS or not; the slow, the silent and the many are closed.
+aiohttp itself waits for the rest of a request for ever, and sees a TLS client only when its handshake is done.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from aiohttp import web
+
+from pbx.transport.address import plain
+from pbx.transport.crowd import Crowd
+from pbx.transport.tls import TlsError, TlsFilter
+from pbx.transport.tls_transport import TlsTransport
+
+SWEEP_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GateLimits:
+    """How much an HTTP client may take of us. Seconds and counts."""
+
+    handshake: float = 5.0
+    """TLS stands by then (bars F19)."""
+    head: float = 10.0
+    """A request's line and headers are whole by then, the first one since the connection stands (bars F20)."""
+    body: float = 32.0
+    """A request's body is whole by then (bars F20)."""
+    unread: float = 10.0
+    """The client reads something of what we wrote by then (bars F20)."""
+    max_unproven_per_host: int = 50
+    """Connections of one address that have sent no whole request yet (bars F19)."""
+    max_unproven: int = 2000
+    """The same for all addresses; beyond, the oldest makes room."""
+    max_connections: int = 14_000
+    """All together: the WebSockets of 12,000 phones, and readers of console and API."""
+
+
+class Gate:
+    """All HTTP connections. `app` is what aiohttp makes one with."""
+
+    def __init__(
+        self,
+        app: Callable[[], asyncio.Protocol],
+        limits: GateLimits,
+        *,
+        context: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        """`context` gives the TLS context for new connections."""
+        self._app = app
+        self._context = context
+        self._crowd = Crowd(per_host=limits.max_unproven_per_host, in_all=limits.max_unproven)
+        self._visitors: dict[int, Visitor] = {}
+        self._last = 0
+        self.limits = limits
+        self.refused = 0
+        """Connections closed at once because a limit was reached."""
+        self.overdue = 0
+        """Connections closed because a limit of time had passed."""
+
+    def __len__(self) -> int:
+        return len(self._visitors)
+
+    def plain(self) -> "Visitor":
+        """Make the protocol of an HTTP connection."""
+        return self._visitor(None)
+
+    def secure(self) -> "Visitor":
+        """Make the protocol of an HTTPS connection."""
+        assert self._context is not None, "who listens for TLS has a certificate"
+        return self._visitor(TlsFilter(self._context(), server_side=True))
+
+    def _visitor(self, tls: TlsFilter | None) -> "Visitor":
+        self._last += 1
+        return Visitor(self._last, self, self._app(), tls)
+
+    def arrived(self, visitor: "Visitor", host: str) -> bool:
+        """Take a connection in; False: it is to be closed."""
+        if len(self._visitors) >= self.limits.max_connections:
+            self.refused += 1
+            return False
+        welcome, oldest = self._crowd.admit(visitor.number, host)
+        if oldest is not None:
+            self._visitors[oldest].abort()
+        if not welcome or oldest is not None:
+            self.refused += 1
+        if welcome:
+            self._visitors[visitor.number] = visitor
+        return welcome
+
+    def proved(self, visitor: "Visitor") -> None:
+        """Hear that a connection sent a whole request."""
+        self._crowd.leave(visitor.number)
+
+    def left(self, visitor: "Visitor") -> None:
+        """Hear that a connection is gone."""
+        self._crowd.leave(visitor.number)
+        self._visitors.pop(visitor.number, None)
+
+    def sweep(self, now: float) -> None:
+        """Close the connections whose limits of time have passed; `now` is the loop's time."""
+        for visitor in [one for one in self._visitors.values() if one.is_overdue(now)]:
+            self.overdue += 1
+            visitor.abort()
+
+    async def watch(self) -> None:
+        """Sweep, for ever."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.sweep(clock())
+
+
+@web.middleware
+async def middleware(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
+    """Tell the gate that a request's head is whole, and wait for its body only so long."""
+    visitor = _visitor_of(request)
+    if visitor is None:
+        return cast("web.StreamResponse", await handler(request))
+    visitor.serving(yes=True)
+    try:
+        if request.can_read_body:
+            try:
+                async with asyncio.timeout(visitor.gate.limits.body):
+                    await request.read()  # is kept; our bodies are small (`client_max_size`)
+            except TimeoutError:
+                visitor.gate.overdue += 1
+                raise web.HTTPRequestTimeout from None
+        return cast("web.StreamResponse", await handler(request))
+    finally:
+        visitor.serving(yes=False)
+
+
+def _visitor_of(request: web.Request) -> "Visitor | None":
+    transport = request.transport
+    if transport is None:
+        return None
+    protocol = transport.get_protocol()
+    return protocol if isinstance(protocol, Visitor) else None
+
+
+class Visitor(asyncio.Protocol):
+    """One connection of an HTTP client: hands everything on to aiohttp's, and watches the clock."""
+
+    __slots__ = (
+        "_app", "_asked", "_opened", "_proven", "_raw", "_serving", "_stands", "_stuck", "_tls", "gate", "number",
+    )  # fmt: skip
+
+    def __init__(self, number: int, gate: Gate, app: asyncio.Protocol, tls: TlsFilter | None) -> None:
+        self.number = number
+        self.gate = gate
+        self._app = app
+        self._tls = tls
+        self._raw: asyncio.Transport | None = None
+        self._stands = False
+        """aiohttp knows of it."""
+        self._opened = asyncio.get_running_loop().time()
+        self._asked: float | None = self._opened
+        """Since when a request is awaited that has begun, or has never come."""
+        self._serving = 0
+        self._stuck: float | None = None
+        self._proven = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._raw = cast("asyncio.Transport", transport)  # uvloop's is one without saying so
+        remote = transport.get_extra_info("peername")
+        if not remote or not self.gate.arrived(self, plain(remote)[0]):
+            self._raw.abort()
+        elif self._tls is None:
+            self._stand(self._raw)
+
+    def _stand(self, transport: asyncio.Transport) -> None:
+        self._stands = True
+        self._app.connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gate.left(self)
+        self._raw = None
+        if self._stands:
+            self._stands = False
+            self._app.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._raw is None:
+            return
+        if self._tls is not None:
+            data = self._decrypted(self._raw, self._tls, data)
+        if not data or not self._stands:
+            return
+        if self._asked is None and not self._serving:
+            self._asked = asyncio.get_running_loop().time()
+        self._app.data_received(data)
+
+    def _decrypted(self, raw: asyncio.Transport, tls: TlsFilter, data: bytes) -> bytes:
+        try:
+            inside, out = tls.receive(data)
+        except TlsError as error:
+            raw.write(error.alert)
+            raw.close()
+            return b""
+        if out:
+            raw.write(out)
+        if tls.established and not self._stands:
+            self._stand(TlsTransport(raw, tls, self))
+        if tls.closed:
+            raw.close()
+        return inside
+
+    def eof_received(self) -> bool | None:
+        return self._app.eof_received() if self._stands else None
+
+    def pause_writing(self) -> None:
+        self._stuck = asyncio.get_running_loop().time()
+        if self._stands:
+            self._app.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._stuck = None
+        if self._stands:
+            self._app.resume_writing()
+
+    def serving(self, *, yes: bool) -> None:
+        """Hear that a request's head was whole, or that its answer is done."""
+        self._serving += 1 if yes else -1
+        self._asked = None
+        if not self._proven:
+            self._proven = True
+            self.gate.proved(self)
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether a limit of time has passed."""
+        limits = self.gate.limits
+        return (
+            (not self._stands and now - self._opened >= limits.handshake)
+            or (self._asked is not None and now - self._asked >= limits.head)
+            or (self._stuck is not None and now - self._stuck >= limits.unread)
+        )
+
+    def abort(self) -> None:
+        """Close now."""
+        if self._raw is not None:
+            self._raw.abort()

@@ -1,0 +1,137 @@
+"""A phone whose connection breaks and that returns as the same instance keeps its dialogs (RFC 5626)."""
+
+import pytest
+
+from pbx.call import seats
+from pbx.call.effects import MoveFlow, SendRequest
+from pbx.places import Place, Places
+from pbx.sip.flow import Flow
+from tests.kit.world import HOST, World
+
+
+class TlsWorld(World):
+    """Phones come over TLS; `connection` numbers the one they use now."""
+
+    def __init__(self, *, proxied=False, **how):
+        self.connection, self.proxied, self.moves = 1, proxied, []
+        super().__init__(**how)
+        site = self.exchange.site
+        places = Places([Place("tls", HOST, 5061, "pbx.example", 5061, HOST, HOST)])
+        self.exchange.site = type(site)(
+            legs=site.legs, policy=site.policy, host=HOST, port=5060, wrap_up=0.0, places=places
+        )
+
+    def run(self, effects):
+        effects = list(effects)
+        self.moves += [effect for effect in effects if isinstance(effect, MoveFlow)]
+        super().run(effects)
+
+    def flow(self, name):
+        return Flow("tls", (HOST, 5061), ("192.0.2.77", 40000 + self.connection), self.connection)
+
+    def request(self, method, uri, name, **how):
+        made = super().request(method, uri, name, **how)
+        contact = f'<sip:{name}@x.invalid;transport=tls>;reg-id=1;+sip.instance="<urn:uuid:{name}>"'
+        made.headers.set("Contact", contact)
+        if method == "REGISTER":
+            made.headers.set("Supported", "outbound")
+        if self.proxied:
+            made.headers.add("Via", "SIP/2.0/TLS phone.invalid;branch=z9hG4bKinner")
+        return made
+
+    def breaks(self):
+        """The connection breaks, and the phone opens another."""
+        self.run(self.answering.flow_failed(self.flow(""), self.now))
+        self.connection += 1
+
+
+def last(world):
+    return next(e for e in reversed(world.sent) if isinstance(e, SendRequest))
+
+
+def test_the_registrar_says_that_it_keeps_flows():
+    world = TlsWorld()
+    answer = world.register("d1")
+    assert answer.headers.get("Require") == "outbound"
+    assert TlsWorld(proxied=True).register("d1").headers.get("Require") is None
+
+
+def test_a_desk_keeps_its_place():
+    world = TlsWorld(desks=("d1",))
+    world.sign_in("d1")
+    invite = world.desk_invite("d1")
+    assert str(invite.request.contact) == "<sip:room-d1@pbx.example:5061;transport=tls>;isfocus"
+    first = world.flow("d1")
+    assert world.exchange.legs[world.exchange.room("d1").leg].flow == first
+    world.breaks()
+    assert world.registrar.lookup(world.accounts["d1"].aor, world.now) == ()
+    assert world.moves == []
+    world.register("d1")
+    assert world.moves == [MoveFlow(first, world.flow("d1"))]
+    world.invite("bob")
+    assert world.call("bob").desk == "d1"
+    assert last(world).request.method == "MESSAGE"
+    assert last(world).flow == world.flow("d1")
+
+
+def test_a_caller_is_hung_up_over_the_new_connection():
+    world = TlsWorld()
+    world.register("alice")
+    world.sign_in("d1")
+    world.invite("alice")
+    world.ack("alice")
+    world.breaks()
+    world.register("alice")
+    leg = world.exchange.legs[world.call("alice").leg]
+    assert leg.flow == world.flow("alice")
+    world.run(seats.end_call(world.exchange, "d1", world.now))
+    assert last(world).request.method == "BYE"
+    assert last(world).flow == world.flow("alice")
+
+
+def test_our_contact_follows_too():
+    """From TLS on one address to another: what stands in a later re-INVITE is where the phone is now."""
+    world = TlsWorld()
+    world.register("alice")
+    world.invite("alice")
+    world.ack("alice")
+    leg = world.exchange.legs[world.call("alice").leg]
+    world.exchange.move(leg.flow, Flow("udp", (HOST, 5060), ("192.0.2.77", 5000)))
+    assert str(leg.dialog.contact) == f"<sip:110@{HOST}:5060>"
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_a_proxys_flow_is_many_phones(proxied):
+    """One phone that goes elsewhere must not take the others of its proxy with it."""
+    world = TlsWorld(proxied=proxied)
+    world.register("alice")
+    world.invite("bob")  # over the same connection
+    world.ack("bob")
+    first = world.flow("bob")
+    world.connection += 1
+    world.register("alice")
+    moved = world.exchange.legs[world.call("bob").leg].flow != first
+    assert moved is not proxied
+
+
+def test_long_requests_take_the_phones_stream():
+    """RFC 3261 §18.1.1."""
+    world = TlsWorld()
+    udp = Flow("udp", (HOST, 5060), ("192.0.2.77", 5000))
+    world.register("alice")
+    tls = world.flow("alice")
+    short = world.request("MESSAGE", "sip:x@y", "alice", body=b"x" * 100)
+    long = world.request("MESSAGE", "sip:x@y", "alice", body=b"x" * 1000)
+    assert world.answering.road(long, udp) == udp, "nobody knows another road"
+    world.flow = lambda _name: udp
+    world.request = lambda *a, **k: _second_flow(TlsWorld.request(world, *a, **k))
+    world.register("alice")
+    assert world.answering.road(short, udp) == udp
+    assert world.answering.road(long, udp) == tls
+    assert world.answering.road(long, tls) == tls
+
+
+def _second_flow(request):
+    contact = request.headers.get("Contact")
+    request.headers.set("Contact", contact.replace("reg-id=1", "reg-id=2"))
+    return request
