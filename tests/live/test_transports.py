@@ -1,0 +1,480 @@
+"""Phones over TLS, WebSocket and secure WebSocket, and connections that break (RFC 7118, RFC 5626)."""
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Coroutine, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live.conftest import Measure, NewPhone, _exchanges
+from tests.live.kit.baresip import Account, Baresip
+from tests.live.kit.exchange import Exchange
+from tests.live.kit.flowphone import VIA, FlowPhone, frame, trusting
+from tests.live.kit.media import Media
+
+SETTINGS = """
+[queue]
+wrap_up_seconds = 0.0
+language = 'en'
+[tls]
+port = {tls}
+[http]
+tls_port = {https}
+[[sip.listen]]
+host = "::1"
+port = {six}
+advertised = "::1"
+[[sip.listen]]
+host = "::1"
+port = {six_tls}
+transports = ["tls"]
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def doors() -> dict[str, int]:
+    """The ports of all transports."""
+    return {"tls": free_port(), "https": free_port(), "six": free_port(), "six_tls": free_port()}
+
+
+@pytest.fixture(scope="module")
+def exchange(doors: dict[str, int]) -> Iterator[Exchange]:
+    running = Exchange(settings=SETTINGS.format(**doors))
+    _exchanges.append(running)
+    try:
+        running.start()
+        doors |= {"tcp": running.sip[1], "ws": int(running.http.rpartition(":")[2]), "wss": doors["https"]}
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def tls_phone(
+    exchange: Exchange, doors: dict[str, int], media: Media, tmp_path: Any, _nothing_left: None
+) -> Iterator[NewPhone]:
+    made: list[Baresip] = []
+
+    def new(user: str, **how: Any) -> Baresip:
+        account = Account(user, transport="tls", **how)
+        address = ("127.0.0.1", doors["tls"])
+        made.append(Baresip(account, exchange=address, folder=tmp_path / f"{len(made)}-{user}", media=media))
+        return made[-1]
+
+    yield new
+    for one in made:
+        one.close()
+
+
+def run(scenario: Coroutine[Any, Any, None], seconds: float = 60) -> None:
+    async def whole() -> None:
+        async with asyncio.timeout(seconds):
+            await scenario
+
+    asyncio.run(whole())
+
+
+IDLE_KIB = 60.0
+"""Memory a connection that only keeps itself alive may take (bars L11)."""
+IDLE_PHONES = 400
+
+
+@pytest.mark.parametrize("door", ["tls", "wss"])
+def test_idle_phones_are_cheap(
+    exchange: Exchange, doors: dict[str, int], door: str, measure: Measure
+) -> None:
+    """L11 at small size, first in this file because memory once taken is used again: many phones behind one address stay, each with its keep-alives, at little memory."""
+    where = ("127.0.0.1", doors[door])
+    pid = signalling_of(exchange)
+
+    async def scenario() -> None:
+        before = resident(pid)
+        phones = [FlowPhone(f"idle{n}", door, where) for n in range(IDLE_PHONES)]
+        for start in range(0, IDLE_PHONES, 20):
+            await asyncio.gather(*(wake(phone) for phone in phones[start : start + 20]))
+        grown = (resident(pid) - before) / IDLE_PHONES
+        measure(f"memory of an idle {door} connection", grown, "KiB")
+        assert grown <= IDLE_KIB
+        for phone in phones:
+            await phone.raw(b"\r\n\r\n")
+        for phone in phones:
+            await phone.until(partial(answered, phone), "pong")
+        await asyncio.gather(*(phone.drop() for phone in phones))
+
+    def answered(phone: FlowPhone) -> bool:
+        return phone.pongs == 1
+
+    async def wake(phone: FlowPhone) -> None:
+        await phone.connect()
+        await phone.ask("OPTIONS", "sip:110@at110", call_id=phone.user, to="<sip:110@at110>")
+        await phone.answer_to("OPTIONS", phone.sequence)
+
+    run(scenario(), 100)
+
+
+def signalling_of(exchange: Exchange) -> int:
+    """The process id of the signalling process."""
+    started = [line for line in exchange.log.splitlines() if '"event":"process_started"' in line]
+    return next(int(json.loads(line)["pid"]) for line in started if '"role":"signalling"' in line)
+
+
+def resident(pid: int) -> float:
+    """KiB of memory a process holds."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return float(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
+
+
+def test_baresip_calls_over_tls(exchange: Exchange, tls_phone: NewPhone, doors: dict[str, int]) -> None:
+    person = exchange.dispatchers[0]
+    desk = tls_phone(person.user, password=person.password, tone=1000, auto_answer=True)
+    desk.wait_registered()
+    exchange.sign_in(person.user)
+    caller = tls_phone("tina", tone=440)
+    caller.dial(f"sip:110@127.0.0.1:{doors['tls']};transport=tls")
+    call = exchange.call_of("tina", state="active")
+    exchange.until(partial(caller.hears, 1000), "the caller doesn't hear the dispatcher")
+    exchange.until(partial(desk.hears, 440), "the dispatcher doesn't hear the caller")
+    caller.hang_up()
+    exchange.wait_gone(call["call"])
+    exchange.wait_desk(person.user, "free")
+
+
+@pytest.mark.parametrize(
+    ("transport", "binary"),
+    [("tcp", False), ("tls", False), ("ws", False), ("ws", True), ("wss", False), ("wss", True)],
+)
+def test_what_we_say_of_ourselves_fits_the_transport(
+    exchange: Exchange, doors: dict[str, int], transport: str, binary: bool
+) -> None:
+    async def scenario() -> None:
+        person = exchange.callers[0]
+        async with FlowPhone(person.user, transport, ("127.0.0.1", doors[transport])) as phone:
+            phone.binary = binary
+            registered = await phone.register(person.password)
+            assert registered.get("require") == "outbound"
+            assert f"sip:{person.user}@{phone.host}" in registered.get("contact")
+            await phone.raw(b"\r\n\r\n")
+            await phone.until(lambda: phone.pongs == 1, "pong")
+            answer = await phone.call()
+            token = {"wss": "ws"}.get(transport, transport)
+            port = doors[transport]
+            assert answer.contact == f"sip:110@127.0.0.1:{port};transport={token}"
+            call = await asyncio.to_thread(exchange.call_of, person.user)
+            await phone.in_dialog("BYE", answer)
+            assert (await phone.answer_to("BYE", phone.sequence)).status == 200
+            await asyncio.to_thread(exchange.wait_gone, call["call"])
+            if transport in ("ws", "wss"):
+                assert phone.kinds == ({"binary"} if binary else {"text"})
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+def test_ipv6_phones_are_told_the_ipv6_address(
+    exchange: Exchange, doors: dict[str, int], transport: str
+) -> None:
+    async def scenario() -> None:
+        port = doors["six_tls" if transport == "tls" else "six"]
+        async with FlowPhone("six", transport, ("::1", port)) as phone:
+            answer = await phone.call()
+            assert answer.contact == f"sip:110@[::1]:{port};transport={transport}"
+            assert "c=IN IP6 ::1" in answer.body
+            await phone.in_dialog("BYE", answer)
+            assert (await phone.answer_to("BYE", phone.sequence)).status == 200
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls", "ws", "wss"])
+def test_a_phone_that_returns_keeps_its_call(
+    exchange: Exchange, doors: dict[str, int], transport: str
+) -> None:
+    """The connection of a desk breaks in the middle of its shift; the desk comes back and everything goes on."""
+
+    async def scenario() -> None:
+        person = exchange.dispatchers[1]
+        desk = FlowPhone(person.user, transport, ("127.0.0.1", doors[transport]))
+        await desk.connect()
+        await desk.register(person.password)
+        await asyncio.to_thread(exchange.desk, person.user, "sign-in")
+        invite = await desk.asked("INVITE")
+        assert f"SIP/2.0/{transport.upper()} 127.0.0.1:{doors[transport]};" in invite.get("via")
+        await desk.accept(invite)
+        await desk.asked("ACK")
+        await asyncio.to_thread(exchange.wait_desk, person.user, "free")
+
+        await desk.drop()
+
+        def is_gone() -> bool:
+            return not exchange.desks()[person.user]["registered"]
+
+        await asyncio.to_thread(exchange.until, is_gone, "still registered")
+        assert exchange.desks()[person.user]["state"] == "free"
+        await desk.connect()
+        await desk.register(person.password)
+        desk.got.clear()
+
+        caller = FlowPhone("anna", "tcp", ("127.0.0.1", doors["tcp"]))
+        await caller.connect()
+        answer = await caller.call()
+        await desk.asked("MESSAGE")  # who calls, told in the dialog, over the new connection
+        await asyncio.to_thread(exchange.wait_desk, person.user, "busy")
+        await caller.in_dialog("BYE", answer)
+        await asyncio.to_thread(exchange.wait_desk, person.user, "free")
+        await asyncio.to_thread(exchange.desk, person.user, "sign-out")
+        await desk.asked("BYE")
+        await asyncio.to_thread(exchange.wait_desk, person.user, "signed_out")
+        await caller.drop()
+        await desk.drop()
+
+    run(scenario())
+
+
+def test_the_certificate_is_read_again_without_a_restart(exchange: Exchange, doors: dict[str, int]) -> None:
+    def shown() -> bytes:
+        with (
+            socket.create_connection(("127.0.0.1", doors["tls"]), 5) as raw,
+            trusting().wrap_socket(raw) as tls,
+        ):
+            found = tls.getpeercert(binary_form=True)
+            assert found is not None
+            return found
+
+    first = shown()
+    folder = exchange.state / "tls"
+    pem = (folder / "certificate.pem").read_text()
+    assert ssl.PEM_cert_to_DER_cert(pem) == first
+    assert (folder / "key.pem").stat().st_mode & 0o777 == 0o600
+    trusted = ssl.create_default_context(cadata=pem)
+    with (
+        socket.create_connection(("127.0.0.1", doors["tls"]), 5) as raw,
+        trusted.wrap_socket(raw, server_hostname="127.0.0.1") as tls,
+    ):
+        assert tls.version() == "TLSv1.3"
+
+    from datetime import UTC, datetime
+
+    from pbx.transport.certificates import self_made
+
+    new, key = self_made(exchange.state / "other", ["127.0.0.1"], datetime.now(UTC))
+    (folder / "key.pem").write_bytes(key.read_bytes())
+    (folder / "certificate.pem").write_bytes(new.read_bytes())
+    os.kill(exchange.pid, signal.SIGHUP)
+    expected = ssl.PEM_cert_to_DER_cert(new.read_text())
+    exchange.until(lambda: shown() == expected, "the old certificate is still shown", timeout=3)
+    (folder / "certificate.pem").write_text("rubbish")
+    os.kill(exchange.pid, signal.SIGHUP)
+    exchange.until(lambda: "certificate_unusable" in exchange.log, "nothing is said of it")
+    assert shown() == expected
+    (folder / "certificate.pem").write_bytes(new.read_bytes())
+
+
+def test_old_tls_is_refused(exchange: Exchange, doors: dict[str, int]) -> None:
+    context = trusting()
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(OSError), socket.create_connection(("127.0.0.1", doors["tls"]), 5) as raw:
+        context.wrap_socket(raw)
+
+
+# --- crowds, at small size (bars F19, F20, L10) -----------------------------------------------------------------------
+
+
+def flood(
+    address: tuple[str, int], count: int, first: bytes = b"", source: str = "127.0.0.1"
+) -> list[socket.socket]:
+    """Open connections that say `first` and nothing more."""
+    made = []
+    for _ in range(count):
+        one = socket.socket()
+        one.bind((source, 0))
+        one.settimeout(5)
+        try:
+            one.connect(address)
+            if first:
+                one.sendall(first)
+        except OSError:
+            one.close()
+            continue
+        made.append(one)
+    return made
+
+
+def is_closed(one: socket.socket) -> bool:
+    one.settimeout(0)
+    try:
+        while one.recv(65536):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+HELLO = bytes.fromhex("16030100f8010000f40303")  # how a TLS client begins
+
+
+@pytest.mark.parametrize(
+    ("door", "first"),
+    [
+        ("tcp", b""),
+        ("tcp", b"I"),
+        ("tls", b""),
+        ("tls", HELLO),
+        ("wss", b""),
+        ("wss", HELLO),
+        ("ws", b"GET /sip HTTP/1.1\r\n"),
+    ],
+)
+def test_who_says_nothing_keeps_nobody_out(
+    exchange: Exchange, doors: dict[str, int], door: str, first: bytes
+) -> None:
+    """F19: silent, half-open and half-said connections from one and from many addresses."""
+    address = ("127.0.0.1", doors[door])
+    one_host = flood(address, 200, first)
+    many_hosts = [it for n in range(20) for it in flood(address, 40, first, f"127.0.1.{n + 1}")]
+    try:
+        # 50 of one host may stay; the rest was sent away at once.
+        exchange.until(
+            lambda: sum(map(is_closed, one_host)) >= 150, "one host keeps more than 50 connections"
+        )
+
+        async def honest() -> None:
+            person = exchange.callers[1]
+            start = time.monotonic()
+            # From an address of its own: on the hoarder's, its neighbours have taken the places of strangers.
+            async with FlowPhone(person.user, door, address) as phone:
+                await phone.register(person.password)
+            assert time.monotonic() - start < 2
+
+        for it in one_host:
+            it.close()
+        run(honest())
+        exchange.until(lambda: all(map(is_closed, many_hosts)), "silent connections stay", timeout=13)
+    finally:
+        for it in (*one_host, *many_hosts):
+            it.close()
+
+
+OPTIONS = (
+    "OPTIONS sip:110@at110 SIP/2.0\r\nVia: SIP/2.0/{} g.invalid;branch=z9hG4bK{};rport\r\nMax-Forwards: 70\r\n"
+    "From: <sip:g@at110>;tag=g\r\nTo: <sip:110@at110>\r\nCall-ID: same\r\nCSeq: {} OPTIONS\r\nContent-Length: 0\r\n\r\n"
+)
+UPGRADE = (
+    b"GET /sip HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: sip\r\n\r\n"
+)
+
+
+def greedy(door: str, address: tuple[str, int]) -> float:
+    """Ask for ever and read nothing, until the exchange has had enough; gives the seconds that took."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.connect(address)
+    raw.settimeout(60)
+    with trusting().wrap_socket(raw) if door == "tls" else raw as one:
+        if door == "ws":
+            one.sendall(UPGRADE)
+            assert one.recv(12) == b"HTTP/1.1 101"
+        began, number = time.monotonic(), 0
+        try:
+            while time.monotonic() - began < 60:
+                requests = []
+                for _ in range(20):
+                    number += 1
+                    text = OPTIONS.format(VIA[door], secrets.token_hex(8), number).encode()
+                    requests.append(frame(1, text) if door == "ws" else text)
+                one.sendall(b"".join(requests))
+        except OSError:
+            pass  # closed; or after a minute, too late, neither read nor closed
+        return time.monotonic() - began
+
+
+@pytest.mark.parametrize("door", ["tcp", "tls", "ws"])
+def test_who_does_not_read_is_not_served(exchange: Exchange, doors: dict[str, int], door: str) -> None:
+    """L10: connections that send requests for ever and read nothing are closed, and others are served meanwhile."""
+    address = ("127.0.0.1", doors[door])
+
+    async def honest(stop: list[bool]) -> float:
+        worst = 0.0
+        while not stop:
+            start = time.monotonic()
+            async with FlowPhone("honest", door, address) as phone:
+                await phone.ask("OPTIONS", "sip:110@at110", call_id="h", to="<sip:110@at110>")
+                await phone.answer_to("OPTIONS", phone.sequence)
+            worst = max(worst, time.monotonic() - start)
+            await asyncio.sleep(0.2)
+        return worst
+
+    async def scenario() -> None:
+        stop: list[bool] = []
+        other = asyncio.get_running_loop().create_task(honest(stop))
+        lasted = await asyncio.gather(*(asyncio.to_thread(greedy, door, address) for _ in range(10)))
+        stop.append(True)
+        assert max(lasted) < 45, f"who reads nothing was listened to for {max(lasted):.0f} s"
+        assert await other < 2
+
+    run(scenario(), 100)
+
+
+@pytest.mark.parametrize("door", ["tcp", "tls", "ws", "http", "body"])
+def test_who_writes_slowly_is_not_waited_for(exchange: Exchange, doors: dict[str, int], door: str) -> None:
+    """F20: a byte now and then; 10 s for a first message or a request's head, 32 s for a message or body."""
+    where = {"http": "ws", "body": "ws"}.get(door, door)
+    address = ("127.0.0.1", doors[where])
+    start = {
+        "tcp": b"OPTIONS sip:110@at110 SIP/2.0\r\n",
+        "tls": b"OPTIONS sip:110@at110 SIP/2.0\r\n",
+        "ws": b"GET /sip HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n",
+        "http": b"GET / HTTP/1.1\r\nHost: x\r\n",
+        "body": b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n",
+    }[door]
+
+    said: list[bytes] = []
+
+    async def slow() -> float:
+        context = trusting() if door == "tls" else None
+        reader, writer = await asyncio.open_connection(*address, ssl=context)
+        began = time.monotonic()
+        writer.write(start)
+        try:
+            while time.monotonic() - began < 45:
+                writer.write(b"X")
+                try:
+                    async with asyncio.timeout(1):
+                        said.append(await reader.read(4096))
+                except TimeoutError:
+                    continue
+                if not said[-1]:
+                    break
+        except OSError:
+            pass
+        writer.transport.abort()
+        return time.monotonic() - began
+
+    async def scenario() -> None:
+        lasted = await asyncio.gather(*(slow() for _ in range(20)))
+        limit = 37 if door == "body" else 13
+        assert max(lasted) < limit, f"a slow writer was waited for {max(lasted):.0f} s"
+        assert min(lasted) > (30 if door == "body" else 8), "it was not the limit of time that ended it"
+        if door == "body":
+            assert any(b" 408 " in text for text in said)
+
+    run(scenario())
