@@ -60,6 +60,13 @@ def _run(*command: str | Path) -> None:
         raise RuntimeError(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
 
 
+def contrast(image: Path) -> float:
+    """Give the standard deviation of a picture's brightness, 0 (all one grey) to 127."""
+    with av.open(str(image)) as container:
+        frame = next(iter(container.decode(video=0)))
+        return float(frame.to_ndarray(format="gray").std())
+
+
 def border(image: Path) -> str:
     """Name the colour of `COLOURS` a picture's border is nearest to; `none` when it is near none of them.
 
