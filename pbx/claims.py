@@ -10,14 +10,15 @@ from pbx.sip.grammar import lower
 from pbx.sip.message import Request
 
 # RFC 3325 §9.1: "If the element receives the message from a node that it does not trust … it MUST … remove" the field.
-CLAIMS: Final = frozenset({
-    "p-asserted-identity", "p-preferred-identity", "remote-party-id", "p-associated-uri", "p-called-party-id",
-    "p-served-user", "p-visited-network-id", "p-access-network-info", "p-charging-vector",
-    "p-charging-function-addresses", "p-asserted-service", "p-preferred-service", "p-profile-key", "p-user-database",
-    "p-early-media", "p-private-network-indication", "diversion", "history-info", "resource-priority", "priority",
-    "identity", "identity-info", "referred-by", "x-verified-name", "x-verified", "x-caller-name", "x-real-name",
-})  # fmt: skip
-"""Header names in lower case: RFC 3325, 7315, 5806, 7044, 4412, 8224, 3892, and what vendors use for the same."""
+NAMES: Final = (
+    "P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID", "P-Associated-URI", "P-Called-Party-ID",
+    "P-Served-User", "P-Visited-Network-ID", "P-Access-Network-Info", "P-Charging-Vector",
+    "P-Charging-Function-Addresses", "P-Asserted-Service", "P-Preferred-Service", "P-Profile-Key", "P-User-Database",
+    "P-Early-Media", "P-Private-Network-Indication", "Diversion", "History-Info", "Resource-Priority", "Priority",
+    "Identity", "Identity-Info", "Referred-By", "X-Verified-Name", "X-Verified", "X-Caller-Name", "X-Real-Name",
+)  # fmt: skip
+"""Header names as they are written: RFC 3325, 7315, 5806, 7044, 4412, 8224, 3892, and what vendors use for the same."""
+CLAIMS: Final = frozenset(lower(name) for name in NAMES)
 
 
 def strip(request: Request) -> tuple[Request, tuple[str, ...]]:

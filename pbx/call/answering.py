@@ -12,10 +12,11 @@ from pbx import claims, identity
 from pbx.binding import Binding
 from pbx.call import half_open, indialog, owners, seats
 from pbx.call import room as rooms
-from pbx.call.call import Call, Caller
+from pbx.call.call import Call
+from pbx.call.caller import Caller
 from pbx.call.claims import claims as stated
-from pbx.call.effects import Effect, MoveFlow, Note, Refuse, Respond
-from pbx.call.exchange import CALL_PATIENCE, Exchange, Item, Owner
+from pbx.call.effects import Effect, Item, MoveFlow, Note, Refuse, Respond
+from pbx.call.exchange import CALL_PATIENCE, Exchange, Owner
 from pbx.call.leg import Leg
 from pbx.call.watching import Watching
 from pbx.flows import FlowMoved, Flows
@@ -52,6 +53,14 @@ class Registrations:
     per_identity: Limit = PER_IDENTITY
     flows: Flows = field(default_factory=Flows)
     """Which flow leads to a phone now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A request as it came, and which of its headers we did not go by."""
+
+    request: Request
+    ignored: tuple[str, ...]
 
 
 class Answering:
@@ -120,7 +129,7 @@ class Answering:
         if request.to.tag is not None and not self.watching.holds(request):
             return self._exchange.in_dialog(event, now)
         try:
-            items = self._open(event, now, wall, said)
+            items = self._open(event, now, wall, Said(said, ignored))
         except SipError as error:
             items = [Respond(event.transaction, self._refusal(request, error.status, error.headers))]
         return self._exchange.run([_stateless(item) for item in items], now)
@@ -128,7 +137,7 @@ class Answering:
     def _refusal(self, request: Request, status: int, headers: Sequence[tuple[str, str]] = ()) -> Response:
         return request.response(status, to_tag=self._exchange.mint("tag"), headers=headers)
 
-    def _open(self, event: RequestArrived, now: float, wall: float, said: Request) -> list[Item]:
+    def _open(self, event: RequestArrived, now: float, wall: float, said: Said) -> list[Item]:
         request = event.request
         if request.uri.scheme not in SCHEMES and request.method in indialog.OPENING:
             return [Respond(event.transaction, self._refusal(request, 416))]
@@ -153,8 +162,8 @@ class Answering:
         user = verdict.account.user
         if not self._identities.take(user, now):
             return [Respond(event.transaction, self._refusal(request, 503, (("Retry-After", "5"),)))]
-        ignored = claims.strip(said)[1]
-        notes = [Note("claims_ignored", None, {"user": user, "headers": list(ignored)})] if ignored else []
+        told = {"user": user, "headers": list(said.ignored)}
+        notes = [Note("claims_ignored", None, told)] if said.ignored else []
         return [*notes, *self._allowed(event, verdict.account, now, wall)]
 
     def _allowed(
@@ -203,7 +212,7 @@ class Answering:
         verdict: identity.Authenticated,
         emergency: Emergency,
         now: float,
-        said: Request,
+        said: Said,
     ) -> list[Item]:
         exchange = self._exchange
         request = acceptance.readable(_with_contact(event.request, event.flow))
@@ -231,7 +240,7 @@ class Answering:
             silent=emergency.silent,
             now=now,
             target=emergency.asked,
-            claims=stated(said),
+            claims=stated(said.request),
         )
         exchange.add_leg(leg, Owner("call", call_id), event.transaction)
         exchange.add_call(call)
@@ -239,8 +248,8 @@ class Answering:
             Note("location_sent", call_id, {"geolocation": value})
             for value in request.headers.all("Geolocation")
         ]
-        if ignored := claims.strip(said)[1]:
-            place.append(Note("claims_ignored", call_id, {"headers": list(ignored)}))
+        if said.ignored:
+            place.append(Note("claims_ignored", call_id, {"headers": list(said.ignored)}))
         # The new call is in the books before the old one leaves: whoever dials again is never without one.
         old = [] if caller.user is None else half_open.supersede(exchange, caller.user, now)
         return [*arriving[:2], *opening, *arriving[2:], *place, *old]

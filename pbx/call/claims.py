@@ -6,28 +6,13 @@ nothing of it is sent on to anybody.
 
 from typing import Any, Final
 
+from pbx.claims import NAMES
 from pbx.sdp.description import parse
 from pbx.sdp.language import spoken_by
 from pbx.sip import grammar
 from pbx.sip.body import find_part
 from pbx.sip.errors import SipError
 from pbx.sip.message import Request
-
-CLAIMING: Final = (
-    "P-Asserted-Identity",
-    "P-Preferred-Identity",
-    "Remote-Party-ID",
-    "Diversion",
-    "History-Info",
-    "Referred-By",
-    "Identity",
-    "Resource-Priority",
-    "Priority",
-    "P-Charging-Vector",
-    "P-Access-Network-Info",
-    "X-Verified-Name",
-)
-"""Headers that say who somebody is, how a call came about or how important it is (RFC 3325, 5806, 7044, 8224, 4412 …)."""
 
 MAX_VALUES: Final = 10
 """Values of one header that are kept: History-Info grows by one at each hop, and ten hops are a loop."""
@@ -38,7 +23,7 @@ MAX_LENGTH: Final = 1024
 def claims(request: Request) -> dict[str, Any]:
     """Return `claims` (header → values), `privacy` and `languages`, each only if the request has some."""
     out: dict[str, Any] = {}
-    found = {name: values for name in CLAIMING if (values := _values(request, name))}
+    found = {name: values for name in NAMES if (values := _values(request, name))}
     if found:
         out["claims"] = found
     if asked := privacy(request):

@@ -4,9 +4,10 @@ import itertools
 
 import pytest
 
-from pbx.call.claims import CLAIMING, MAX_LENGTH, MAX_VALUES, claims, privacy
+from pbx.call.claims import MAX_LENGTH, MAX_VALUES, claims, privacy
 from pbx.call.effects import Note, SendRequest
 from pbx.call.watch import shown
+from pbx.claims import NAMES
 from tests.kit.world import World
 
 VALUES = (
@@ -21,7 +22,7 @@ VALUES = (
 )
 
 
-@pytest.mark.parametrize(("name", "value"), list(itertools.product(CLAIMING, VALUES)))
+@pytest.mark.parametrize(("name", "value"), list(itertools.product(NAMES, VALUES)))
 def test_claims_are_kept_and_believed_by_nobody(name, value):
     world = World()
     world.sign_in("d1")
