@@ -20,13 +20,12 @@ from pbx.api.app import Listener, build, listen
 from pbx.api.feed import Feed
 from pbx.binding import Binding
 from pbx.call.answering import Answering, Registrations
-from pbx.call.call import Policy
 from pbx.call.call import State as CallState
 from pbx.call.control import Control, Rim, mint
 from pbx.call.exchange import Exchange
 from pbx.call.leg import LegSetup
 from pbx.call.service import Service
-from pbx.call.site import Site
+from pbx.call.site import Policy, Site
 from pbx.call.watch import Watch
 from pbx.guard import Guesses, Limit
 from pbx.guarding import Peers, make_guard, watch_guard

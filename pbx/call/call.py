@@ -11,10 +11,11 @@ An event that a state does not expect is ignored: hang-ups race with everything.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Any, Self
 
+from pbx.call import texts
 from pbx.call.call_events import (
     AnswerLeg,
     CallCommand,
@@ -37,7 +38,9 @@ from pbx.call.call_events import (
     SilentOn,
     ToAcd,
 )
+from pbx.call.caller import Caller
 from pbx.call.effects import CallFinished, Effect, Note, Reason, ToMedia
+from pbx.call.site import Policy
 from routing.acd import CallEnds, CallWaits
 from rtp.control import CloseEvidence, Join, Leave, OpenEvidence, Play, SetGates, StopPlay
 from rtp.prompts import number_items
@@ -62,43 +65,6 @@ class State(StrEnum):
     TALKING = "talking"
     CLOSING = "closing"
     ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls, as far as it is known; `verified` says whether digest or a trusted peer vouches for it."""
-
-    user: str | None
-    name: str | None
-    number: str | None
-    verified: bool
-    proof: str
-    """`digest`, `registration` or `trunk`; otherwise what was wrong with the proof, or `none`."""
-    address: str
-    """Network address the call came from, `host:port`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What a site decides for its calls."""
-
-    folder: str
-    """Where evidence folders are made."""
-    languages: tuple[str, ...] = ("zh", "en")
-    host_picture: bool = True
-    """Whether callers see the dispatcher."""
-    host_picture_in_silent: bool = False
-
-
-WAIT_TEXT = {
-    "zh": "您好，这里是110视频报警。接警员正忙，请不要挂断，您排在第{n}位。您的声音和画面正在被接收和记录。",
-    "en": "This is the 110 video emergency line. All dispatchers are busy, please stay on the line; you are number {n} "
-    "in the queue. Your sound and picture are being received and recorded.",
-}
-LOST_TEXT = {
-    "zh": "您与接警员的连接中断，您排在最前面，请不要挂断。",
-    "en": "Your dispatcher was disconnected. You are first in the queue, please stay on the line.",
-}
 
 
 class Call:
@@ -264,7 +230,7 @@ class Call:
             Note("desk_lost", self.id, {"desk": desk}),
         ]
         if self._confirmed and not self.silent:
-            out.append(Say(self.leg, self._text(LOST_TEXT)))
+            out.append(Say(self.leg, texts.say(texts.LOST, self._policy.languages)))
         return out
 
     def _leg_over(
@@ -353,12 +319,7 @@ class Call:
         """Say the place in text. A silent caller's phone must not even beep for a message."""
         if self.state is not State.WAITING or not self._confirmed or self.silent or self.position == 0:
             return []
-        return [Say(self.leg, self._text(WAIT_TEXT))]
-
-    def _text(self, texts: dict[str, str]) -> str:
-        return "\n".join(
-            texts[lang].format(n=self.position) for lang in self._policy.languages if lang in texts
-        )
+        return [Say(self.leg, texts.say(texts.WAITS, self._policy.languages, self.position))]
 
     def wait_sound(self) -> list[Effect]:
         """Play what a waiting caller hears; nothing in silent mode or at a desk."""

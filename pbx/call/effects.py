@@ -217,3 +217,6 @@ LegEvent = (
     | LegUnacked
     | LegFree
 )
+
+Item = Any
+"""What machines hand each other: an effect, a `LegEvent`, or a command one machine has for another (`Exchange._take`)."""

@@ -19,6 +19,7 @@ from pbx.call.call import Call
 from pbx.call.effects import (
     CallFinished,
     Effect,
+    Item,
     LegDigit,
     LegEnded,
     LegFree,
@@ -57,8 +58,6 @@ from routing.acd import (
 
 Mint = Callable[[str], str]
 """Gives a fresh id nobody can guess; the argument says what for: `call`, `leg`, `tag`, or a number: `session`, `draw`."""
-
-Item = Any  # an effect, or a command one machine has for another; `_take` names every kind
 
 CALL_PATIENCE: Final = 12
 """Probes a caller may leave unanswered while its media is lost too: about a minute. Emergencies happen in tunnels."""

@@ -4,10 +4,10 @@ in → out: who asks for a new dialog → room for it, or 486. A call for help i
 earlier one of the same proven person whose phone has not even acknowledged our answer.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from pbx.call.call import State as CallState
-from pbx.call.effects import Note
+from pbx.call.effects import Item, Note
 from pbx.call.exchange import Exchange
 from pbx.call.hangup import hang_up
 from pbx.call.leg import Leg, State
@@ -18,8 +18,6 @@ MAX_OTHERS: Final = 2
 """Dialogs that are no emergency and not yet acknowledged, of one account: a desk has one permanent leg and one short code."""
 PATIENCE: Final = 4
 """T1s an answer may be unacknowledged before a second call of the same person takes its place: one lost ACK is no reason."""
-
-Item = Any  # what `exchange.Exchange.run` carries
 
 _EARLY: Final = frozenset({State.OPENING, State.READY, State.ANSWERED})
 

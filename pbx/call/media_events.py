@@ -8,8 +8,8 @@ from typing import assert_never
 from pbx.call import answer, probe
 from pbx.call import call as calls
 from pbx.call import call_events as events
-from pbx.call.effects import CallFinished, Effect, LegDigit, Note, ToMedia
-from pbx.call.exchange import Exchange, Item, Owner
+from pbx.call.effects import CallFinished, Effect, Item, LegDigit, Note, ToMedia
+from pbx.call.exchange import Exchange, Owner
 from pbx.call.leg import Leg
 from rtp.control import (
     CloseEvidence,

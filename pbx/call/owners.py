@@ -5,12 +5,13 @@ in → out: `LegEvent`s and effects of the queue → events of calls and rooms.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pbx.call import align, answer, place
 from pbx.call import call_events as events
 from pbx.call import room as rooms
 from pbx.call.effects import (
+    Item,
     LegDigit,
     LegEnded,
     LegEvent,
@@ -30,8 +31,6 @@ from rtp.control import Play
 
 if TYPE_CHECKING:
     from pbx.call.exchange import Exchange
-
-Item = Any  # what `exchange.Exchange.run` carries
 
 # --- what a leg said ------------------------------------------------------------------------------------------
 

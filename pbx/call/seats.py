@@ -8,8 +8,8 @@ from typing import Final
 
 from pbx.binding import Binding
 from pbx.call import room as rooms
-from pbx.call.effects import Effect
-from pbx.call.exchange import DESK_PATIENCE, Exchange, Item, Owner
+from pbx.call.effects import Effect, Item
+from pbx.call.exchange import DESK_PATIENCE, Exchange, Owner
 from pbx.call.leg import Leg
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request

@@ -2,10 +2,21 @@
 
 from dataclasses import dataclass, field, replace
 
-from pbx.call.call import Policy
 from pbx.call.leg import LegSetup
 from pbx.places import Place, Places
 from pbx.sip.flow import Flow
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a site decides for its calls."""
+
+    folder: str
+    """Where evidence folders are made."""
+    languages: tuple[str, ...] = ("zh", "en")
+    host_picture: bool = True
+    """Whether callers see the dispatcher."""
+    host_picture_in_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

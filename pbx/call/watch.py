@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from pbx.call import views
-from pbx.call.call import State
+from pbx.call.call import CONFIRM_SECONDS, State
 from pbx.call.effects import Note
 from pbx.call.exchange import Exchange
 from pbx.call.seats import seat_state
@@ -173,7 +173,7 @@ class Watch:
             case "call_ended":
                 times.ended = wall
             case "silent_off_asked":
-                times.silent_off_until = wall + 10.0
+                times.silent_off_until = wall + CONFIRM_SECONDS
             case "silent_off" | "silent_on" | "silent_off_refused":
                 times.silent_off_until = None
 

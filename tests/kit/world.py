@@ -10,14 +10,13 @@ from collections import deque
 from pbx import identity
 from pbx.call import seats
 from pbx.call.answering import Answering, Registrations
-from pbx.call.call import Policy
 from pbx.call.call import State as CallState
 from pbx.call.effects import CallFinished, Note, Refuse, Respond, SendAck, SendCancel, SendRequest, ToMedia
 from pbx.call.exchange import Exchange
 from pbx.call.leg import LegSetup
 from pbx.call.media_events import media_said
 from pbx.call.probe import probe
-from pbx.call.site import Site
+from pbx.call.site import Policy, Site
 from pbx.registrar import Registrar
 from pbx.sdp.offer_answer import CAPABILITIES
 from pbx.sip.digest import NonceCounts, Nonces, authorize, ha1

@@ -1,0 +1,17 @@
+"""Who calls, as far as it is known: a plain value."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as far as it is known; `verified` says whether digest or a trusted peer vouches for it."""
+
+    user: str | None
+    name: str | None
+    number: str | None
+    verified: bool
+    proof: str
+    """`digest`, `registration` or `trunk`; otherwise what was wrong with the proof, or `none`."""
+    address: str
+    """Network address the call came from, `host:port`."""
