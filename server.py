@@ -4,47 +4,23 @@
     at110 call | desk      scripted phones, see `pbx.phone`
     at110 verify FOLDER    check evidence, see `recordings.verify`
 
-The supervisor starts, watches and restarts; it holds nothing worth keeping.
+Every command imports what it needs when it runs: whoever checks evidence waits for no SIP stack.
 """
 
-import asyncio
-import contextlib
-import ctypes
+from __future__ import annotations
+
 import os
 import signal
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import structlog
-import uvloop
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-from pbx import credentials, listening, logs
-from pbx.settings import Settings, SettingsError, load, prepare
-from pbx.signalling import Signalling
-from pbx.storage.embedded import Embedded
-from pbx.storage.keeper import Keeper
-from pbx.storage.place import EmbeddedError
-from recordings import recorder, verify
-from recordings.capture import Captures
-from rtp import worker
-from rtp.prompts import placeholder_prompts
-from rtp.settings import MediaSettings
+    from pbx.credentials import Credentials
+    from pbx.settings import Settings
+    from rtp.settings import MediaSettings
 
-CANT_START: Final = 78
-"""Exit status of a process that will not start however often it is tried (EX_CONFIG): a port is taken."""
-LOOK_SECONDS: Final = 0.05
-FIRST_PAUSE: Final = 0.1
-LAST_PAUSE: Final = 5.0
-STEADY_SECONDS: Final = 10.0
-"""A process that ran this long is restarted at once again, without a growing pause."""
-STOP_SECONDS: Final = 10.0
-"""How long a process may take to end in order before it is killed."""
 PR_SET_PDEATHSIG: Final = 1
 """Of prctl(2); the number is part of Linux's ABI."""
 ROLES: Final = ("media", "signalling", "recorder")
@@ -58,8 +34,6 @@ USAGE: Final = """usage: at110 COMMAND …
 
 at110 call --help, at110 desk --help, at110 verify --help"""
 
-log = structlog.get_logger("supervisor")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status."""
@@ -70,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         case ["process", role] if role in ROLES:
             return process(role)
         case ["verify", *rest]:
+            from recordings import verify
+
             return verify.main(rest)
         case ["call", *rest]:
             from pbx.phone import caller
@@ -91,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def process(role: str) -> int:
     """Be one of the processes; called by the supervisor only."""
+    from pbx import logs
+    from pbx.settings import load
+
     _end_with_supervisor()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until somebody knows what to do with it
     settings = load(os.environ)
@@ -99,8 +78,13 @@ def process(role: str) -> int:
     logs.configure(role, file=settings.logs / f"{role}.log", stream=stream)
     match role:
         case "media":
+            from recordings.capture import Captures
+            from rtp import worker
+
             worker.run(_media_settings(settings), Captures())
         case "recorder":
+            from recordings import recorder
+
             evidence = str(settings.evidence_folder)
             recorder.run(recorder.RecorderSettings(evidence, str(settings.spool)))
         case _:
@@ -110,12 +94,16 @@ def process(role: str) -> int:
 
 def _end_with_supervisor() -> None:
     """Have the kernel send SIGTERM when the supervisor dies: a process nobody watches would hold ports for ever."""
+    import ctypes
+
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(os.environ.get("AT110_SUPERVISOR", os.getppid())):
         os.kill(os.getpid(), signal.SIGTERM)  # it died before the kernel was told
 
 
 def _media_settings(settings: Settings) -> MediaSettings:
+    from rtp.settings import MediaSettings
+
     return MediaSettings(
         socket_path=str(settings.media_socket()),
         host=settings.sip.host,
@@ -129,6 +117,13 @@ def _media_settings(settings: Settings) -> MediaSettings:
 
 
 def _signalling(settings: Settings) -> int:
+    import asyncio
+
+    import uvloop
+
+    from pbx.signalling import Signalling
+    from pbx.supervisor import CANT_START
+
     assert settings.storage.database_url is not None, "the supervisor names the database"
     database_url = settings.storage.database_url
 
@@ -151,137 +146,26 @@ def _signalling(settings: Settings) -> int:
 
 def _tell_ready() -> None:
     """Tell the supervisor, which waits at the other end of a pipe."""
+    import contextlib
+
     number = os.environ.get("AT110_READY_FD")
     if number is not None:
         with contextlib.suppress(OSError):
             os.write(int(number), b"1")
 
 
-# --- the supervisor -----------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Child:
-    """One process that is kept running."""
-
-    role: str
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """What it is told beside our own environment; never on its command line, which everybody may read."""
-    popen: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    pause: float = FIRST_PAUSE
-    again_at: float = 0.0
-
-
-class Supervisor:
-    """Starts the processes, starts them again when they end, and ends them in order."""
-
-    def __init__(self, settings: Settings, database: Keeper | None, database_url: str) -> None:
-        self._settings = settings
-        self._database = database
-        self._children = [
-            Child("media"),
-            Child("signalling", {"AT110_DATABASE_URL": database_url}),
-            Child("recorder"),
-        ]
-        self._stopping = False
-        self._ready_read, self._ready_write = os.pipe()
-        os.set_blocking(self._ready_read, False)
-
-    def run(self, on_ready: Callable[[], None]) -> int:
-        """Serve until SIGINT or SIGTERM; 1 when it could not be started."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
-        signal.signal(signal.SIGHUP, self._reload)
-        if self._database is not None:
-            self._database.start()
-        status = 0
-        told = False
-        try:
-            while not self._stopping:
-                for child in self._children:
-                    self._look_after(child)
-                if not told and self._signalling_ready():
-                    told = True
-                    on_ready()
-                if not told and self._cant_start():
-                    status = 1
-                    break
-                time.sleep(LOOK_SECONDS)  # the whole work of this process is to look now and then
-        finally:
-            self._end_all()
-        return status
-
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopping = True
-
-    def _reload(self, _number: int, _frame: FrameType | None) -> None:
-        for child in self._children:
-            if child.role == "signalling" and child.popen is not None and child.popen.poll() is None:
-                child.popen.send_signal(signal.SIGHUP)
-
-    def _look_after(self, child: Child) -> None:
-        now = time.monotonic()
-        if child.popen is not None:
-            status = child.popen.poll()
-            if status is None or status == CANT_START:
-                return
-            if now - child.started > STEADY_SECONDS:
-                child.pause = FIRST_PAUSE
-            child.again_at = now + child.pause
-            child.pause = min(2 * child.pause, LAST_PAUSE)
-            log.error("process_ended", role=child.role, status=status, again_in=child.again_at - now)
-            child.popen = None
-        if now >= child.again_at:
-            self._start(child, now)
-
-    def _start(self, child: Child, now: float) -> None:
-        environment = {
-            **os.environ,
-            **child.environment,
-            "AT110_STATE": str(self._settings.state),
-            "AT110_READY_FD": str(self._ready_write),
-            "AT110_SUPERVISOR": str(os.getpid()),
-        }
-        command = [sys.executable, "-m", "server", "process", child.role]
-        # A session of its own: Ctrl-C reaches the supervisor alone, which ends the others in order.
-        child.popen = subprocess.Popen(  # noqa: S603 - our own program
-            command, env=environment, pass_fds=(self._ready_write,), start_new_session=True
-        )
-        child.started = now
-        log.info("process_started", role=child.role, pid=child.popen.pid)
-
-    def _signalling_ready(self) -> bool:
-        try:
-            return bool(os.read(self._ready_read, 16))
-        except BlockingIOError:
-            return False
-
-    def _cant_start(self) -> bool:
-        return any(c.popen is not None and c.popen.poll() == CANT_START for c in self._children)
-
-    def _end_all(self) -> None:
-        """Signalling first: it says goodbye to phones and closes evidence through the media process."""
-        by_role = {child.role: child for child in self._children}
-        for role in ("signalling", "media", "recorder"):
-            running = by_role[role].popen
-            if running is None or running.poll() is not None:
-                continue
-            running.terminate()
-            try:
-                running.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                log.error("process_killed", role=role)
-                running.kill()
-                running.wait()
-            log.info("process_stopped", role=role, status=running.returncode)
-        if self._database is not None:
-            self._database.stop()
-        log.info("supervisor_stopped")
+# --- the exchange -----------------------------------------------------------------------------------------------
 
 
 def serve() -> int:
     """Start the exchange and stay. Returns the exit status."""
+    from pbx import credentials, logs
+    from pbx.settings import SettingsError, load, prepare
+    from pbx.storage.embedded import Embedded
+    from pbx.storage.keeper import Keeper
+    from pbx.storage.place import EmbeddedError
+    from pbx.supervisor import Supervisor
+
     try:
         settings = load(os.environ)
         prepare(settings)
@@ -307,15 +191,21 @@ def serve() -> int:
             print(f"at110: PostgreSQL: {error}", file=sys.stderr)
             return 1
         url = keeper.dsn
-    return Supervisor(settings, keeper, url).run(lambda: _greet(settings, people))
+    return Supervisor(settings.state, keeper, url).run(lambda: _greet(settings, people))
 
 
 def _tell(event: str, fields: dict[str, object]) -> None:
-    log.info(event, **fields)
+    import structlog
+
+    structlog.get_logger("supervisor").info(event, **fields)
 
 
 def _taken(settings: Settings) -> str | None:
     """Say in one line which port is taken, before anything is started. The real bind decides later all the same."""
+    import socket
+
+    from pbx import listening
+
     wanted = [
         (socket.SOCK_DGRAM, "SIP/UDP", settings.sip.host, settings.sip.port, "AT110_SIP_PORT"),
         (socket.SOCK_STREAM, "SIP/TCP", settings.sip.host, settings.sip.port, "AT110_SIP_PORT"),
@@ -343,8 +233,10 @@ def _taken(settings: Settings) -> str | None:
     return None
 
 
-def _greet(settings: Settings, people: credentials.Credentials) -> None:
+def _greet(settings: Settings, people: Credentials) -> None:
     """Say where to call and log in, in Chinese and English, and end with `at110 ready`."""
+    from rtp.prompts import placeholder_prompts
+
     sip = f"{settings.sip.public_host}:{settings.sip.port}"
     tls = "" if settings.tls_port is None else f", TLS {settings.tls_port}"
     http = f"http://{settings.http.host}:{settings.http.port}/"

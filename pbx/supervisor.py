@@ -1,0 +1,163 @@
+"""The supervisor: starts the processes, watches them, starts them again. It holds nothing worth keeping.
+
+in → out: settings and the database's address → running processes, until SIGINT or SIGTERM.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Final, Protocol
+
+import structlog
+
+CANT_START: Final = 78
+"""Exit status of a process that can't start (EX_CONFIG): a port is taken. Before the exchange was ready once, it is the end
+of all; later it is a fault like any other, for what holds the port may go away.
+"""
+LOOK_SECONDS: Final = 0.05
+FIRST_PAUSE: Final = 0.1
+LAST_PAUSE: Final = 5.0
+STEADY_SECONDS: Final = 10.0
+"""A process that ran this long is restarted at once again, without a growing pause."""
+STOP_SECONDS: Final = 10.0
+"""How long a process may take to end in order before it is killed."""
+
+log = structlog.get_logger("supervisor")
+
+
+class Database(Protocol):
+    """What keeps PostgreSQL running, if that is ours to do."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Child:
+    """One process that is kept running."""
+
+    role: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What it is told beside our own environment; never on its command line, which everybody may read."""
+    popen: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    pause: float = FIRST_PAUSE
+    again_at: float = 0.0
+
+
+class Supervisor:
+    """Starts the processes, starts them again when they end, and ends them in order."""
+
+    def __init__(self, state: Path, database: Database | None, database_url: str) -> None:
+        """`state`: the folder that tells every process which exchange it is of."""
+        self._state = state
+        self._database = database
+        self._children = [
+            Child("media"),
+            Child("signalling", {"AT110_DATABASE_URL": database_url}),
+            Child("recorder"),
+        ]
+        self._stopping = False
+        self._ready = False
+        self._ready_read, self._ready_write = os.pipe()
+        os.set_blocking(self._ready_read, False)
+
+    def run(self, on_ready: Callable[[], None]) -> int:
+        """Serve until SIGINT or SIGTERM; 1 when it could not be started."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._reload)
+        if self._database is not None:
+            self._database.start()
+        status = 0
+        try:
+            while not self._stopping:
+                for child in self._children:
+                    self._look_after(child)
+                if not self._ready and self._signalling_ready():
+                    self._ready = True
+                    on_ready()
+                if self._cant_start():
+                    status = 1
+                    break
+                time.sleep(LOOK_SECONDS)  # the whole work of this process is to look now and then
+        finally:
+            self._end_all()
+        return status
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _reload(self, _number: int, _frame: FrameType | None) -> None:
+        for child in self._children:
+            if child.role == "signalling" and child.popen is not None and child.popen.poll() is None:
+                child.popen.send_signal(signal.SIGHUP)
+
+    def _look_after(self, child: Child) -> None:
+        now = time.monotonic()
+        if child.popen is not None:
+            status = child.popen.poll()
+            if status is None or self._final(status):
+                return
+            if now - child.started > STEADY_SECONDS:
+                child.pause = FIRST_PAUSE
+            child.again_at = now + child.pause
+            child.pause = min(2 * child.pause, LAST_PAUSE)
+            log.error("process_ended", role=child.role, status=status, again_in=child.again_at - now)
+            child.popen = None
+        if now >= child.again_at:
+            self._start(child, now)
+
+    def _start(self, child: Child, now: float) -> None:
+        environment = {
+            **os.environ,
+            **child.environment,
+            "AT110_STATE": str(self._state),
+            "AT110_READY_FD": str(self._ready_write),
+            "AT110_SUPERVISOR": str(os.getpid()),
+        }
+        command = [sys.executable, "-m", "server", "process", child.role]
+        # A session of its own: Ctrl-C reaches the supervisor alone, which ends the others in order.
+        child.popen = subprocess.Popen(  # noqa: S603 - our own program
+            command, env=environment, pass_fds=(self._ready_write,), start_new_session=True
+        )
+        child.started = now
+        log.info("process_started", role=child.role, pid=child.popen.pid)
+
+    def _signalling_ready(self) -> bool:
+        try:
+            return bool(os.read(self._ready_read, 16))
+        except BlockingIOError:
+            return False
+
+    def _final(self, status: int | None) -> bool:
+        """Whether to give up. An exchange that was ready once never does: its callers need it back."""
+        return status == CANT_START and not self._ready
+
+    def _cant_start(self) -> bool:
+        return any(c.popen is not None and self._final(c.popen.poll()) for c in self._children)
+
+    def _end_all(self) -> None:
+        """Signalling first: it says goodbye to phones and closes evidence through the media process."""
+        by_role = {child.role: child for child in self._children}
+        for role in ("signalling", "media", "recorder"):
+            running = by_role[role].popen
+            if running is None or running.poll() is not None:
+                continue
+            running.terminate()
+            try:
+                running.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                log.error("process_killed", role=role)
+                running.kill()
+                running.wait()
+            log.info("process_stopped", role=role, status=running.returncode)
+        if self._database is not None:
+            self._database.stop()
+        log.info("supervisor_stopped")

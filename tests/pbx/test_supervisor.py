@@ -1,0 +1,145 @@
+"""The supervisor's decisions, without processes: what ends it, and what it starts again."""
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pbx import supervisor
+from pbx.supervisor import CANT_START, Child, Supervisor
+
+
+class Process:
+    """A process that did what the test says."""
+
+    pid = 1
+
+    def __init__(self, status=None):
+        self.returncode = status
+
+    def poll(self):
+        return self.returncode
+
+    def terminate(self):
+        self.returncode = 0
+
+    def wait(self, timeout=None):  # as Popen's
+        return self.returncode
+
+
+class Clock:
+    """Time passes only while the supervisor sleeps."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        assert self.now < 2000.0, "it never ends"
+
+
+class Site:
+    """A supervisor whose processes live as `lives` says: role → what each start gives."""
+
+    def __init__(self, monkeypatch, lives):
+        self.clock = Clock()
+        self.started = []
+        self.lives = {role: list(all_of_them) for role, all_of_them in lives.items()}
+        monkeypatch.setattr(supervisor, "time", self.clock)
+        monkeypatch.setattr(supervisor.signal, "signal", lambda _number, _handler: None)
+        self.supervisor = Supervisor(Path("/nowhere"), None, "postgresql://")
+        monkeypatch.setattr(self.supervisor, "_start", self.start)
+
+    def start(self, child: Child, now: float) -> None:
+        self.started.append(child.role)
+        life = self.lives.get(child.role, [])
+        child.popen = life.pop(0)(self) if life else Process()  # type: ignore[assignment]  # a process of the test
+        child.started = now
+
+    def ready(self):
+        """Say that signalling is ready, as it does at the end of a pipe."""
+        os.write(self.supervisor._ready_write, b"1")
+        return Process()
+
+
+def ready(site):
+    return site.ready()
+
+
+def ready_then_gone(site):
+    site.ready()
+    return Process(1)
+
+
+def gone(_site):
+    return Process(1)
+
+
+def cant_start(_site):
+    return Process(CANT_START)
+
+
+def stop(site):
+    site.supervisor._stop(15, None)
+    return Process()
+
+
+def test_process_that_cannot_start_at_first_is_the_end(monkeypatch):
+    told = []
+    site = Site(monkeypatch, {"signalling": [cant_start]})
+    assert site.supervisor.run(lambda: told.append("ready")) == 1
+    assert (site.started, told) == (["media", "signalling", "recorder"], [])
+
+
+def test_process_that_cannot_start_later_is_tried_again(monkeypatch):
+    told = []
+    site = Site(monkeypatch, {"signalling": [ready_then_gone, cant_start, cant_start, stop]})
+    assert site.supervisor.run(lambda: told.append("ready")) == 0
+    assert site.started.count("signalling") == 4
+    assert told == ["ready"]
+
+
+@pytest.mark.parametrize("role", ["media", "recorder"])
+def test_any_process_is_tried_again_once_the_exchange_was_ready(monkeypatch, role):
+    # It ends once for any reason; when it is tried again, the exchange is ready.
+    site = Site(monkeypatch, {"signalling": [ready], role: [gone, cant_start, stop]})
+    assert site.supervisor.run(lambda: None) == 0
+    assert site.started.count(role) == 3
+
+
+def test_pause_grows_with_each_end_and_is_bounded(monkeypatch):
+    site = Site(monkeypatch, {"signalling": [ready], "recorder": [gone] * 9 + [stop]})
+    times = []
+    started = site.start
+
+    def timed(child, now):
+        if child.role == "recorder":
+            times.append(now)
+        started(child, now)
+
+    monkeypatch.setattr(site.supervisor, "_start", timed)
+    site.supervisor.run(lambda: None)
+    pauses = [b - a for a, b in itertools.pairwise(times)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] < 0.3
+    assert max(pauses) <= supervisor.LAST_PAUSE + 2 * supervisor.LOOK_SECONDS
+
+
+def test_checking_evidence_loads_no_exchange():
+    """`at110 verify` runs where nothing of the exchange may: it imports neither SIP, media nor the database."""
+    program = (
+        "import sys, server; server.main(['verify', '/nowhere']);"
+        "print(*sorted(m for m in sys.modules if m.split('.')[0] in "
+        "{'pbx', 'rtp', 'routing', 'uvloop', 'asyncio', 'asyncpg', 'aiohttp', 'av', 'numpy', 'structlog'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == []
+    assert "is not a folder" in done.stderr
