@@ -12,7 +12,9 @@ from typing import Literal
 import msgspec
 
 Medium = Literal["audio", "video"]
-Role = Literal["host", "guest"]
+Role = Literal["host", "guest", "staff"]
+"""What a leg is in its room: one host, at most one guest, any number of staff (supervisor, interpreter, fire, ambulance)."""
+StaffMode = Literal["listen", "whisper", "barge"]
 Address = tuple[str, int]
 
 
@@ -70,7 +72,7 @@ class OpenLeg(msgspec.Struct, frozen=True, tag=True):
     host: str
     """Local IP address to bind to."""
     evidence: str | None = None
-    """Id of the call whose evidence holds this leg's packets (a caller's leg); None for a desk's leg, whose
+    """Id of the call whose evidence holds this leg's packets (a caller's leg); None for a desk's or staff's leg, whose
     packets go to the evidence of the guest who is in its room."""
     ports: tuple[PortPair, ...] = ()
     """Ports to bind again, after a restart of the media process; others are taken only for media not named here."""
@@ -92,7 +94,7 @@ class CloseLeg(msgspec.Struct, frozen=True, tag=True):
 
 
 class Join(msgspec.Struct, frozen=True, tag=True):
-    """Put a leg into a room. A second host or a second guest is refused."""
+    """Put a leg into a room. A second host or a second guest is refused; of staff there may be any number."""
 
     room: str
     leg: str
@@ -103,6 +105,16 @@ class Leave(msgspec.Struct, frozen=True, tag=True):
     """Take a leg out of its room; it hears silence until it joins or something is played to it."""
 
     leg: str
+
+
+class SetStaff(msgspec.Struct, frozen=True, tag=True):
+    """Set what a leg that is, or will be, staff of a room may do: `listen` hears host and guest and is heard by nobody,
+    `whisper` is heard by the host alone, `barge` is heard by everybody in the room. It belongs to the leg and survives joins.
+    Where none was set: `listen`.
+    """
+
+    leg: str
+    mode: StaffMode
 
 
 class SetGates(msgspec.Struct, frozen=True, tag=True):
@@ -182,7 +194,7 @@ class Query(msgspec.Struct, frozen=True, tag=True):
 
 
 Command = (
-    OpenLeg | ConfigureLeg | CloseLeg | Join | Leave | SetGates | Play | StopPlay | SendDtmf
+    OpenLeg | ConfigureLeg | CloseLeg | Join | Leave | SetStaff | SetGates | Play | StopPlay | SendDtmf
     | WantPicture | OpenEvidence | NoteSip | CloseEvidence | Query
 )  # fmt: skip
 

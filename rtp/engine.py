@@ -36,6 +36,7 @@ from rtp.control import (
     Refused,
     SendDtmf,
     SetGates,
+    SetStaff,
     StopPlay,
     WantPicture,
 )
@@ -101,6 +102,7 @@ class Engine:
                 | Join(leg=name)
                 | Leave(leg=name)
                 | SetGates(leg=name)
+                | SetStaff(leg=name)
             ):
                 self._about(command, name)
             case Play(leg=name) | StopPlay(leg=name) | SendDtmf(leg=name) | WantPicture(leg=name):
@@ -125,7 +127,16 @@ class Engine:
 
     def _about(
         self,
-        command: ConfigureLeg | CloseLeg | Join | Leave | SetGates | Play | StopPlay | SendDtmf | WantPicture,
+        command: ConfigureLeg
+        | CloseLeg
+        | Join
+        | Leave
+        | SetGates
+        | SetStaff
+        | Play
+        | StopPlay
+        | SendDtmf
+        | WantPicture,
         name: str,
     ) -> None:
         leg = self._legs.get(name)
@@ -138,7 +149,7 @@ class Engine:
                 self._configure(leg, command, now)
             case CloseLeg():
                 self._close_leg(leg, command, now)
-            case Join() | Leave() | SetGates():
+            case Join() | Leave() | SetGates() | SetStaff():
                 self._carry_out(self._rooms.receive(command, now), now)
             case Play():
                 leg.play(command)
@@ -238,7 +249,8 @@ class Engine:
             match effect:
                 case Rewire(legs):
                     self._rewire(legs, now)
-                case Entered(room, leg, _, fresh):
+                case Entered(room, leg, role, fresh):
+                    fresh = fresh and role != "staff"
                     if fresh:
                         self._expect(room)
                     self._emit(Joined(room, leg))
@@ -249,19 +261,15 @@ class Engine:
 
     def _rewire(self, names: frozenset[str], now: float) -> None:
         """Bring tracks, gates and evidence of these legs, and of those they share a room with, in line with the rooms."""
-        affected = set(names)
-        affected.update(partner for name in names if (partner := self._rooms.partner(name)) is not None)
+        affected = {other for name in names for other in (name, *self._rooms.company(name))}
         legs = [self._legs[name] for name in sorted(affected) if name in self._legs]
         for leg in legs:
             leg.set_gates(self._rooms.gates(leg.leg))
         for leg in legs:
-            ways = {
-                edge.medium: self._legs[edge.destination].tracks.get(edge.medium)
-                for edge in self._rooms.edges(leg.leg)
-                if edge.source == leg.leg and edge.gate == "open"
-            }
+            roads = self._rooms.roads(leg.leg)
             for medium, track in leg.tracks.items():
-                destination = ways.get(medium)
+                to = self._legs.get(roads.relay.get((leg.leg, medium), ""))
+                destination = to.tracks.get(medium) if to is not None else None
                 if destination is not None and not (track.stream and destination.sender.sending):
                     destination = None
                 track.wire(destination, now)
@@ -273,7 +281,7 @@ class Engine:
     def _expect(self, room: str) -> None:
         """Tell when the guest's first packet has left on the host's leg."""
         members = {role: leg for leg, role in self._rooms.members(room).items()}
-        if len(members) < 2:
+        if not {"host", "guest"} <= members.keys():
             return
         for medium, track in self._legs[members["host"]].tracks.items():
             track.sender.expecting = self._first_relayed(room, members["guest"], medium)
@@ -295,9 +303,9 @@ class Engine:
         own = self._writer(leg)
         place = self._rooms.place(leg.leg)
         guest = None
-        if place is not None and place[1] == "host":
-            partner = self._legs.get(self._rooms.partner(leg.leg) or "")
-            guest = self._writer(partner) if partner is not None else None
+        if place is not None and place[1] != "guest":
+            caller = self._legs.get(self._rooms.guest(leg.leg) or "")
+            guest = self._writer(caller) if caller is not None else None
         for track in leg.tracks.values():
             track.sender.evidence = own
             track.evidence = _both(own, guest) if own is not None and guest is not None else own or guest
@@ -308,8 +316,8 @@ class Engine:
 
     def _bind_call(self, call: str) -> None:
         legs = [leg for leg in self._legs.values() if leg.evidence == call]
-        partners = {self._rooms.partner(leg.leg) for leg in legs}
-        for leg in (*legs, *(self._legs[name] for name in partners if name is not None)):
+        company = {name for leg in legs for name in self._rooms.company(leg.leg)}
+        for leg in (*legs, *(self._legs[name] for name in company)):
             self._bind(leg)
 
     def collect(self) -> None:

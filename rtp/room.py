@@ -1,14 +1,14 @@
-"""The rooms of one media process: one host, at most one guest each. Pure.
+"""The rooms of one media process: one host, at most one guest, any number of staff each. Pure.
 
-Join, Leave, SetGates, CloseLeg ─▶ Rooms.receive ─▶ [Rewire | Entered | RefusedEntry]
+Join, Leave, SetGates, SetStaff, CloseLeg ─▶ Rooms.receive ─▶ [Rewire | Entered | RefusedEntry]
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from rtp.control import CloseLeg, Join, Leave, Role, SetGates
-from rtp.wiring import Edge, Gates, wiring
+from rtp.control import CloseLeg, Join, Leave, Role, SetGates, SetStaff, StaffMode
+from rtp.wiring import Edge, Gates, Roads, roads, wiring
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ Effect = Rewire | Entered | RefusedEntry
 
 
 class Rooms:
-    """Who is where, and with which gates."""
+    """Who is where, with which gates, and what staff may do."""
 
     next_due: None = None
     """Nothing here waits for a time."""
@@ -50,8 +50,9 @@ class Rooms:
         self._rooms: dict[str, dict[str, Role]] = {}
         self._where: dict[str, str] = {}
         self._gates: dict[str, Gates] = {}
+        self._modes: dict[str, StaffMode] = {}
 
-    def receive(self, event: Join | Leave | SetGates | CloseLeg, now: float) -> list[Effect]:  # noqa: ARG002  # house shape
+    def receive(self, event: Join | Leave | SetGates | SetStaff | CloseLeg, now: float) -> list[Effect]:  # noqa: ARG002  # house shape
         """Apply a command about a leg that exists; `now`: monotonic seconds."""
         match event:
             case Join(room, leg, role):
@@ -61,9 +62,13 @@ class Rooms:
             case SetGates(leg, silent, host_picture, held):
                 self._gates[leg] = Gates(silent=silent, host_picture=host_picture, held=held)
                 return [Rewire(frozenset(self._members(leg) or {leg}))]
+            case SetStaff(leg, mode):
+                self._modes[leg] = mode
+                return [Rewire(frozenset(self._members(leg) or {leg}))]
             case CloseLeg(leg):
                 effects = self._leave(leg)
                 self._gates.pop(leg, None)
+                self._modes.pop(leg, None)
                 return effects
 
     def expire(self, now: float) -> list[Effect]:  # noqa: ARG002  # house shape
@@ -74,7 +79,7 @@ class Rooms:
         members = self._rooms.get(room, {})
         if members.get(leg) == role:
             return [Entered(room, leg, role, fresh=False)]
-        if any(other != leg and taken == role for other, taken in members.items()):
+        if role != "staff" and any(other != leg and taken == role for other, taken in members.items()):
             return [RefusedEntry(room, leg, "second_host" if role == "host" else "second_guest")]
         effects = self._leave(leg)
         self._rooms.setdefault(room, {})[leg] = role
@@ -103,10 +108,27 @@ class Rooms:
         room = self._where.get(leg)
         return None if room is None else (room, self._rooms[room][leg])
 
+    def mode(self, leg: str) -> StaffMode:
+        """What a leg may do as staff; `listen` when nothing was set."""
+        return self._modes.get(leg, "listen")
+
     def partner(self, leg: str) -> str | None:
-        """The other of host and guest, whatever the gates say."""
-        members = self._members(leg)
-        return next((other for other in members if other != leg), None)
+        """The other of host and guest, whatever the gates say; None for staff."""
+        place = self.place(leg)
+        if place is None or place[1] == "staff":
+            return None
+        return self._having(place[0], "guest" if place[1] == "host" else "host")
+
+    def company(self, leg: str) -> tuple[str, ...]:
+        """Everybody else in the room a leg is in."""
+        return tuple(other for other in self._members(leg) if other != leg)
+
+    def guest(self, leg: str) -> str | None:
+        """The guest of the room a leg is in, itself too."""
+        return self._having(self._where.get(leg, ""), "guest")
+
+    def _having(self, room: str, role: Role) -> str | None:
+        return next((leg for leg, taken in self._rooms.get(room, {}).items() if taken == role), None)
 
     def members(self, room: str) -> Mapping[str, Role]:
         """Legs of a room with their roles."""
@@ -114,13 +136,19 @@ class Rooms:
 
     def edges(self, leg: str) -> frozenset[Edge]:
         """All edges of the room a leg is in."""
-        return wiring(self._rooms.get(self._where.get(leg, ""), {}), self._gates)
+        return wiring(self._rooms.get(self._where.get(leg, ""), {}), self._gates, self._modes)
+
+    def roads(self, leg: str) -> Roads:
+        """How the open edges of the room a leg is in are travelled."""
+        members = self._rooms.get(self._where.get(leg, ""), {})
+        return roads(members, wiring(members, self._gates, self._modes))
 
     def snapshot(self) -> dict[str, Any]:
         """Give the whole state as plain data."""
         return {
             "rooms": {room: dict(members) for room, members in self._rooms.items()},
             "gates": {leg: asdict(gates) for leg, gates in self._gates.items()},
+            "modes": dict(self._modes),
         }
 
     @classmethod
@@ -130,4 +158,5 @@ class Rooms:
         rooms._rooms = {room: dict(members) for room, members in data["rooms"].items()}
         rooms._where = {leg: room for room, members in rooms._rooms.items() for leg in members}
         rooms._gates = {leg: Gates(**gates) for leg, gates in data["gates"].items()}
+        rooms._modes = dict(data["modes"])
         return rooms

@@ -155,6 +155,7 @@ def test_a_leg_without_ports_is_refused_and_holds_none(running, host, left, reas
         c.Join("r", "x", "host"),
         c.Leave("x"),
         c.SetGates("x", silent=True, host_picture=False),
+        c.SetStaff("x", "barge"),
         c.Play("x", "p", ()),
         c.StopPlay("x"),
         c.SendDtmf("x", "1"),
