@@ -199,6 +199,12 @@ Command = (
 )  # fmt: skip
 
 
+AboutLeg = (
+    ConfigureLeg | CloseLeg | Join | Leave | SetStaff | SetGates | Play | StopPlay | SendDtmf | WantPicture
+)
+"""Commands about a leg that must exist."""
+
+
 # --- events -----------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +303,21 @@ class LegReport(msgspec.Struct, frozen=True, tag=True):
     streams: tuple[StreamReport, ...]
 
 
+class SoundLoad(msgspec.Struct, frozen=True, tag=True):
+    """What mixing and transcoding have cost since the process began; sent each 5 s once there was any."""
+
+    mixing_seconds: float
+    """Processor time."""
+    transcoding_seconds: float
+    mixed: int
+    """Frames of 20 ms sent to legs that hear several voices."""
+    transcoded: int
+    concealed: int
+    """Frames made up in the place of lost ones."""
+    voices: int
+    """Voices that are being mixed now."""
+
+
 class LegHolding(msgspec.Struct, frozen=True):
     leg: str
     evidence: str | None
@@ -315,5 +336,5 @@ class Holdings(msgspec.Struct, frozen=True, tag=True):
 
 Event = (
     LegOpened | Refused | MediaStarted | MediaLost | Dtmf | PictureWanted | PlayEnded | Joined | FirstRelayed
-    | EvidenceOpened | EvidenceClosed | LegReport | Holdings
+    | EvidenceOpened | EvidenceClosed | LegReport | SoundLoad | Holdings
 )  # fmt: skip

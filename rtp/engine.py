@@ -8,15 +8,17 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from typing import Final, assert_never
+from typing import Final
 
 import structlog
 
 from rtp.control import (
+    AboutLeg,
     CloseEvidence,
     CloseLeg,
     Command,
     ConfigureLeg,
+    Dtmf,
     Event,
     EvidenceClosed,
     EvidenceOpened,
@@ -44,6 +46,7 @@ from rtp.evidence import EvidenceKeeper, PacketWriter
 from rtp.latch import canonical
 from rtp.leg import Leg
 from rtp.loop import Handler, Loop
+from rtp.mixing import Mixing
 from rtp.outstream import OutStream
 from rtp.ports import NoPorts, Pair, Ports
 from rtp.prompts import Prompts
@@ -80,7 +83,9 @@ class Engine:
         self._prompts = prompts
         self._loop = loop
         self._emit = emit
-        self._around = Surroundings(loop, emit, itertools.count(FIRST_SOURCE))
+        self._around = Surroundings(loop, self._heard, itertools.count(FIRST_SOURCE))
+        self._mixing = Mixing(self._around)
+        self._load_due = 0.0
         self._ports = Ports(settings.port_min, settings.port_max)
         self._draining: dict[int, Pair] = {}
         self._legs: dict[str, Leg] = {}
@@ -96,17 +101,6 @@ class Engine:
         match command:
             case OpenLeg():
                 self._open_leg(command)
-            case (
-                ConfigureLeg(leg=name)
-                | CloseLeg(leg=name)
-                | Join(leg=name)
-                | Leave(leg=name)
-                | SetGates(leg=name)
-                | SetStaff(leg=name)
-            ):
-                self._about(command, name)
-            case Play(leg=name) | StopPlay(leg=name) | SendDtmf(leg=name) | WantPicture(leg=name):
-                self._about(command, name)
             case OpenEvidence(call=call):
                 self._tell(self._evidence.open(command))
                 self._bind_call(call)
@@ -123,22 +117,9 @@ class Engine:
             case Query(ref):
                 self._emit(self.holdings(ref))
             case _:
-                assert_never(command)
+                self._about(command, command.leg)
 
-    def _about(
-        self,
-        command: ConfigureLeg
-        | CloseLeg
-        | Join
-        | Leave
-        | SetGates
-        | SetStaff
-        | Play
-        | StopPlay
-        | SendDtmf
-        | WantPicture,
-        name: str,
-    ) -> None:
+    def _about(self, command: AboutLeg, name: str) -> None:
         leg = self._legs.get(name)
         if leg is None:
             self._emit(Refused(type(command).__name__, name, "unknown_leg"))
@@ -161,6 +142,13 @@ class Engine:
                 reason = leg.send_digits(digits)
                 if reason is not None:
                     self._emit(Refused("SendDtmf", name, reason))
+
+    def _heard(self, event: Event) -> None:
+        """Pass on what tracks tell; a digit also to who hears its leg in a mix, where its packets don't go."""
+        if isinstance(event, Dtmf):
+            for name in self._mixing.hearers(event.leg):
+                self._legs[name].send_digits(event.digit)
+        self._emit(event)
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:
@@ -265,8 +253,13 @@ class Engine:
         legs = [self._legs[name] for name in sorted(affected) if name in self._legs]
         for leg in legs:
             leg.set_gates(self._rooms.gates(leg.leg))
+        ways = {leg.leg: self._rooms.roads(leg.leg) for leg in legs}
+        rooms = {frozenset((leg.leg, *self._rooms.company(leg.leg))) for leg in legs}
+        self._mixing.arrange(
+            [([self._legs[name] for name in sorted(room)], ways[min(room)]) for room in rooms]
+        )
         for leg in legs:
-            roads = self._rooms.roads(leg.leg)
+            roads = ways[leg.leg]
             for medium, track in leg.tracks.items():
                 to = self._legs.get(roads.relay.get((leg.leg, medium), ""))
                 destination = to.tracks.get(medium) if to is not None else None
@@ -277,6 +270,7 @@ class Engine:
                 if track.fed_by is None:
                     track.sender.expecting = None
             self._bind(leg)
+        self._mixing.begin(now)
 
     def _expect(self, room: str) -> None:
         """Tell when the guest's first packet has left on the host's leg."""
@@ -345,6 +339,9 @@ class Engine:
     def _sweep(self, now: float) -> None:
         self._loop.at(now + SWEEP_SECONDS, self._sweep, "sweep")
         self._evidence.tick(now)
+        if now >= self._load_due and (self._around.load.mixed or self._around.load.transcoded):
+            self._load_due = now + self._settings.report_seconds
+            self._emit(self._around.load.report())
         for leg in tuple(self._legs.values()):
             try:
                 self._sweep_leg(leg, now)

@@ -16,6 +16,8 @@ NOBODY: Final = 0
 """The source before the first and between two."""
 MAX_LEAD_SECONDS: Final = 1.0
 """How far the timestamps of a source that resumes may run ahead of the time that passed and still be believed."""
+SEAM_SECONDS: Final = 0.060
+"""A pause up to this long is no pause of the speaker but of the way: three packets, as in `local`."""
 
 
 class OutStream:
@@ -119,6 +121,20 @@ class OutStream:
         """Leave out numbers in the present source: packets that its own source lost."""
         self.sequence = (self.sequence + packets) & MASK16
         self.timestamp = (self.timestamp + units) & MASK32
+
+    def go_on(self, source: int, now: float) -> None:
+        """Let another way of the same sound take over without a seam: mixed now, relayed before, or the other way round.
+
+        A local `source` follows as the present source's next packet would; a relayed one if `close_up` is called before.
+        """
+        if self.at is not None and now - self.at <= SEAM_SECONDS:
+            self.source = source
+            self.relaying = True
+
+    def close_up(self, now: float) -> None:
+        """Let the next source follow the newest packet at once, as if no time had passed; after a long pause it has."""
+        if self.at is not None and now - self.at <= SEAM_SECONDS:
+            self.at = now
 
     def part(self) -> None:
         """End the present source; whatever comes next, the same one too, begins anew with the marker set."""

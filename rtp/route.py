@@ -2,9 +2,10 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rtp.control import Codec, Event
+from rtp.load import Load
 from rtp.loop import Loop
 from rtp.sender import Sender
 
@@ -32,3 +33,5 @@ class Surroundings:
     emit: Callable[[Event], None]
     numbers: "itertools.count[int]"
     """Numbers for sources (see `outstream`), never used twice."""
+    load: Load = field(default_factory=Load)
+    """Where the cost of mixing and transcoding is added up."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from rtp.control import Codec
 from rtp.dtmf import Detector
+from rtp.load import Load, thread_time
 from rtp.packet import PacketError, payload_of
 from rtp.route import Route
 from rtp.sender import Sender
@@ -14,14 +15,15 @@ from rtp.transcode import Transcoder
 class Transcoding:
     """Packets of one source on their way into another codec."""
 
-    def __init__(self, source: Codec, destination: Codec, sender: Sender, number: int) -> None:
-        """`number`: this transcoding as a source of the sender."""
+    def __init__(self, source: Codec, destination: Codec, sender: Sender, number: int, load: Load) -> None:
+        """`number`: this transcoding as a source of the sender; its cost is added to `load`."""
         self._transcoder = Transcoder(source, destination)
         self._codec = destination
         self._sender = sender
         self._number = number
         self._step = destination.clock_rate // 50
         self._last: int | None = None
+        self._load = load
 
     def push(self, data: bytes, sequence: int, _timestamp: int, now: float) -> None:
         """Take one packet; what comes out goes to the sender. What its source lost stays missing in what is sent."""
@@ -37,7 +39,11 @@ class Transcoding:
             return
         if 1 < steps <= MAX_DROPOUT and self._sender.out.source == self._number:
             self._sender.out.skip(steps - 1, (steps - 1) * self._step)
-        for frame in self._transcoder.push(payload):
+        begin = thread_time()
+        frames = self._transcoder.push(payload)
+        self._load.transcoding += thread_time() - begin
+        self._load.transcoded += len(frames)
+        for frame in frames:
             self._sender.made(self._number, self._codec, frame, self._step, now)
 
 

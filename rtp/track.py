@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from rtp.audience import Audience
 from rtp.control import (
     Address,
     Dtmf,
@@ -24,7 +25,8 @@ from rtp.control import (
 from rtp.dtmf import Detector
 from rtp.evidence import PacketWriter
 from rtp.latch import QUIET_SECONDS, Latch, canonical
-from rtp.mapping import EVENT, payload_map
+from rtp.mapping import EVENT, payload_map, with_noise
+from rtp.noise import NAME
 from rtp.outstream import OutStream
 from rtp.packet import HEADER, HEADER_SIZE, MARKER, RTCP_TYPES
 from rtp.picture import PictureRequests, way
@@ -53,7 +55,7 @@ class Track:
     __slots__ = (
         "_around", "_believed", "_connected", "_detector", "_dropped", "_expected_since", "_fd", "_flowing",
         "_gaps", "_loop", "_lost_at", "_named", "_number", "_recv", "_routes", "_unheard", "ask_picture",
-        "destination", "evidence", "fed_by", "heard", "latch", "leg", "local", "local_rtcp", "medium",
+        "audience", "destination", "evidence", "fed_by", "heard", "latch", "leg", "local", "local_rtcp", "medium",
         "pair", "pictures", "rejected", "remote", "sender", "source", "stream",
     )  # fmt: skip
 
@@ -72,16 +74,17 @@ class Track:
         self.latch = Latch()
         self.remote: Address | None = None
         """Whom we believe, else where the peer said it is."""
-        self.evidence: PacketWriter | None = None
-        """For what is received; what is sent has its own in `sender`."""
+        self.evidence: PacketWriter | None = (
+            None  # for what is received; what is sent has its own in `sender`
+        )
         self.destination: Track | None = None
         self.fed_by: Track | None = None
+        self.audience: Audience | None = None
         self.pictures = PictureRequests()
         self.ask_picture: Callable[[], None]
         """Set by the owner: it knows RTCP and signalling."""
         self.rejected = 0
-        self.heard = float("-inf")
-        """Monotonic seconds of the newest packet believed."""
+        self.heard = float("-inf")  # monotonic seconds of the newest packet believed
         self._around = around
         self._loop = around.loop
         self._fd = pair.rtp.fileno()
@@ -141,9 +144,9 @@ class Track:
                 destination.sender.out.part()
         self.destination = destination
         self._routes = [None] * 128
-        receive = self.stream.receive if self.stream else ()
+        receive = with_noise(self.stream.receive if self.stream else (), self.medium)
         accepted = destination.stream.send if destination is not None and destination.stream else ()
-        dropped = set()
+        dropped: set[str] = set()
         for payload_type, mapped in payload_map(receive, accepted, self.medium).items():
             route = self._routes[payload_type] = Route(mapped.source.clock_rate)
             if destination is not None and mapped.destination is not None:
@@ -153,9 +156,13 @@ class Track:
                 route.special = Digits(route, self._detector, self._own_number, self._digit).push
             elif mapped.transcode and route.sender is not None and mapped.destination is not None:
                 number = next(self._around.numbers)
-                route.special = Transcoding(mapped.source, mapped.destination, route.sender, number).push
+                route.special = Transcoding(
+                    mapped.source, mapped.destination, route.sender, number, self._around.load
+                ).push
             elif route.sender is None and destination is not None and destination.stream is not None:
-                dropped.add(mapped.source.name)
+                dropped |= {mapped.source.name} - {NAME}
+        if self.audience is not None:
+            self.audience.attend(self, self._routes, receive, self._own_number)
         if dropped - self._dropped:
             log.warning("codec_not_shared", leg=self.leg, medium=self.medium, codecs=sorted(dropped))
         self._dropped = frozenset(dropped)
@@ -390,5 +397,6 @@ class Track:
         """Part from the others; the sockets are the owner's to drain and close."""
         if self.fed_by is not None:
             self.fed_by.wire(None, self._loop.now)
+        self.audience = None
         self.wire(None, self._loop.now)
         self.evidence = self.sender.evidence = None

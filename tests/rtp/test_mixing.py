@@ -1,0 +1,338 @@
+"""Rooms of three and more on the whole engine: what each phone hears is measured by the strength of each one's tone."""
+
+import itertools
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+from rtp import control as c
+from rtp import g711
+from rtp.mixing import BEAT_SECONDS
+from rtp.packet import parse
+from tests.kit.media_wire import EVENTS, PCMA, PCMU, PHONE, stream
+from tests.kit.rtp_media import tone
+from tests.rtp.test_engine import Running
+
+TONES = {"desk": 500, "caller": 900, "fire": 1300, "doctor": 1700}
+ROLES = {"desk": "host", "caller": "guest", "fire": "staff", "doctor": "staff"}
+DECODE = {8: g711.decode_alaw, 0: g711.decode_ulaw}
+FRAME = 160
+WAVES = {name: tone(hz, 1, 8000, level=0.2) for name, hz in TONES.items()}
+"""A second of each: a whole number of periods."""
+
+
+class Conversation(Running):
+    """Phones that each say their own tone, 20 ms a packet, at a moment of their own within the beat."""
+
+    def __init__(self, *names, codecs=None, media=("audio",), **settings):
+        super().__init__(**settings)
+        self.said = dict.fromkeys(names, 0)
+        self.codecs = codecs or {}
+        self.lose = {}
+        for name in names:
+            self.phone(name, media)
+        self.do(*[c.Join("room", name, ROLES[name]) for name in names])
+
+    def phone(self, name, media=("audio",)):
+        self.said.setdefault(name, 0)
+        evidence = "call" if name == "caller" else None
+        self.do(c.OpenLeg(name, media, "127.0.0.1", evidence))
+        codec = self.codecs.get(name, PCMA)
+        streams = [stream("audio", (codec, EVENTS))]
+        if "video" in media:
+            streams.append(stream("video", (c.Codec("H264", 96, 90000, fmtp="packetization-mode=1"),)))
+        self.do(c.ConfigureLeg(name, tuple(streams), (PHONE[0],)))
+
+    def talk(self, frames, *names):
+        """Let the phones (all by default) talk for so many packets; time passes."""
+        names = names or tuple(self.said)
+        for _ in range(frames):
+            begin = self.loop.now
+            for place, name in enumerate(names, 1):
+                self.pass_time(begin + place * 0.003 - self.loop.now)
+                self.one(name)
+            self.pass_time(begin + 0.020 - self.loop.now)
+
+    def one(self, name):
+        number = self.said[name]
+        self.said[name] += 1
+        if number in self.lose.get(name, ()):
+            return
+        codec = self.codecs.get(name, PCMA)
+        wave = WAVES[name][number * FRAME % 8000 :][:FRAME]
+        code = g711.encode_alaw if codec == PCMA else g711.encode_ulaw
+        more = {"payload_type": codec.payload_type, "timestamp": number * FRAME, "ssrc": 1000 + TONES[name]}
+        self.say(name, (number + 65_500) & 0xFFFF, payload=code(wave), **more)
+
+    def sent(self, name, medium="audio"):
+        return [parse(data) for data, _ in self.sockets(name, medium)[0].sent]
+
+    def heard(self, name, last):
+        """Who is heard in the last so many packets sent to a phone."""
+        return audible([p for p in self.sent(name) if p.payload_type in DECODE][-last:])
+
+
+def samples(packets):
+    return np.concatenate([DECODE[p.payload_type](p.payload) for p in packets])
+
+
+def audible(packets):
+    wave = samples(packets).astype(float)
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave)))) / len(wave) * 4
+    strength = {
+        name: spectrum[round(hz * len(wave) / 8000) - 1 : round(hz * len(wave) / 8000) + 2].max()
+        for name, hz in TONES.items()
+    }
+    return {name for name, level in strength.items() if level > 0.05 * 32767}
+
+
+def unbroken(packets, step=FRAME):
+    """One SSRC, each sequence number one more, each timestamp 20 ms more."""
+    assert len({p.ssrc for p in packets}) == 1
+    for before, after in itertools.pairwise(packets):
+        assert (after.sequence - before.sequence) & 0xFFFF == 1
+        assert (after.timestamp - before.timestamp) & 0xFFFFFFFF == step
+
+
+def steepest(wave):
+    return np.abs(np.diff(wave.astype(int))).max()
+
+
+@pytest.fixture(autouse=True)
+def _disconnect():
+    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("mode", "desk", "caller"),
+    [
+        ("listen", {"caller"}, {"desk"}),
+        ("whisper", {"caller", "fire"}, {"desk"}),
+        ("barge", {"caller", "fire"}, {"desk", "fire"}),
+    ],
+)
+def test_who_hears_whom_in_each_mode(mode, desk, caller):
+    talk = Conversation("desk", "caller", "fire")
+    talk.do(c.SetStaff("fire", mode))
+    talk.talk(60)
+    assert talk.heard("desk", 40) == desk
+    assert talk.heard("caller", 40) == caller
+    assert talk.heard("fire", 40) == {"desk", "caller"}
+    assert talk.loop.failures == []
+
+
+def test_four_in_a_room_and_staff_hear_each_other_only_when_they_barge():
+    talk = Conversation("desk", "caller", "fire", "doctor")
+    talk.do(c.SetStaff("fire", "barge"), c.SetStaff("doctor", "whisper"))
+    talk.talk(60)
+    assert talk.heard("desk", 40) == {"caller", "fire", "doctor"}
+    assert talk.heard("caller", 40) == {"desk", "fire"}
+    assert talk.heard("fire", 40) == {"desk", "caller"}
+    assert talk.heard("doctor", 40) == {"desk", "caller", "fire"}
+
+
+def test_a_silent_guest_is_sent_silence_alone_whatever_staff_do():
+    talk = Conversation("desk", "caller", "fire")
+    talk.do(c.SetGates("caller", silent=True, host_picture=False))
+    for mode in ("listen", "whisper", "barge"):
+        talk.do(c.SetStaff("fire", mode))
+        talk.talk(20)
+    payloads = {p.payload for p in talk.sent("caller")}
+    assert payloads == {b"\xd5" * FRAME}
+    assert talk.heard("desk", 15) == {"caller", "fire"}
+    assert talk.heard("fire", 15) == {"desk", "caller"}
+
+
+def test_a_held_guest_is_apart_and_host_and_staff_go_on():
+    talk = Conversation("desk", "caller", "fire")
+    talk.do(c.SetStaff("fire", "barge"), c.SetGates("caller", silent=False, host_picture=True, held=True))
+    talk.talk(60)
+    assert talk.heard("desk", 40) == {"fire"}
+    assert talk.heard("fire", 40) == {"desk"}
+    assert not talk.heard("caller", 40)
+
+
+def test_a_listener_changes_nothing_for_those_who_talk():
+    talk = Conversation("desk", "caller")
+    talk.talk(10)
+    talk.phone("fire")
+    talk.do(c.Join("room", "fire", "staff"))
+    talk.talk(20)
+    talk.do(c.Leave("fire"))
+    talk.talk(10)
+    for name, other in (("desk", "caller"), ("caller", "desk")):
+        sent = talk.sent(name)
+        unbroken(sent[2:])
+        assert len(sent) in {40, 41, 42}
+        assert audible(sent[2:]) == {other}
+
+
+@pytest.mark.parametrize("codec", [PCMA, PCMU])
+def test_coming_and_going_breaks_no_stream_and_is_not_heard_as_a_click(codec):
+    talk = Conversation("desk", "caller", codecs=dict.fromkeys(TONES, codec))
+    times = []
+    sock = talk.sockets("caller")[0]
+    send = sock.sendto
+    sock.sendto = lambda data, address: times.append(talk.loop.now) or send(data, address)
+    talk.talk(20)
+    talk.phone("fire")
+    talk.do(c.SetStaff("fire", "barge"), c.Join("room", "fire", "staff"))
+    talk.talk(30, "desk", "caller")
+    talk.do(c.Leave("fire"))
+    talk.talk(20, "desk", "caller")
+    sent, times = talk.sent("caller")[2:], times[2:]
+    unbroken(sent)
+    assert max(b - a for a, b in itertools.pairwise(times)) <= 0.040 + 1e-6
+    whole = samples(sent)
+    plain = samples(sent[:10])
+    assert audible(sent) == {"desk"}
+    assert steepest(whole) <= 1.3 * steepest(plain), "a click"
+    assert len(sent) >= 68
+
+
+def test_every_mode_one_after_the_other_leaves_every_stream_whole():
+    talk = Conversation("desk", "caller", "fire")
+    for mode in ("listen", "whisper", "barge", "listen", "barge", "whisper", "listen"):
+        talk.do(c.SetStaff("fire", mode))
+        talk.talk(12)
+    for name in ("desk", "caller", "fire"):
+        unbroken(talk.sent(name)[2:])
+
+
+@pytest.mark.parametrize("gone", [1, 2])
+def test_what_the_network_loses_is_concealed(gone):
+    talk = Conversation("desk", "caller", "fire")
+    talk.do(c.SetStaff("fire", "barge"))
+    talk.lose["caller"] = set(range(30, 30 + gone))
+    talk.talk(60)
+    wave = samples(talk.sent("fire")[20:50])
+    loudness = [np.sqrt(np.mean(part.astype(float) ** 2)) for part in wave.reshape(-1, FRAME)]
+    assert min(loudness) > 0.5 * np.median(loudness)
+    assert talk.engine._around.load.concealed >= gone
+
+
+def test_a_phone_of_another_codec_hears_the_same_mix():
+    talk = Conversation("desk", "caller", "fire", codecs={"fire": PCMU})
+    talk.do(c.SetStaff("fire", "barge"))
+    talk.talk(60)
+    assert {p.payload_type for p in talk.sent("fire")} == {0}
+    assert talk.heard("fire", 40) == {"desk", "caller"}
+    assert talk.heard("caller", 40) == {"desk", "fire"}
+
+
+def test_comfort_noise_is_noise_and_not_loss():
+    talk = Conversation("desk", "caller", "fire")
+    talk.do(c.SetStaff("fire", "barge"))
+    talk.talk(20)
+    number = talk.said["caller"]
+    talk.say(
+        "caller", (number + 65_500) & 0xFFFF, payload=b"\x2d", payload_type=13, ssrc=1000 + TONES["caller"]
+    )
+    talk.said["caller"] += 1
+    before = talk.engine._around.load.concealed
+    talk.talk(40, "desk", "fire")
+    assert talk.heard("fire", 30) == {"desk"}
+    assert talk.engine._around.load.concealed == before
+    report = next(e for e in talk.do(c.CloseLeg("caller")) if isinstance(e, c.LegReport))
+    assert (report.streams[0].lost, report.streams[0].rejected) == (0, 0)
+
+
+def test_comfort_noise_between_two_is_silence_and_not_loss():
+    talk = Conversation("desk", "caller")
+    talk.talk(5)
+    number = talk.said["caller"]
+    talk.say(
+        "caller", (number + 65_500) & 0xFFFF, payload=b"\x2d", payload_type=13, ssrc=1000 + TONES["caller"]
+    )
+    talk.said["caller"] += 1
+    talk.talk(10, "desk")
+    assert {p.payload for p in talk.sent("desk")[6:]} == {b"\xd5" * FRAME}
+    talk.talk(5)
+    report = next(e for e in talk.do(c.CloseLeg("caller")) if isinstance(e, c.LegReport))
+    assert (report.streams[0].lost, report.streams[0].rejected) == (0, 0)
+
+
+def test_digits_reach_who_hears_the_leg_in_a_mix():
+    talk = Conversation("desk", "caller", "fire")
+    talk.do(c.SetStaff("fire", "barge"))
+    talk.talk(10)
+    talk.say("desk", (talk.said["desk"] + 65_500) & 0xFFFF, payload=b"\x05\x8a\x03\x20", payload_type=101)
+    talk.talk(20, "caller", "fire")
+    assert c.Dtmf("desk", "5") in talk.events
+    assert {p.payload[0] for p in talk.sent("caller") if p.payload_type == 101} == {5}
+
+
+def test_staff_are_recorded_with_the_guest_whatever_they_may_do():
+    talk = Conversation()
+    talk.do(c.OpenEvidence("call", "/f"))
+    for name in ("desk", "caller", "fire"):
+        talk.phone(name)
+    rows = talk.evidence.rows["call"]
+    talk.do(*[c.Join("room", name, ROLES[name]) for name in ("desk", "caller", "fire")])
+    for mode in ("listen", "whisper", "barge"):
+        talk.do(c.SetStaff("fire", mode))
+        before = len(rows)
+        talk.one("fire")
+        assert len(rows) == before + 1
+    talk.do(c.Leave("caller"))
+    before = len(rows)
+    talk.one("fire")
+    assert len(rows) == before
+
+
+def test_staff_see_the_guest_and_the_guest_the_host():
+    talk = Conversation("desk", "caller", "fire", "doctor", media=("audio", "video"))
+    for sequence in range(3):
+        for name in ("desk", "caller", "fire"):
+            talk.say(name, sequence, "video", payload=name.encode(), payload_type=96)
+    seen = {name: {p.payload for p in talk.sent(name, "video")} for name in ROLES}
+    assert seen == {
+        "desk": {b"caller"}, "fire": {b"caller"}, "doctor": {b"caller"}, "caller": {b"desk"},
+    }  # fmt: skip
+    talk.pass_time(5.0)
+    assert c.PictureWanted("caller") in talk.do(c.WantPicture("doctor"))
+    talk.do(c.Leave("fire"))
+    before = len(talk.sent("fire", "video"))
+    talk.say("caller", 3, "video", payload=b"caller", payload_type=96)
+    assert len(talk.sent("fire", "video")) == before
+
+
+def test_a_stall_is_made_good_and_a_long_one_is_left_out():
+    talk = Conversation("desk", "caller", "fire")
+    talk.talk(10)
+    before = len(talk.sent("fire"))
+    for name in ("desk", "caller"):
+        for _ in range(2):
+            talk.one(name)
+    talk.loop.now += 0.040
+    talk.pass_time(0.001)
+    assert len(talk.sent("fire")) - before in {1, 2, 3}
+    talk.loop.now += 10.0
+    before = len(talk.sent("fire"))
+    talk.pass_time(0.001)
+    assert len(talk.sent("fire")) - before <= 4
+
+
+def test_the_cost_is_told_once_there_is_any():
+    talk = Conversation("desk", "caller")
+    talk.talk(10)
+    assert not any(isinstance(event, c.SoundLoad) for event in talk.events)
+    talk.phone("fire")
+    talk.do(c.Join("room", "fire", "staff"))
+    talk.talk(300)
+    told = [event for event in talk.events if isinstance(event, c.SoundLoad)]
+    assert len(told) == 2
+    assert told[-1].mixing_seconds > 0
+    assert told[-1].mixed == pytest.approx(5 / BEAT_SECONDS, abs=10)
+    assert told[-1].voices == 2
+
+
+def test_when_the_last_listener_is_gone_nothing_beats():
+    talk = Conversation("desk", "caller", "fire")
+    talk.talk(3)
+    talk.do(c.CloseLeg("fire"))
+    talk.pass_time(0.1)
+    assert not any(callback == talk.engine._mixing._beat for _, callback in talk.loop.timers)
+    assert talk.engine._mixing.hearers("desk") == ()
