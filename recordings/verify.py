@@ -1,6 +1,6 @@
 """Check the evidence folder of a call: everything is there, unchanged and well-formed, or what is not is named.
 
-This one file needs Python 3.11 and nothing else: copy it anywhere and run `python verify.py FOLDER`.
+This one file needs Python 3.11 and nothing else: copy it anywhere and run `python verify.py FOLDER` (with `--silence`: and silence.py).
 Exit status: 0 intact, 1 not intact, 2 not an evidence folder or wrong usage.
 
 What it checks: `manifest.json` is in its canonical form and fits its own digest; every file it names is there with
@@ -12,6 +12,7 @@ place in the manifest is still empty.
 
 import argparse
 import hashlib
+import importlib
 import json
 import os
 import stat
@@ -334,12 +335,13 @@ def _events(file: BinaryIO) -> Iterator[str]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `verify [--json] [--lang en|zh] FOLDER`; `argv` without the program's name. Gives the exit status."""
+    """Run `verify [--silence] [--json] [--lang en|zh] FOLDER`; `argv` without the program's name. Gives the exit status."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(
-            stream, "reconfigure"
-        ):  # let a terminal that knows no Chinese show escapes, not end the program
+        if hasattr(stream, "reconfigure"):  # a terminal that knows no Chinese shows escapes and ends nothing
             stream.reconfigure(errors="backslashreplace")
+    if "--silence" in argv:
+        proof = importlib.import_module(f"{__package__}.silence" if __package__ else "silence")
+        return int(proof.main([word for word in argv if word != "--silence"], _language(argv)))
     text = TEXT[_language(argv)]
     parser = argparse.ArgumentParser(prog="verify", description=text["about"])
     parser.add_argument("folder", help=text["folder"])

@@ -72,7 +72,7 @@ class Bank:
                 frames[row] = taken
         for name, (rows, payloads) in coded.items():
             codes = np.frombuffer(b"".join(payloads), np.uint8).reshape(-1, frame)
-            frames[rows] = _TO_LINEAR[name][codes]
+            frames[rows] = _TO_LINEAR[name].take(codes)
         return self._send(self.mixer.mix(frames, missing), now)
 
     def _send(self, mixed: Samples, now: float) -> int:
@@ -86,7 +86,7 @@ class Bank:
             name = codec.name
             if narrow and name in _TO_CODE:
                 if name not in coded:
-                    coded[name] = _TO_CODE[name][mixed.view(np.uint16)].tobytes()
+                    coded[name] = _TO_CODE[name].take(mixed.view(np.uint16)).tobytes()
                 payload: bytes | None = coded[name][row * frame : (row + 1) * frame]
             else:
                 payload = ear.encoded(codec, mixed[row])

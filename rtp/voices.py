@@ -176,11 +176,13 @@ class Ear:
     """One leg that is sent a mix."""
 
     __slots__ = (
+        "_codec",
         "_encoder",
         "_frame",
         "_left",
         "_name",
         "_resampler",
+        "_step",
         "begun",
         "leg",
         "number",
@@ -199,6 +201,8 @@ class Ear:
         self.begun = False
         """Whether there is something to send yet."""
         self._left = WAITING_BEATS
+        self._codec: Codec | None = None
+        self._step = 0
         self._name = ""
         self._frame = np.zeros(0, np.int16)
 
@@ -230,7 +234,10 @@ class Ear:
 
     def send(self, codec: Codec, payload: bytes, now: float) -> None:
         """Send one payload; the stream goes on where relayed packets left it."""
-        self.sender.made(self.number, codec, payload, samples_per_frame(codec), now)
+        if codec is not self._codec:
+            self._codec = codec
+            self._step = samples_per_frame(codec)
+        self.sender.steady(self.number, codec, payload, self._step, now)
 
 
 def crossfaded(first: Samples, second: Samples) -> Samples:

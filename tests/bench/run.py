@@ -1,6 +1,6 @@
-"""`make bench`: measure Q1, Q3, Q4 and Q6, print one table, write `bench.json`.
+"""`make bench`: measure Q1, Q3, Q4, Q6 and Q8, print one table, write `bench.json`.
 
-    python -m tests.bench.run [Q1 Q3 Q4 Q6] [--quick] [--json FILE] [--folder FOLDER]
+    python -m tests.bench.run [Q1 Q3 Q4 Q6 Q8] [--quick] [--json FILE] [--folder FOLDER]
 
 Everything stays on 127.0.0.1. Figures are processor time, ratios within this run, or delays by the kernel's time of
 arrival, so that a busy machine blurs them but does not turn them over. See docs/performance.md.
@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.bench import calls, relay, waiting
+from tests.bench import calls, mixing, relay, waiting
 from tests.bench.cpu import filesystem, machine
 from tests.bench.figures import Figure, table, write
 from tests.bench.native import NoCompilerError, compile_program
 from tests.bench.site import SetUpError
 
-ROWS = ("Q1", "Q3", "Q4", "Q6")
+ROWS = ("Q1", "Q3", "Q4", "Q6", "Q8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             programs = {name: compile_program(name, Path(folder)) for name in ("floor", "sound")}
         except NoCompilerError as error:
-            _say(f"{error}: Q1, Q3 and Q4 can't be measured")
+            _say(f"{error}: Q1, Q3, Q4 and Q8 can't be measured")
         for bars, measure in _measurements(programs, options.folder, set(rows), quick=options.quick):
             try:
                 figures += measure()
@@ -89,6 +89,12 @@ def _measurements(
         yield (
             _missing(Figure("Q6", "signalling's CPU for a call", None, "ms", calls.COST_BAR)),
             lambda: calls.measure(programs, folder, seconds=4.0 if quick else 12.0, say=_say),
+        )
+    if "Q8" in rows:
+        rounds, seconds = (2, 2.0) if quick else (5, 4.0)
+        yield (
+            _missing(Figure("Q8", "66 rooms of three voices mixed", None, "core", mixing.BAR)),
+            lambda: mixing.measure(programs, folder, rounds=rounds, seconds=seconds, say=_say),
         )
 
 
