@@ -50,6 +50,15 @@ class Metrics:
             "at110_media_packets_total", "Media packets, by what happened", ["what"], registry=r
         )
         """what: received | sent | lost | rejected."""
+        self.sound_seconds = Counter(
+            "at110_media_sound_seconds_total", "Processor time for sound", ["what"], registry=r
+        )
+        """what: mixing | transcoding."""
+        self.sound_frames = Counter(
+            "at110_media_sound_frames_total", "Frames of 20 ms of sound made", ["what"], registry=r
+        )
+        """what: mixed | transcoded | concealed."""
+        self.voices = Gauge("at110_media_voices", "Voices that are mixed now", registry=r)
         self.evidence_bytes = Counter("at110_evidence_bytes_total", "Bytes of evidence written", registry=r)
         self.database_up = Gauge("at110_database_up", "1 while PostgreSQL answers", registry=r)
         self.outbox_pending = Gauge("at110_outbox_pending", "Rows waiting for PostgreSQL", registry=r)

@@ -41,6 +41,7 @@ from pbx.sip.message import Request, Response
 from pbx.sip.outgoing import Outgoing
 from pbx.sip.session_timer import SessionSettings
 from pbx.sip.transactions import TransactionLayer
+from pbx.sound_cost import SoundCost
 from pbx.storage.accounts import Accounts
 from pbx.storage.database import Database
 from pbx.storage.outbox import Outbox
@@ -50,7 +51,7 @@ from pbx.transport.endpoint import Endpoint
 from pbx.transport.resolver import DNS_PORT, Resolver, system_servers
 from pbx.transport.websocket import SipSocket
 from rtp.client import MediaClient
-from rtp.control import Event, LegReport, StreamReport
+from rtp.control import Event, LegReport, SoundLoad, StreamReport
 
 log = structlog.get_logger("signalling")
 
@@ -106,6 +107,7 @@ class Signalling:
         self._tasks = Tasks("signalling", _task_failed)
         self._metrics = Metrics()
         self._packets = PacketCounts(self._metrics)
+        self._sound_cost = SoundCost(self._metrics)
         self._feed = Feed()
         self._ready = False
         self._database = Database(database_url, self._tasks, self._database_changed)
@@ -279,7 +281,9 @@ class Signalling:
 
     def _on_media(self, event: Event) -> None:
         self._control.on_media(event)
-        if isinstance(event, LegReport):
+        if isinstance(event, SoundLoad):
+            self._sound_cost.take(event)
+        elif isinstance(event, LegReport):
             # Counts of a leg grow from report to report; the metric takes what came since the last one.
             for stream in event.streams:
                 self._packets.add(event.leg, stream)

@@ -229,7 +229,7 @@ class Sender:
         if self.expecting is not None:
             self._tell()
 
-    def steady(self, source: int, codec: Codec, payload: bytes, step: int, now: float) -> None:  # noqa: PLR0917  # as above
+    def steady(self, source: int, codec: Codec, payload: bytes, step: int, now: float) -> None:  # as above
         """Send what `made` would, quicker while nothing has changed since this source's last packet."""
         out = self.out
         at = out.at

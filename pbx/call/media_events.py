@@ -33,6 +33,7 @@ from rtp.control import (
     PlayEnded,
     Refused,
     SetGates,
+    SoundLoad,
     StreamReport,
 )
 
@@ -72,7 +73,7 @@ def _items(exchange: Exchange, event: Event, now: float) -> list[Item]:
             return exchange.to_call(call, events.CaptureClosed(packets, size), now)
         case LegReport(leg, streams):
             return _report(exchange, leg, streams)
-        case Joined():
+        case Joined() | SoundLoad():
             return []
         case Holdings():
             return _reconcile(exchange, event)
