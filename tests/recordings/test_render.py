@@ -1,17 +1,28 @@
 import io
 import json
+import random
 import subprocess
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
 import pytest
+from av.video.codeccontext import VideoCodecContext
 
 from recordings.render import CancelledError, render
-from tests.kit.evidence import CALLER, US_CALLER_AUDIO, US_DESK_AUDIO, SyntheticCall
-from tests.kit.rtp_media import Packetizer, dominant_hz, pictures, sound
+from rtp import g711
+from tests.kit.evidence import (
+    CALLER,
+    CALLER_VIDEO,
+    US_CALLER_AUDIO,
+    US_CALLER_VIDEO,
+    US_DESK_AUDIO,
+    SyntheticCall,
+)
+from tests.kit.rtp_media import Packetizer, dominant_hz, packetize_h264, pictures, sound, tone
 
 RED = (200, 30, 30)
 
@@ -68,6 +79,25 @@ def usual(folder: Path, sound_name: str, picture_name: str | None, host: str = "
         call.caller_picture(pictures(picture_name, 3.0, ssrc=2, colour=RED, begin=0.5))
     call.host_sound(sound(host, 1000, 1.5, ssrc=3, begin=1.0), sent_on=True)
     return call
+
+
+def flashes(seconds: int, rate: int) -> list[bytes]:
+    """A dark picture that is white for one frame at each full second."""
+    encoder = cast("VideoCodecContext", av.CodecContext.create("libx264", "w"))
+    encoder.width, encoder.height, encoder.pix_fmt = 320, 240, "yuv420p"
+    encoder.time_base, encoder.framerate = Fraction(1, rate), Fraction(rate)
+    encoder.options = {
+        "preset": "ultrafast",
+        "tune": "zerolatency",
+        "x264-params": "keyint=25:repeat-headers=1",
+    }
+    made = []
+    for number in range(seconds * rate):
+        image = np.full((240, 320, 3), 235 if number % rate == 0 else 20, np.uint8)
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
+        frame.pts = number
+        made += [bytes(packet) for packet in encoder.encode(frame)]
+    return made + [bytes(packet) for packet in encoder.encode(None)]
 
 
 @pytest.mark.parametrize(
@@ -229,6 +259,54 @@ def test_a_long_silence_keeps_the_tracks_together(tmp_path: Path) -> None:
     assert max(a - b for a, b in pairwise(order)) < 9, "interleaved within the hold-back"
     rate, host = tracks(tmp_path / "call.mkv")["host"]
     assert dominant_hz(host[int(38.2 * rate) : int(38.9 * rate)], rate) == pytest.approx(1000, abs=3)
+
+
+@pytest.mark.parametrize("offset", [0, 3_000])
+def test_lips_and_voice_stay_together_through_jitter_loss_and_a_change_of_clock(
+    tmp_path: Path, offset: int
+) -> None:
+    """A flash and a tone at one moment each second, over a road that delays and loses: within +45/−125 ms in the film.
+
+    Sound and picture come through the exchange on ports of their own, each with jitter of its own; `offset`: the sound's
+    packets as a mix renumbers them, later by so many timestamp units, which must not move it.
+    """
+    dice = random.Random(110)
+    seconds, rate = 6, 25
+    call = SyntheticCall(tmp_path)
+    beeps = np.concatenate(
+        [np.concatenate([tone(1000, 0.2, 8000), np.zeros(6400, np.int16)]) for _ in range(seconds)]
+    )
+    sender = Packetizer(8, 1)
+    for number in range(seconds * 50):
+        payload = g711.encode_alaw(beeps[number * 160 : number * 160 + 160])
+        packet = sender.packet(number * 0.02, payload, number * 160 + offset, marker=number == 0)
+        if number and dice.random() < 0.02:
+            continue
+        at = packet.at + dice.random() * 0.030
+        call.packets.append((at, CALLER, US_CALLER_AUDIO, packet.data))
+    video = Packetizer(96, 2)
+    for number, data in enumerate(flashes(seconds, rate)):
+        payloads = packetize_h264(data)
+        late = dice.random() * 0.030
+        for index, payload in enumerate(payloads):
+            packet = video.packet(
+                number / rate + late, payload, number * 90_000 // rate, marker=index == len(payloads) - 1
+            )
+            call.packets.append((packet.at + index * 0.0002, CALLER_VIDEO, US_CALLER_VIDEO, packet.data))
+    call.negotiate_usual("PCMA", "H264")
+    make(call.write())
+    sample_rate, heard = tracks(tmp_path / "call.mkv")["caller"]
+    loud = np.abs(heard) > 4000
+    spoken = [
+        int(second * sample_rate + np.argmax(loud[int(second * sample_rate) :])) / sample_rate
+        for second in (0.9, 1.9, 2.9, 3.9, 4.9)
+    ]
+    bright = [at for at, colour in decoded(tmp_path / "call.mkv") if min(colour) > 160]
+    assert len(bright) >= seconds - 1
+    for at in spoken:
+        shown = min(bright, key=lambda moment: abs(moment - at))
+        # Sound before the picture is noticed from 45 ms on, behind it from 125 ms (ITU-R BT.1359).
+        assert -0.125 <= shown - at <= 0.045, (at, shown)
 
 
 def test_hold_with_a_clock_that_stands_still(tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from rtp import control as c
 from rtp import g711
 from rtp.mixing import BEAT_SECONDS
 from rtp.packet import parse
+from rtp.rtcp import SenderReport
+from rtp.rtcp import parse as parse_rtcp
+from rtp.sequence import signed32
 from tests.kit.media_wire import EVENTS, PCMA, PCMU, PHONE, stream
 from tests.kit.rtp_media import tone
 from tests.rtp.test_engine import Running
@@ -336,3 +339,47 @@ def test_when_the_last_listener_is_gone_nothing_beats():
     talk.pass_time(0.1)
     assert not any(callback == talk.engine._mixing._beat for _, callback in talk.loop.timers)
     assert talk.engine._mixing.hearers("desk") == ()
+
+
+@pytest.mark.parametrize("mode", ["listen", "barge"])
+def test_sound_and_picture_of_the_guest_stay_together_by_our_own_reports(mode):
+    """What the desk's phone works out from sender reports (RFC 3550 §6.4.1): relayed, and mixed while somebody barges."""
+    talk = Conversation("desk", "caller", "fire", media=("audio", "video"))
+    talk.do(c.SetStaff("fire", mode))
+    dice = np.random.default_rng(110)
+    said = {}
+    begin = talk.loop.now
+    with patch("rtp.reports._time_ns", lambda: int(talk.loop.now * 1e9)):
+        for number in range(600):
+            talk.pass_time(begin + number * 0.020 + 0.004 - talk.loop.now)
+            payload = g711.encode_alaw(dice.integers(-8000, 8000, FRAME).astype(np.int16))
+            said[payload] = talk.loop.now
+            talk.say("caller", number & 0xFFFF, payload=payload, timestamp=number * FRAME)
+            picture = number.to_bytes(4, "big") * 20
+            said[picture] = talk.loop.now
+            talk.say(
+                "caller", number & 0xFFFF, "video", payload=picture, payload_type=96, timestamp=number * 1800
+            )
+    moments = {medium: told(talk, medium, rate) for medium, rate in (("audio", 8000), ("video", 90_000))}
+    # How much later than it was said each is to be shown; the phone shows both by one clock.
+    late = {
+        medium: [shown - said[payload] for payload, shown in shown_at.items() if payload in said]
+        for medium, shown_at in moments.items()
+    }
+    assert min(len(values) for values in late.values()) > 450
+    for sound in (min(late["audio"]), max(late["audio"])):
+        for picture in (min(late["video"]), max(late["video"])):
+            assert -0.125 <= picture - sound <= 0.045
+
+
+def told(talk, medium, rate):
+    """Payload → when the desk's phone is to play it, by the last report sent before it arrived, on our clock."""
+    packets = talk.sockets("desk", medium)
+    reports = [r for data, _ in packets[1].sent for r in parse_rtcp(data) if isinstance(r, SenderReport)]
+    assert len(reports) >= 2
+    first = reports[0]
+    base = first.ntp / 2**32
+    moments = {p.payload: signed32(first.rtp, p.timestamp) / rate for p in talk.sent("desk", medium)}
+    drift = (reports[-1].ntp - first.ntp) / 2**32 - signed32(first.rtp, reports[-1].rtp) / rate
+    assert abs(drift) < 0.045
+    return {payload: base + moment for payload, moment in moments.items()}
