@@ -89,6 +89,8 @@ class Voice:
 
     def take(self) -> Samples | Entry | None:
         """The next 20 ms: samples, a G.711 payload of just this length, or None where sound is missing."""
+        if len(self._waiting):
+            return self._assembled(None)
         buffer = self.buffer
         entry = buffer.pull()
         if (
@@ -97,7 +99,6 @@ class Voice:
             and not buffer.hurry
             and len(entry[1]) == self._frame
             and entry[0] in G711
-            and not len(self._waiting)
         ):
             self._noise = None
             return entry
@@ -111,17 +112,18 @@ class Voice:
         samples = Decoder(following[0]).decode(following[1])
         return samples if len(samples) == self._frame else None
 
-    def _assembled(self, entry: Entry | Gap) -> Samples | None:
+    def _assembled(self, entry: Entry | Gap | None) -> Samples | None:
+        """Put 20 ms together from what waits, from this entry and from those after it."""
         frame = self._frame
         while len(self._waiting) < frame:
-            if isinstance(entry, Gap):
+            following = self.buffer.pull() if entry is None else entry
+            entry = None
+            if isinstance(following, Gap):
                 return self._nothing()
-            self._append(entry)
-            if len(self._waiting) < frame:
-                if self._noise is not None:
-                    return self._nothing()
-                entry = self.buffer.pull()
-            elif self.buffer.hurry:
+            self._append(following)
+            if self._noise is not None:
+                return self._nothing()
+            if self.buffer.hurry and len(self._waiting) == frame:
                 self._merge()
         given, self._waiting = self._waiting[:frame], self._waiting[frame:]
         return given

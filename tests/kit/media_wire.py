@@ -67,6 +67,7 @@ class StillLoop:
         self.handlers: dict[int, Callable[[], None]] = {}
         self.timers: list[tuple[float, Callable[[float], None]]] = []
         self.failures: list[tuple[str, Exception]] = []
+        self.deferred: set[int] = set()
 
     def add(self, fd: int, handler: Callable[[], None], _name: str) -> None:
         assert fd not in self.handlers
@@ -78,6 +79,12 @@ class StillLoop:
 
     def remove(self, fd: int) -> None:
         del self.handlers[fd]
+
+    def defer(self, fd: int, *, deferred: bool) -> None:
+        self.deferred = self.deferred | {fd} if deferred else self.deferred - {fd}
+
+    def serve_deferred(self) -> None:
+        """Datagrams are read when they arrive."""
 
     def at(self, due: float, callback: Callable[[float], None], _name: str) -> None:
         self.timers.append((due, callback))

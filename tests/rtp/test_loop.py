@@ -152,3 +152,21 @@ def test_run_gathers_at_a_high_rate_only(loop, pipe, monkeypatch):
     loop.run()
     assert calls > GATHER_RATE * LOOK_SECONDS
     assert set(slept) == {GATHER_SECONDS}
+
+
+def test_a_deferred_descriptor_is_served_when_asked_for_and_not_before(loop, pipe):
+    reader, writer = pipe
+    served = []
+    loop.add(reader, lambda: served.append(os.read(reader, 1)), "pipe")
+    loop.defer(reader, deferred=True)
+    loop.defer(reader, deferred=True)
+    os.write(writer, b"abcd")
+    assert loop.turn(0) == 0
+    loop.serve_deferred()
+    assert served == [b"a", b"b", b"c"], "some at once, but no flood"
+    loop.defer(reader, deferred=False)
+    assert loop.turn(0) == 1
+    loop.defer(reader, deferred=True)
+    loop.remove(reader)
+    loop.serve_deferred()
+    assert len(served) == 4

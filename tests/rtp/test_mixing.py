@@ -8,6 +8,7 @@ import pytest
 
 from rtp import control as c
 from rtp import g711
+from rtp.codecs import Decoder, Encoder
 from rtp.mixing import BEAT_SECONDS
 from rtp.packet import parse
 from rtp.rtcp import SenderReport
@@ -21,6 +22,7 @@ TONES = {"desk": 500, "caller": 900, "fire": 1300, "doctor": 1700}
 ROLES = {"desk": "host", "caller": "guest", "fire": "staff", "doctor": "staff"}
 DECODE = {8: g711.decode_alaw, 0: g711.decode_ulaw}
 FRAME = 160
+G722 = c.Codec("G722", 9, 8000)
 WAVES = {name: tone(hz, 1, 8000, level=0.2) for name, hz in TONES.items()}
 """A second of each: a whole number of periods."""
 
@@ -33,6 +35,7 @@ class Conversation(Running):
         self.said = dict.fromkeys(names, 0)
         self.codecs = codecs or {}
         self.lose = {}
+        self.encoders = {}
         for name in names:
             self.phone(name, media)
         self.do(*[c.Join("room", name, ROLES[name]) for name in names])
@@ -65,6 +68,9 @@ class Conversation(Running):
         codec = self.codecs.get(name, PCMA)
         wave = WAVES[name][number * FRAME % 8000 :][:FRAME]
         code = g711.encode_alaw if codec == PCMA else g711.encode_ulaw
+        if codec == G722:
+            wave = tone(TONES[name], 1, 16_000, level=0.2)[number * 320 % 16_000 :][:320]
+            code = self.encoders.setdefault(name, Encoder(G722)).encode
         more = {"payload_type": codec.payload_type, "timestamp": number * FRAME, "ssrc": 1000 + TONES[name]}
         self.say(name, (number + 65_500) & 0xFFFF, payload=code(wave), **more)
 
@@ -81,10 +87,15 @@ def samples(packets):
 
 
 def audible(packets):
-    wave = samples(packets).astype(float)
+    return strong(samples(packets), 8000)
+
+
+def strong(wave, rate):
+    """Whose tones are in a stretch of sound."""
+    wave = wave.astype(float)
     spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave)))) / len(wave) * 4
     strength = {
-        name: spectrum[round(hz * len(wave) / 8000) - 1 : round(hz * len(wave) / 8000) + 2].max()
+        name: spectrum[round(hz * len(wave) / rate) - 1 : round(hz * len(wave) / rate) + 2].max()
         for name, hz in TONES.items()
     }
     return {name for name, level in strength.items() if level > 0.05 * 32767}
@@ -223,6 +234,22 @@ def test_a_phone_of_another_codec_hears_the_same_mix():
     assert {p.payload_type for p in talk.sent("fire")} == {0}
     assert talk.heard("fire", 40) == {"desk", "caller"}
     assert talk.heard("caller", 40) == {"desk", "fire"}
+
+
+def test_wide_band_phones_are_mixed_in_wide_band_with_a_narrow_one_among_them():
+    talk = Conversation("desk", "caller", "fire", codecs={"desk": G722, "caller": G722})
+    talk.do(c.SetStaff("fire", "barge"))
+    talk.talk(60)
+    for name, others in (("desk", {"caller", "fire"}), ("caller", {"desk", "fire"})):
+        decoder = Decoder(G722)
+        packets = [p for p in talk.sent(name) if p.payload_type == 9]
+        unbroken(packets[2:])
+        wave = np.concatenate([decoder.decode(p.payload) for p in packets])[-40 * 320 :]
+        assert strong(wave, 16_000) == others
+    assert talk.heard("fire", 40) == {"desk", "caller"}
+    talk.do(c.Leave("fire"))
+    talk.talk(10, "desk", "caller")
+    unbroken([p for p in talk.sent("caller") if p.payload_type == 9][2:])
 
 
 def test_comfort_noise_is_noise_and_not_loss():

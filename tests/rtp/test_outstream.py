@@ -186,3 +186,28 @@ def test_a_restored_stream_goes_on_alike(before, after):
         now += action[3]
         assert act(one, action, now) == act(two, action, now)
     assert one.snapshot() == two.snapshot()
+
+
+def test_another_way_of_the_same_sound_goes_on_without_a_seam():
+    stream = OutStream(1, 10, 1000)
+    stream.enter(5, 7, 70, 8000, 160, 100.0)
+    first = stream.relay(7, 70, 100.0)
+    stream.part()
+    stream.go_on(6, 100.03)
+    assert stream.relaying
+    assert stream.local(6, 8000, 160, 100.033) == (first[0] + 1, first[1] + 160, False)
+    stream.close_up(100.06)
+    stream.enter(5, 9, 390, 8000, 160, 100.06)
+    assert stream.relay(9, 390, 100.06) == (first[0] + 2, first[1] + 320)
+
+
+def test_after_a_pause_there_is_a_seam_and_time_has_passed():
+    stream = OutStream(1, 10, 1000)
+    stream.go_on(6, 100.0)
+    assert not stream.relaying
+    stream.local(6, 8000, 160, 100.0)
+    stream.go_on(7, 101.0)
+    stream.close_up(101.0)
+    _, timestamp, begins = stream.local(7, 8000, 160, 101.0)
+    assert begins
+    assert timestamp == 1160 + 8000

@@ -39,6 +39,7 @@ def test_in_silent_mode_no_way_leads_past_the_gate():
     sender.set_silent(silent=True)
     relayed(sender, 1)
     sender.made(6, PCMA, b"loud" * 40, 160, 100.0)
+    sender.steady(6, PCMA, b"loud" * 40, 160, 100.0)
     sender.local_frame(7, PCMA, b"loud" * 40, 160, 100.0)
     sender.local_frame(8, EVENTS, b"\x05\x0a\0\xa0", 160, 100.0)
     sender.relay_open = True  # even if the first gate were left open by mistake
@@ -142,3 +143,28 @@ def test_expecting_is_told_once_by_the_first_packet_of_the_next_source():
     relayed(track.sender, 2)
     relayed(track.sender, 3)
     assert told == [3]
+
+
+def test_the_quick_way_of_a_mix_sends_what_the_plain_one_would():
+    plain, quick = Wire().configured(), Wire().configured()
+    # in step, after a stall, in another codec, after a prompt, and in silent mode
+    for at, codec in [
+        (100.0, PCMA),
+        (100.02, PCMA),
+        (100.04, PCMA),
+        (100.5, PCMA),
+        (100.52, PCMU),
+        (100.54, PCMU),
+    ]:
+        plain.sender.made(6, codec, b"a" * 160, 160, at)
+        quick.sender.steady(6, codec, b"a" * 160, 160, at)
+    for track in (plain, quick):
+        track.sender.silence(100.56)
+    plain.sender.made(6, PCMA, b"b" * 160, 160, 100.58)
+    quick.sender.steady(6, PCMA, b"b" * 160, 160, 100.58)
+    for track in (plain, quick):
+        track.sender.set_silent(silent=True)
+    plain.sender.made(6, PCMA, b"c" * 160, 160, 100.6)
+    quick.sender.steady(6, PCMA, b"c" * 160, 160, 100.6)
+    assert sent(plain) == sent(quick)
+    assert plain.sender.out.snapshot() == quick.sender.out.snapshot()
