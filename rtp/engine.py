@@ -254,10 +254,8 @@ class Engine:
         for leg in legs:
             leg.set_gates(self._rooms.gates(leg.leg))
         ways = {leg.leg: self._rooms.roads(leg.leg) for leg in legs}
-        rooms = {frozenset((leg.leg, *self._rooms.company(leg.leg))) for leg in legs}
-        self._mixing.arrange(
-            [([self._legs[name] for name in sorted(room)], ways[min(room)]) for room in rooms]
-        )
+        rooms = {tuple(sorted((leg.leg, *self._rooms.company(leg.leg)))) for leg in legs}
+        self._mixing.arrange([([self._legs[name] for name in room], ways[room[0]]) for room in rooms])
         for leg in legs:
             roads = ways[leg.leg]
             for medium, track in leg.tracks.items():

@@ -5,7 +5,7 @@ tracks' packets ─▶ Voice ┄┄ every 20 ms ┄┄▶ Bank (8 or 16 kHz): de
 Host and guest who hear nobody but each other are relayed untouched and never come here, whoever listens in (`wiring.roads`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -43,7 +43,9 @@ _TO_LINEAR: Final = {"PCMA": g711.ALAW_TO_LINEAR, "PCMU": g711.ULAW_TO_LINEAR}
 class Bank:
     """All voices and ears of one sampling rate."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, failed: Callable[[str, Exception], None]) -> None:
+        """`failed` is told of a voice or an ear that can't be served; the others are."""
+        self._failed = failed
         self.mixer = Mixer(rate)
         self.voices: dict[str, Voice] = {}
         self.ears: dict[str, Ear] = {}
@@ -60,7 +62,11 @@ class Bank:
         missing = np.zeros(len(frames), np.bool_)
         coded: dict[str, tuple[list[int], list[bytes]]] = {}
         for row, voice in enumerate(self.voices.values()):
-            taken = voice.take()
+            try:
+                taken = voice.take()
+            except Exception as error:  # noqa: BLE001  # logged and counted: one voice's failure must not end the others
+                self._failed(f"{voice.leg}.voice", error)
+                taken = None
             if taken is None:
                 missing[row] = True
             elif taken.__class__ is tuple:
@@ -86,15 +92,18 @@ class Bank:
             if codec is None:
                 continue
             name = codec.name
-            if narrow and name in _TO_CODE:
-                if name not in coded:
-                    coded[name] = _TO_CODE[name].take(mixed.view(np.uint16)).tobytes()
-                payload: bytes | None = coded[name][row * frame : (row + 1) * frame]
-            else:
-                payload = ear.encoded(codec, mixed[row])
-            if payload is not None:
-                ear.send(codec, payload, now)
-                sent += 1
+            if narrow and name in _TO_CODE and name not in coded:
+                coded[name] = _TO_CODE[name].take(mixed.view(np.uint16)).tobytes()
+            try:
+                if name in coded:
+                    payload: bytes | None = coded[name][row * frame : (row + 1) * frame]
+                else:
+                    payload = ear.encoded(codec, mixed[row])
+                if payload is not None:
+                    ear.send(codec, payload, now)
+                    sent += 1
+            except Exception as error:  # noqa: BLE001  # as above
+                self._failed(f"{ear.leg}.ear", error)
         return sent
 
 
@@ -105,7 +114,7 @@ class Mixing:
         """Nothing beats before somebody hears several voices."""
         self._around = around
         self._loop: Loop = around.loop
-        self._banks = {rate: Bank(rate) for rate in (NARROW_RATE, WIDE_RATE)}
+        self._banks = {rate: Bank(rate, self._loop.failed) for rate in (NARROW_RATE, WIDE_RATE)}
         self._arranged: list[Track] = []
         self._before: dict[str, Ear] = {}  # ears of the room being arranged, as they were
         self._beating = False
@@ -210,28 +219,35 @@ class Mixing:
 
     def _gather(self, now: float) -> None:
         """Read what came for mixes alone: it is needed by the beat and not before."""
-        self._loop.serve_deferred()
         if self._beating:
             self._loop.at(now + GATHER_SECONDS, self._gather, "mixing")
+        self._loop.serve_deferred()
 
     def _beat(self, now: float) -> None:
-        load = self._around.load
-        self._loop.serve_deferred()
         begin = thread_time()
-        for _ in range(MAX_CATCH_UP):
-            for bank in self._banks.values():
-                if bank.ears:
-                    load.mixed += bank.beat(now)
-            self._due += BEAT_SECONDS
-            if self._due > now:
-                break
-        else:
-            self._due = now + BEAT_SECONDS
+        try:
+            self._loop.serve_deferred()
+            for _ in range(MAX_CATCH_UP):
+                self._mix(now)
+                self._due += BEAT_SECONDS
+                if self._due > now:
+                    break
+            else:
+                self._due = now + BEAT_SECONDS
+        finally:
+            if self._due <= now:  # a failure of ours on the way
+                self._due = now + BEAT_SECONDS
+            self._around.load.mixing += thread_time() - begin
+            self._beating = any(bank.ears for bank in self._banks.values())
+            if self._beating:
+                self._loop.at(self._due, self._beat, "mixing")
+
+    def _mix(self, now: float) -> None:
+        load = self._around.load
+        for bank in self._banks.values():
+            if bank.ears:
+                load.mixed += bank.beat(now)
         load.concealed = sum(bank.mixer.concealed for bank in self._banks.values())
-        load.mixing += thread_time() - begin
-        self._beating = any(bank.ears for bank in self._banks.values())
-        if self._beating:
-            self._loop.at(self._due, self._beat, "mixing")
 
 
 def _first(codecs: tuple[Codec, ...]) -> str:

@@ -74,9 +74,7 @@ class Track:
         self.latch = Latch()
         self.remote: Address | None = None
         """Whom we believe, else where the peer said it is."""
-        self.evidence: PacketWriter | None = (
-            None  # for what is received; what is sent has its own in `sender`
-        )
+        self.evidence: PacketWriter | None = None  # for what is received; `sender` has its own
         self.destination: Track | None = None
         self.fed_by: Track | None = None
         self.audience: Audience | None = None

@@ -14,6 +14,7 @@ from rtp.packet import parse
 from rtp.rtcp import SenderReport
 from rtp.rtcp import parse as parse_rtcp
 from rtp.sequence import signed32
+from rtp.voices import Ear, Voice
 from tests.kit.media_wire import EVENTS, PCMA, PCMU, PHONE, stream
 from tests.kit.rtp_media import tone
 from tests.rtp.test_engine import Running
@@ -410,3 +411,33 @@ def told(talk, medium, rate):
     drift = (reports[-1].ntp - first.ntp) / 2**32 - signed32(first.rtp, reports[-1].rtp) / rate
     assert abs(drift) < 0.045
     return {payload: base + moment for payload, moment in moments.items()}
+
+
+@pytest.mark.parametrize("broken", ["rtp.voices.Voice.take", "rtp.voices.Ear.send"])
+def test_one_failure_ends_nobody_elses_sound(broken):
+    talk = Conversation("desk", "caller", "fire")
+    talk.do(c.SetStaff("fire", "barge"))
+    talk.talk(10)
+    whole = Ear.send if "Ear" in broken else Voice.take
+
+    def failing(self, *arguments):
+        if self.leg == "fire":
+            raise KeyError("bug")
+        return whole(self, *arguments)
+
+    with patch(broken, failing):
+        talk.talk(40)
+    assert talk.heard("desk", 30) >= {"caller"}
+    assert {name.partition(".")[0] for name, _ in talk.loop.failures} == {"fire"}
+    talk.talk(40)
+    assert talk.heard("fire", 30) == {"desk", "caller"}
+    assert talk.heard("desk", 30) == {"caller", "fire"}
+
+
+def test_the_beat_goes_on_after_a_failure_of_all_of_it():
+    talk = Conversation("desk", "caller", "fire")
+    talk.talk(5)
+    with patch("rtp.mixer.Mixer.mix", side_effect=ValueError("bug")), pytest.raises(ValueError, match="bug"):
+        talk.pass_time(0.1)
+    talk.talk(40)
+    assert talk.heard("fire", 30) == {"desk", "caller"}
