@@ -32,6 +32,10 @@ class Binding:
     order: int
     """Counts refreshes of the whole registrar: larger is newer."""
     user_agent: str | None = None
+    path: tuple[NameAddr, ...] = ()
+    """Proxies between us and the phone, nearest first (RFC 3327): the Route of every request to it."""
+    direct: bool = True
+    """No proxy stands between; else its flow is that of many phones, and says nothing of who sends on it."""
 
     @property
     def target(self) -> Uri:
@@ -105,6 +109,8 @@ def pack(binding: Binding) -> dict[str, object]:
         "expires_at": binding.expires_at,
         "order": binding.order,
         "user_agent": None if binding.user_agent is None else _bytes(binding.user_agent),
+        "path": [_bytes(str(route)) for route in binding.path],
+        "direct": binding.direct,
     }
 
 
@@ -115,7 +121,7 @@ def unpack(data: object) -> Binding:
             "aor": bytes(aor), "contact": bytes(contact), "flow": [*flow], "call_id": bytes(call_id),
             "cseq": int(cseq), "q": float(q), "registered_at": float(registered_at),
             "refreshed_at": float(refreshed_at), "expires_at": float(expires_at), "order": int(order),
-            "user_agent": bytes() | None as user_agent,
+            "user_agent": bytes() | None as user_agent, "path": [*path], "direct": bool(direct),
         }:  # fmt: skip
             return Binding(
                 aor=_text(aor),
@@ -129,6 +135,8 @@ def unpack(data: object) -> Binding:
                 expires_at=expires_at,
                 order=order,
                 user_agent=None if user_agent is None else _text(user_agent),
+                path=tuple(parse_name_addr(_text(route)) for route in path),
+                direct=direct,
             )
         case _:
             raise ValueError("not a binding of a snapshot")

@@ -6,19 +6,22 @@ so a NAT in between does not matter (RFC 3581 keeps that road open for UDP, a co
 
 Several flows of one phone (RFC 5626) are several bindings; which of them leads to it now is told by `pbx.flows`.
 
-Not done: Path (RFC 3327), GRUU (RFC 5627).
+Behind a proxy the way through it is kept too (RFC 3327, `pbx.proxied`).
+
+Not done: GRUU (RFC 5627): none is handed out, for a request to one would have to be routed, and we are no proxy.
 """
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from pbx import proxied
 from pbx.binding import Binding, Key, binding_key, kept, pack, unpack
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
-from pbx.sip.uri import NameAddr
+from pbx.sip.uri import NameAddr, Uri
 
 MAX_BINDINGS: Final = 10  # per address-of-record, and Contacts per request: nobody owns more phones
 MAX_STALE: Final = 64  # outdated entries of the timer heap, beside one per binding, before it is rebuilt
@@ -85,15 +88,18 @@ class Registrar:
         *,
         to_tag: str,
         jitter: float = 0.0,
+        trusted: bool = False,
     ) -> tuple[Response, list[Effect]]:
         """Carry out a REGISTER whose sender may do so for `aor`.
 
         `now` is monotonic, `wall` the wall clock, both in seconds. `jitter` −1…1, drawn by the caller, spreads the
-        refreshes of phones that registered together: they are granted 80…100 % of their wish.
-        Returns 200 with all bindings, 400, 423 or 500; an error changes nothing.
+        refreshes of phones that registered together: they are granted 80…100 % of their wish. `trusted`: a proxy of ours sent it, whose Path
+        is followed.
+        Returns 200 with all bindings, 400, 420, 423 or 500; an error changes nothing.
         """
         try:
-            effects = self._update(request, flow, aor, now=now, wall=wall, jitter=jitter)
+            path = proxied.path(request, trusted=trusted)
+            effects = self._update(request, flow, aor, path=path, now=now, wall=wall, jitter=jitter)
         except SipError as error:
             headers = (*error.headers, ("Date", _date(wall)))
             return request.response(error.status, error.reason, to_tag=to_tag, headers=headers), []
@@ -101,9 +107,15 @@ class Registrar:
         # Each Contact value MUST feature an "expires" parameter … The response SHOULD include a Date header field."
         fields = [("Contact", _shown(binding, now)) for binding in self.lookup(aor, now)]
         fields.append(("Date", _date(wall)))
-        if is_outbound(request):
+        # RFC 3327 §5.3: the registrar copies the Path into its 2xx, so that the phone can see who stands in between.
+        fields += [("Path", str(hop)) for hop in path]
+        if proxied.is_outbound(request):
             # RFC 5626 §6: a registrar that keeps a binding as a flow says so in its response.
             fields.append(("Require", "outbound"))
+            if flow.reliable and proxied.is_direct(request):
+                # RFC 5626 §4.4: how long the phone may be silent. Over UDP it would be told to send STUN, which we don't
+                # answer; an edge proxy has to state its own.
+                fields.append(("Flow-Timer", str(proxied.FLOW_TIMER)))
         return request.response(200, to_tag=to_tag, headers=fields), effects
 
     def lookup(self, aor: str, now: float) -> tuple[Binding, ...]:
@@ -111,14 +123,31 @@ class Registrar:
         bindings = (item for item in self._bindings.get(aor, {}).values() if item.expires_at > now)
         return tuple(sorted(bindings, key=_order, reverse=True))
 
-    def registered_from(self, flow: Flow, now: float) -> tuple[str, ...]:
-        """Return the addresses-of-record with a live binding on exactly this flow."""
-        found = self._flows.get(flow, {})
-        return tuple(sorted({aor for aor, key in found if self._bindings[aor][key].expires_at > now}))
+    def registered_from(self, flow: Flow, now: float, *, directly: bool = False) -> tuple[str, ...]:
+        """Return the addresses-of-record with a live binding on exactly this flow.
+
+        `directly`: only those whose phone alone sends on it. Of a flow that a proxy shares among phones, the registration of
+        one says nothing of who is speaking.
+        """
+        live = (binding for binding in self._on(flow) if binding.expires_at > now)
+        return tuple(sorted({binding.aor for binding in live if binding.direct or not directly}))
+
+    def _on(self, flow: Flow) -> list[Binding]:
+        return [self._bindings[aor][key] for aor, key in self._flows.get(flow, {})]
+
+    def paths(self, flow: Flow) -> list[Uri]:
+        """Return what the proxy at the other end of a flow calls itself, as far as phones registered through it."""
+        return [binding.path[0].uri for binding in self._on(flow) if binding.path]
+
+    def move(self, old: Flow, new: Flow) -> None:
+        """Reach the phones behind a proxy over another flow of that proxy."""
+        for binding in sorted(self._on(old), key=_order):
+            if binding.path:
+                self._store(replace(binding, flow=new))
 
     def flow_failed(self, flow: Flow) -> list[Effect]:
         """Forget the phones behind a connection that broke: it was the only road to them."""
-        bindings = (self._bindings[aor][key] for aor, key in self._flows.get(flow, {}))
+        bindings = self._on(flow)
         return [self._remove(binding, "flow_failed") for binding in sorted(bindings, key=_order)]
 
     def expire(self, now: float) -> list[Effect]:
@@ -157,7 +186,15 @@ class Registrar:
         return registrar
 
     def _update(
-        self, request: Request, flow: Flow, aor: str, *, now: float, wall: float, jitter: float
+        self,
+        request: Request,
+        flow: Flow,
+        aor: str,
+        *,
+        path: tuple[NameAddr, ...],
+        now: float,
+        wall: float,
+        jitter: float,
     ) -> list[Effect]:
         known = self._bindings.get(aor, {})
         if request.contact_star:
@@ -192,6 +229,8 @@ class Registrar:
                 expires_at=float(now + lifetime),
                 order=order,
                 user_agent=request.headers.get("User-Agent"),
+                path=path,
+                direct=proxied.is_direct(request),
             )  # fmt: skip
         self._order += len(contacts)
         return self._commit(aor, decided)
@@ -269,18 +308,6 @@ class Registrar:
                 return self._bindings[aor][key]
             heapq.heappop(self._due)
         return None
-
-
-def is_direct(request: Request) -> bool:
-    """Whether no proxy stands between the phone and us: its own Via is the only one."""
-    return len(request.vias) == 1
-
-
-def is_outbound(request: Request) -> bool:
-    """Whether a phone asks to be called over the very flow it registers from (RFC 5626 §4.2), and may be."""
-    tags = {tag.strip(" \t").lower() for line in request.headers.all("Supported") for tag in line.split(",")}
-    wanted = any(c.has_param("reg-id") and c.has_param("+sip.instance") for c in request.contacts)
-    return "outbound" in tags and wanted and is_direct(request)
 
 
 def _order(binding: Binding) -> int:

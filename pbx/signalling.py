@@ -177,6 +177,7 @@ class Signalling:
             lambda: draw.uniform(-1, 1),
             self._bindings_changed,
             Limit(settings.limits.identity_rate, settings.limits.identity_burst),
+            is_proxy=lambda host: self._guard.is_upstream(host),
         )
 
     # --- running ------------------------------------------------------------------------------------------------

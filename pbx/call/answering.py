@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pbx import claims, identity
+from pbx import claims, identity, proxied
 from pbx.binding import Binding
 from pbx.call import half_open, indialog, owners, seats
 from pbx.call import room as rooms
@@ -22,7 +22,8 @@ from pbx.call.watching import Watching
 from pbx.flows import FlowMoved, Flows
 from pbx.guard.buckets import Buckets, Limit
 from pbx.packages import table
-from pbx.registrar import BindingAdded, BindingRefreshed, Registrar, is_direct
+from pbx.proxied import is_direct
+from pbx.registrar import BindingAdded, BindingRefreshed, Registrar
 from pbx.registrar import Effect as BindingChange
 from pbx.sip import acceptance
 from pbx.sip.effects import RequestArrived
@@ -53,6 +54,8 @@ class Registrations:
     per_identity: Limit = PER_IDENTITY
     flows: Flows = field(default_factory=Flows)
     """Which flow leads to a phone now."""
+    is_proxy: Callable[[str], bool] = lambda _host: False
+    """Tells whether an IP address is that of a proxy in front of us, whose Path is followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,15 @@ class Answering:
 
     def flow_failed(self, flow: Flow, now: float) -> list[Effect]:
         """Forget the bindings behind a broken connection; dialogs go over another flow of the same phone, if there is
-        one.
+        one. What came through a proxy is reached over a new connection to that.
         """
+        registrar = self._phones.registrar
         moved = self._phones.flows.failed(flow, now)
-        changed = self._bindings_changed(self._phones.registrar.flow_failed(flow), now)
+        new = proxied.way_back(flow, [*registrar.paths(flow), *self._exchange.hops(flow)])
+        if new is not None:
+            registrar.move(flow, new)
+            moved.append(FlowMoved(flow, new))
+        changed = self._bindings_changed(registrar.flow_failed(flow), now)
         return [*self._moved(moved), *changed]
 
     def _bindings_changed(self, changes: Sequence[BindingChange], now: float) -> list[Effect]:
@@ -148,7 +156,7 @@ class Answering:
             now,
             event.flow.remote[0],
             to_tag=self._exchange.mint("tag"),
-            registered=self._phones.registrar.registered_from(event.flow, now),
+            registered=self._phones.registrar.registered_from(event.flow, now, directly=True),
         )
         if isinstance(verdict, identity.Authenticated) and request.method == "INVITE" and verdict.emergency:
             # An emergency call may ask for any extension: it gets the call without it.
@@ -180,6 +188,7 @@ class Answering:
                     wall,
                     to_tag=self._exchange.mint("tag"),
                     jitter=self._phones.jitter(),
+                    trusted=self._phones.is_proxy(event.flow.remote[0]),
                 )
                 followed = self._follow(request, effects, now)
                 changed = self._bindings_changed(effects, now)

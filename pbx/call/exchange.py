@@ -140,6 +140,11 @@ class Exchange:
             if leg.dialog is not None:
                 leg.dialog.contact = leg.contact
 
+    def hops(self, flow: Flow) -> list[Uri]:
+        """Return what the proxy at the other end of a flow calls itself, as far as dialogs go through it."""
+        dialogs = (leg.dialog for leg in self.legs.values() if leg.flow == flow)
+        return [dialog.next_hop for dialog in dialogs if dialog is not None and dialog.route_set]
+
     # --- finding ----------------------------------------------------------------------------------------------
 
     def room(self, desk: str) -> Room:

@@ -72,6 +72,7 @@ def sign_in(exchange: Exchange, desk: str, bindings: tuple[Binding, ...], now: f
         call_id=exchange.mint("sip_call"),
         cseq=1,
         contact=contact,
+        routes=bindings[0].path,
         headers=(("Call-Info", f"<sip:{site.host}>;answer-after=0"), *AUTO_ANSWER),
     )
     leg, effects = Leg.outgoing(

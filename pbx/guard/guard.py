@@ -116,7 +116,7 @@ class Guard:
         if data[:1] in (b"\r", b"\n"):
             data = data.lstrip(b"\r\n")  # as the parser does
         name = method(data)
-        limited = not self._is_upstream(flow.remote[0])
+        limited = not self.is_upstream(flow.remote[0])
         if name == b"INVITE" and self._emergencies.asked(data):
             return self._emergency(data, flow, now) if limited else None
         if limited and (refusal := self._limit(data, flow, now)) is not None:
@@ -125,7 +125,8 @@ class Guard:
             return self._shed(data, name, flow, now)
         return None
 
-    def _is_upstream(self, host: str) -> bool:
+    def is_upstream(self, host: str) -> bool:
+        """Tell whether an IP address is that of a proxy in front of us."""
         if host in self._upstream_hosts:
             return True
         if len(self._upstreams) == len(self._upstream_hosts):

@@ -109,6 +109,11 @@ class _Message:
         return self.headers.parsed("Record-Route", _parse_addresses)
 
     @property
+    def path(self) -> tuple[NameAddr, ...]:
+        """Path addresses (RFC 3327), nearest to the registrar first."""
+        return self.headers.parsed("Path", _parse_addresses)
+
+    @property
     def max_forwards(self) -> int | None:
         """0…255; None when absent or malformed: a bad hop count alone never refuses a call."""
         value = self.headers.get("Max-Forwards")

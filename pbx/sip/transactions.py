@@ -378,6 +378,11 @@ def with_via(request: Request, flow: Flow, *, branch: str, host: str, port: int)
     if not branch.startswith(MAGIC_COOKIE):
         raise ValueError("a branch begins with z9hG4bK (RFC 3261 §8.1.1.7)")
     copy = request.copy()
-    via = Via(flow.transport.upper(), host, port, (("branch", branch), ("rport", None)))
+    params: tuple[tuple[str, str | None], ...] = (("branch", branch), ("rport", None))
+    if flow.transport == "tls" and not flow.id:
+        # RFC 5923 §5: a client that shows a certificate asks to be called back over the connection it opens. On one that the
+        # peer opened there is nothing to ask for.
+        params = (*params, ("alias", None))
+    via = Via(flow.transport.upper(), host, port, params)
     copy.headers.prepend("Via", str(via))
     return copy

@@ -1,0 +1,83 @@
+"""Phones behind proxies: which way leads through them (RFC 3327), and which when a proxy's connection has ended.
+
+in → out: a REGISTER, and whether its sender is a proxy of ours → the route to the phone; what a proxy says of itself, and
+the flow that broke → the flow that reaches it anew. Pure.
+
+Nobody but a proxy we were told of may lay a path, and we send to no other host than the one we hear from (bars S9).
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Final
+
+from pbx.sip.errors import SipError
+from pbx.sip.flow import MIN_PORT, Flow, default_port, same_host
+from pbx.sip.message import Request
+from pbx.sip.session_timer import tags
+from pbx.sip.uri import NameAddr, Uri
+
+MAX_PATH: Final = 10
+"""Proxies on the way to a phone; each of them stands in every request to it."""
+
+FLOW_TIMER: Final = 120
+"""Seconds a phone may be silent on its connection (RFC 5626 §4.4.1 lets it choose 95 to 120 where nothing is said). NATs
+keep an idle TCP connection for longer, and a crowd of 10,000 makes 100 keep-alives a second of it."""
+
+
+def is_direct(request: Request) -> bool:
+    """Whether no proxy stands between the phone and us: its own Via is the only one."""
+    return len(request.vias) == 1
+
+
+def path(request: Request, *, trusted: bool) -> tuple[NameAddr, ...]:
+    """Return the path a REGISTER lays, nearest proxy first; `trusted`: a proxy of ours sent it.
+
+    Raises SipError: 420 for a path of anybody else, 400 for one that can't be followed.
+    """
+    route = request.path
+    if not route:
+        return ()
+    if not trusted:
+        # RFC 3327 §6: whoever may write a path gets the calls of that phone, so it is for proxies that are known. A phone
+        # that were registered without it could not be called.
+        raise SipError(420, headers=(("Unsupported", "path"),))
+    if len(route) > MAX_PATH:
+        raise SipError(400, "Path Too Long")
+    if not all(hop.uri.is_sip and hop.uri.has_param("lr") for hop in route):
+        raise SipError(400, "Path Is No Loose Route")
+    return route
+
+
+def is_outbound(request: Request) -> bool:
+    """Whether a phone asks to be called over the very flow it registers on (RFC 5626 §4.2), and can be.
+
+    RFC 5626 §5.1: an edge proxy that keeps its phones' flows says `ob` in its Path, and it is the proxy next to the phone.
+    """
+    wanted = any(c.has_param("reg-id") and c.has_param("+sip.instance") for c in request.contacts)
+    route = request.path
+    kept = route[-1].uri.has_param("ob") if route else is_direct(request)
+    return wanted and kept and "outbound" in tags(request, "Supported")
+
+
+def way_back(flow: Flow, hops: Iterable[Uri]) -> Flow | None:
+    """Return the flow to a proxy whose connection `flow` has ended; `hops`: what it said of itself in Path and Record-Route.
+
+    RFC 3261 §12.2.1.1 sends each request to where the first of the route set leads; as long as the connection stood, it led
+    there too. None: the proxy takes no connection, or says that it is another host than the one we know.
+    """
+    if not flow.reliable or flow.web:
+        return None
+    for uri in hops:
+        transport = "tls" if uri.scheme == "sips" else (uri.param("transport") or flow.transport).lower()
+        port = uri.port or default_port(transport)
+        if transport in ("tcp", "tls") and port >= MIN_PORT and _is(uri.host, flow.remote[0]):
+            return Flow(transport, flow.local, (flow.remote[0], port))
+    return None
+
+
+def _is(host: str, address: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return same_host(host, address)

@@ -1,0 +1,156 @@
+"""RFC 3327, RFC 5626 §5: phones behind proxies."""
+
+import pytest
+
+from pbx import proxied
+from pbx.registrar import BindingRemoved, Registrar
+from pbx.sip.errors import SipError
+from pbx.sip.flow import Flow
+from pbx.sip.headers import Headers
+from pbx.sip.message import Request
+from pbx.sip.uri import parse_uri
+
+AOR = "sip:8001@at110"
+PHONE = '<sip:8001@10.0.0.5>;reg-id=1;+sip.instance="<urn:uuid:1>"'
+TCP = Flow("tcp", ("192.0.2.20", 5060), ("192.0.2.10", 41000), 7)
+EDGE = "<sip:192.0.2.10:5080;transport=tcp;lr;received=sip:203.0.113.9:40000>"
+OUTER = "<sip:192.0.2.10;lr>"
+
+
+def request(*path, vias=2, supported="path, outbound", contact=PHONE, cseq=1):
+    fields = [
+        *(("Via", f"SIP/2.0/TCP h{n};branch=z9hG4bK{n}") for n in range(vias)),
+        *(("Path", value) for value in path),
+        ("From", f"<{AOR}>;tag=1"),
+        ("To", f"<{AOR}>"),
+        ("Call-ID", "c"),
+        ("CSeq", f"{cseq} REGISTER"),
+        ("Contact", contact),
+        ("Supported", supported),
+    ]
+    return Request("REGISTER", parse_uri("sip:at110"), Headers(fields))
+
+
+def register(registrar, asked, *, trusted=True, flow=TCP):
+    return registrar.register(asked, flow, AOR, 0.0, 0.0, to_tag="t", trusted=trusted)
+
+
+def test_the_path_of_a_known_proxy_is_kept_and_shown():
+    registrar = Registrar()
+    response, _ = register(registrar, request(f"{EDGE}, {OUTER}"))
+    assert response.status == 200
+    # RFC 3327 §5.3: "The registrar copies the Path header field values into a Path header field in the successful … response"
+    assert response.headers.all("Path") == [EDGE, OUTER]
+    (binding,) = registrar.lookup(AOR, 1.0)
+    assert [str(hop) for hop in binding.path] == [EDGE, OUTER]
+    assert not binding.direct
+    assert response.headers.get("Require") is None
+    restored = Registrar.restore(registrar.snapshot())
+    assert restored.lookup(AOR, 1.0) == (binding,)
+    # A refresh brings the path anew: a phone that moved to another proxy is reached through that.
+    register(registrar, request(OUTER, cseq=2))
+    assert [str(hop) for hop in registrar.lookup(AOR, 1.0)[0].path] == [OUTER]
+
+
+def test_nobody_else_lays_a_path():
+    registrar = Registrar()
+    response, effects = register(registrar, request(EDGE), trusted=False)
+    assert (response.status, effects, len(registrar)) == (420, [], 0)
+    assert response.headers.get("Unsupported") == "path"
+    assert register(registrar, request(vias=1), trusted=False)[0].status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["<sip:192.0.2.10>", "<tel:110>", ", ".join([OUTER] * (proxied.MAX_PATH + 1))],
+)
+def test_a_path_that_can_not_be_followed_is_refused(path):
+    assert register(Registrar(), request(path))[0].status == 400
+    with pytest.raises(SipError):
+        proxied.path(request(path), trusted=True)
+
+
+def test_the_longest_path():
+    assert len(proxied.path(request(", ".join([OUTER] * proxied.MAX_PATH)), trusted=True)) == proxied.MAX_PATH
+
+
+@pytest.mark.parametrize(
+    ("asked", "outbound", "timer"),
+    [
+        (request(vias=1), True, "120"),
+        (request(vias=1, supported="path"), False, None),
+        (request(vias=1, contact="<sip:8001@10.0.0.5>"), False, None),
+        (request(vias=2), False, None),
+        (request(EDGE, OUTER), False, None),
+        # RFC 5626 §5.1: the proxy next to the phone keeps its flow
+        (request(EDGE, "<sip:192.0.2.10;lr;ob>"), True, None),
+        (request("<sip:192.0.2.10;lr;ob>", OUTER), False, None),
+    ],
+)
+def test_who_is_called_over_the_flow_it_came_on(asked, outbound, timer):
+    assert proxied.is_outbound(asked) is outbound
+    response, _ = register(Registrar(), asked)
+    assert response.headers.get("Require") == ("outbound" if outbound else None)
+    assert response.headers.get("Flow-Timer") == timer
+
+
+def test_over_udp_no_flow_timer_is_stated():
+    response, _ = register(Registrar(), request(vias=1), flow=Flow("udp", TCP.local, TCP.remote))
+    assert response.headers.get("Require") == "outbound"
+    assert response.headers.get("Flow-Timer") is None
+
+
+def test_a_registration_through_a_proxy_says_nothing_of_who_else_speaks_there():
+    registrar = Registrar()
+    register(registrar, request(EDGE))
+    assert registrar.registered_from(TCP, 1.0) == (AOR,)
+    assert registrar.registered_from(TCP, 1.0, directly=True) == ()
+    direct = Registrar()
+    register(direct, request(vias=1))
+    assert direct.registered_from(TCP, 1.0, directly=True) == (AOR,)
+
+
+@pytest.mark.parametrize(
+    ("hops", "expected"),
+    [
+        ([], None),
+        (["sip:192.0.2.10:5080;transport=tcp;lr"], ("tcp", 5080)),
+        (["sip:192.0.2.10:5080;lr"], ("tcp", 5080)),
+        (["sip:192.0.2.10;transport=TCP;lr"], ("tcp", 5060)),
+        (["sip:192.0.2.10:5081;transport=tls;lr"], ("tls", 5081)),
+        (["sips:192.0.2.10;lr"], ("tls", 5061)),
+        (["sip:edge.example;lr", "sip:192.0.2.10:5080;lr"], ("tcp", 5080)),
+        (["sip:192.0.2.99:5080;transport=tcp;lr"], None),  # another host
+        (["sip:edge.example:5080;lr"], None),  # a name that anybody may claim
+        (["sip:192.0.2.10:22;transport=tcp;lr"], None),  # not a proxy's port
+        (["sip:192.0.2.10:5080;transport=ws;lr"], None),
+        (["sip:192.0.2.10:5080;transport=udp;lr"], None),
+    ],
+)
+def test_the_way_back_to_a_proxy(hops, expected):
+    found = proxied.way_back(TCP, [parse_uri(hop) for hop in hops])
+    assert (found and (found.transport, found.remote, found.id)) == (
+        expected and (expected[0], ("192.0.2.10", expected[1]), 0)
+    )
+
+
+@pytest.mark.parametrize("transport", ["udp", "ws", "wss"])
+def test_no_way_back_where_none_is_needed_or_possible(transport):
+    flow = Flow(transport, TCP.local, TCP.remote, 7 if transport != "udp" else 0)
+    assert proxied.way_back(flow, [parse_uri("sip:192.0.2.10:5080;transport=tcp;lr")]) is None
+
+
+def test_phones_behind_a_proxy_outlive_its_connection():
+    registrar = Registrar()
+    register(registrar, request(EDGE))
+    register(registrar, request(vias=1, contact="<sip:8001@10.0.0.6>"))
+    new = proxied.way_back(TCP, registrar.paths(TCP))
+    assert new == Flow("tcp", TCP.local, ("192.0.2.10", 5080))
+    registrar.move(TCP, new)
+    assert [type(effect) for effect in registrar.flow_failed(TCP)] == [BindingRemoved]  # the direct one
+    (left,) = registrar.lookup(AOR, 1.0)
+    assert left.flow == new
+    assert [str(hop) for hop in left.path] == [EDGE]
+    assert registrar.next_due == left.expires_at
+    assert len(registrar.expire(left.expires_at)) == 1
+    assert len(registrar) == 0
