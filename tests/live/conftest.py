@@ -26,6 +26,11 @@ PROGRAMS = {
     "tshark": "tshark",
     "ffmpeg": "ffmpeg",
     "sox": "sox",
+    "chromium": "chromium",
+    "kamailio": "kamailio",
+    "slowhttptest": "slowhttptest",
+    "sslscan": "sslscan",
+    "ip": "iproute2",
 }
 
 _measured: list[str] = []
@@ -35,6 +40,11 @@ NewPhone = Callable[..., Baresip]
 NewOracle = Callable[..., Oracle]
 NewSipp = Callable[..., Sipp]
 Measure = Callable[[str, float, str], None]
+
+
+def on_build_server() -> bool:
+    """Say whether what is missing is a failure: there nobody reads why a test was skipped."""
+    return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 
 def _missing() -> list[str]:
@@ -55,7 +65,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not missing:
         return
     reason = f"Debian packages are missing: {' '.join(missing)}"
-    if live and os.environ.get("CI", "").lower() in {"1", "true", "yes"}:
+    if live and on_build_server():
         raise pytest.UsageError(reason)
     for item in live:
         item.add_marker(pytest.mark.skip(reason=reason))

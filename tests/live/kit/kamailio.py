@@ -8,7 +8,7 @@ import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from tests.live.kit import ports
 from tests.live.kit.flowphone import trusting
@@ -24,7 +24,7 @@ class Kamailio:
     """One proxy. Use as a context manager."""
 
     def __init__(self, exchange: tuple[str, int], inner: Inner, folder: Path, *, authority: Path) -> None:
-        """`inner`: the transport between it and `exchange`; `authority`: PEM file with the exchange's certificate."""
+        """`inner`: the transport between it and `exchange`, which has another IP address; `authority`: PEM file with the exchange's certificate."""
         folder.mkdir(parents=True)
         first = ports.block(4)
         self.udp = self.tcp = (ports.ADDRESS, first)
@@ -53,7 +53,7 @@ class Kamailio:
             "EDGE_TLS": f"tls:{ports.ADDRESS}:{first + 1}",
             "INNER": inside,
             "INNER_SOCKET": f'"{inside}"',
-            "INNER_PORT": str(first + 2),
+            "AT110_HOST": f'"{exchange[0]}"',
             "AT110": f'"sip:{exchange[0]}:{exchange[1]};transport={inner}"',
             "TLS_SETTINGS": f'"{folder / "tls.cfg"}"',
         }
@@ -70,7 +70,7 @@ class Kamailio:
         self.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:
