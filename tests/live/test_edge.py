@@ -33,6 +33,7 @@ HOST = "127.0.0.110"
 """Of the exchange, for the proxy: it tells by this address who speaks."""
 
 NewEdge = Callable[[Inner], Kamailio]
+NewPhone = Callable[..., Baresip]
 
 
 @pytest.fixture(scope="module")
@@ -67,39 +68,78 @@ def edge(exchange: Exchange, inner_doors: dict[str, int], tmp_path: Path) -> Ite
         one.stop()
 
 
+@pytest.fixture
+def phone(edge: NewEdge, media: Media, tmp_path: Path) -> Iterator[NewPhone]:
+    """Make phones that know nothing but a proxy: `phone(proxy, "udp", "kate", tone=440)`."""
+    made: list[Baresip] = []
+
+    def new(proxy: Kamailio, outer: str, user: str, **how: Any) -> Baresip:
+        account = Account(user, transport=outer, **how)
+        made.append(
+            Baresip(account, exchange=proxy.door(outer), folder=tmp_path / f"{len(made)}-{user}", media=media)
+        )
+        return made[-1]
+
+    yield new
+    for one in made:
+        one.close()
+
+
+def is_closed(phone: Baresip) -> bool:
+    return [one.type for one in phone.events if one.type.startswith("CALL_")][-1:] == ["CALL_CLOSED"]
+
+
 @pytest.mark.parametrize(("outer", "inner"), [("udp", "udp"), ("udp", "tcp"), ("tcp", "tls"), ("tls", "tls")])
 def test_phones_behind_kamailio_call_and_are_called(
-    exchange: Exchange, edge: NewEdge, media: Media, tmp_path: Path, outer: str, inner: Inner
+    exchange: Exchange, edge: NewEdge, phone: NewPhone, outer: str, inner: Inner
 ) -> None:
     """Desk and caller are on the outer side; BYE comes from both sides."""
     proxy = edge(inner)
-    door = getattr(proxy, outer)
-
-    def phone(user: str, **how: Any) -> Baresip:
-        account = Account(user, transport=outer, **how)
-        return Baresip(account, exchange=door, folder=tmp_path / user, media=media)
-
+    host, port = proxy.door(outer)
     person = exchange.dispatchers[0]
-    with phone(person.user, password=person.password, tone=1000, auto_answer=True) as desk:
+    desk = phone(proxy, outer, person.user, password=person.password, tone=1000, auto_answer=True)
+    desk.wait_registered()
+    exchange.sign_in(person.user)
+    caller = phone(proxy, outer, "kate", tone=440)
+    caller.dial(f"sip:110@{host}:{port};transport={outer}")
+    first = exchange.call_of("kate", state="active")
+    exchange.until(partial(caller.hears, 1000), "the caller doesn't hear the dispatcher")
+    exchange.until(partial(desk.hears, 440), "the dispatcher doesn't hear the caller")
+    caller.hang_up()
+    exchange.wait_gone(first["call"])
+    exchange.wait_desk(person.user, "free")
+    caller.dial(f"sip:110@{host}:{port};transport={outer}")
+    second = exchange.call_of("kate", state="active")
+    exchange.desk(person.user, "end-call")
+    exchange.until(partial(is_closed, caller), "no BYE comes to the caller")
+    exchange.wait_gone(second["call"])
+    exchange.sign_out(person.user)
+    exchange.until(partial(is_closed, desk), "no BYE comes to the desk")
+
+
+def test_calls_outlive_a_restart_of_the_proxy(exchange: Exchange, edge: NewEdge, phone: NewPhone) -> None:
+    """Its connections to us end; what is registered and what is said through it goes on over a new one."""
+    proxy = edge("tcp")
+    host, port = proxy.door("udp")
+    people = exchange.dispatchers[1:3]
+    desks = [
+        phone(proxy, "udp", one.user, password=one.password, tone=1000, auto_answer=True) for one in people
+    ]
+    for desk in desks:
         desk.wait_registered()
-        exchange.sign_in(person.user)
-        with phone("kate", tone=440) as caller:
-            try:
-                caller.dial(f"sip:110@{door[0]}:{door[1]};transport={outer}")
-                first = exchange.call_of("kate", state="active")
-                assert first["caller"]
-                exchange.until(partial(caller.hears, 1000), "the caller doesn't hear the dispatcher")
-                exchange.until(partial(desk.hears, 440), "the dispatcher doesn't hear the caller")
-                caller.hang_up()
-                exchange.wait_gone(first["call"])
-                exchange.wait_desk(person.user, "free")
-                caller.dial(f"sip:110@{door[0]}:{door[1]};transport={outer}")
-                second = exchange.call_of("kate", state="active")
-                exchange.desk(person.user, "end-call")
-                exchange.wait_gone(second["call"])
-                exchange.until(
-                    lambda: "CALL_CLOSED" in [one.type for one in caller.events][-3:], "no BYE at the caller"
-                )
-                exchange.sign_out(person.user)
-            except AssertionError as error:
-                raise AssertionError(f"{error}\n{proxy.log[-3000:]}") from None
+    exchange.sign_in(people[0].user)
+    caller = phone(proxy, "udp", "kurt", tone=440)
+    caller.dial(f"sip:110@{host}:{port};transport=udp")
+    call = exchange.call_of("kurt", state="active")
+    proxy.stop()
+    exchange.until(partial(caller.hears, 1000), "media does not go through the proxy, but stopped with it")
+    proxy.start()
+    exchange.desk(people[0].user, "end-call")
+    exchange.until(partial(is_closed, caller), "no BYE comes to the caller")
+    exchange.wait_gone(call["call"])
+    exchange.wait_desk(people[0].user, "free")
+    # The other desk registered before, and is called now.
+    exchange.sign_in(people[1].user)
+    exchange.sign_out(*(one.user for one in people))
+    for desk in desks:
+        exchange.until(partial(is_closed, desk), "no BYE comes to a desk")

@@ -131,8 +131,8 @@ def test_a_scanner_finds_nothing_old(doors: dict[str, int], door: str) -> None:
     for suite in suites:
         assert suite.startswith(("TLS_", "ECDHE-")), suite
         assert "GCM" in suite or "POLY1305" in suite, suite
-    assert [one.get("supported") for one in found.iter("compression")] == ["0"]
-    assert [one.get("supported") for one in found.iter("renegotiation")] == ["0"]
+    for what in ("compression", "renegotiation"):
+        assert "1" not in {one.get("supported") for one in found.iter(what)}, what
     assert {one.get("vulnerable") for one in found.iter("heartbleed")} <= {"0"}
 
 

@@ -41,43 +41,39 @@ language = 'en'
 [tls]
 port = {tls}
 [http]
-host = "::"
 tls_port = {wss}
-[[sip.listen]]
-host = "::1"
-port = {udp6}
-[[sip.listen]]
-host = "::1"
-port = {tls6}
-transports = ["tls"]
 """
 
 DOORS = ("tcp", "tcp6", "tls", "tls6", "ws", "ws6", "wss", "wss6")
 
 
 @pytest.fixture(scope="module")
-def doors() -> dict[str, tuple[str, int]]:
-    """Where each transport is listened for; `…6` is IPv6."""
-    return {
-        "tls": ("127.0.0.1", free_port()),
-        "wss": ("127.0.0.1", free_port()),
-        "udp6": ("::1", free_port()),
-        "tls6": ("::1", free_port()),
-    }
+def ports() -> dict[str, int]:
+    return {"tls": free_port(), "wss": free_port()}
 
 
 @pytest.fixture(scope="module")
-def exchange(doors: dict[str, tuple[str, int]]) -> Iterator[Exchange]:
-    running = Exchange(settings=SETTINGS.format(**{name: port for name, (_, port) in doors.items()}))
+def exchange(ports: dict[str, int]) -> Iterator[Exchange]:
+    """One that listens for IPv4 and IPv6 at once."""
+    running = Exchange(settings=SETTINGS.format(**ports), host="::")
     _exchanges.append(running)
     try:
         running.start()
-        web = int(running.http.rpartition(":")[2])
-        doors |= {"udp": running.sip, "tcp": running.sip, "ws": ("127.0.0.1", web), "ws6": ("::1", web)}
-        doors |= {"tcp6": doors["udp6"], "wss6": ("::1", doors["wss"][1])}
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="module")
+def doors(exchange: Exchange, ports: dict[str, int]) -> dict[str, tuple[str, int]]:
+    """Where each transport is listened for; `…6` is IPv6."""
+    sip, web = exchange.sip[1], int(exchange.http.rpartition(":")[2])
+    found = {"udp": sip, "tcp": sip, "tls": ports["tls"], "ws": web, "wss": ports["wss"]}
+    return {
+        name + six: (host, port)
+        for name, port in found.items()
+        for six, host in (("", "127.0.0.1"), ("6", "::1"))
+    }
 
 
 @pytest.fixture(scope="module", params=SOURCES)
@@ -147,9 +143,7 @@ def allowed(verdict: dict[str, Any]) -> set[int]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_by_datagram(
-    name: str, exchange: Exchange, doors: dict[str, tuple[str, int]], ear: socket.socket
-) -> None:
+def test_by_datagram(name: str, doors: dict[str, tuple[str, int]], ear: socket.socket) -> None:
     door = doors["udp6" if ear.family == socket.AF_INET6 else "udp"]
     verdict = one_message(name)
     drain(ear)
@@ -240,7 +234,7 @@ async def collect(doors: dict[str, tuple[str, int]]) -> dict[tuple[str, str], Ou
 
 
 @pytest.fixture(scope="module")
-def outcomes(exchange: Exchange, doors: dict[str, tuple[str, int]]) -> dict[tuple[str, str], Outcome]:
+def outcomes(doors: dict[str, tuple[str, int]]) -> dict[tuple[str, str], Outcome]:
     return asyncio.run(collect(doors))
 
 

@@ -59,8 +59,8 @@ def _free_port() -> int:
 class Exchange:
     """One exchange with a state folder of its own. `start()` returns when it is ready; `stop()` checks the end."""
 
-    def __init__(self, *, desks: int = 10, callers: int = 3, settings: str = "") -> None:
-        """`settings` is TOML, laid over: no wrap-up, English to callers."""
+    def __init__(self, *, desks: int = 10, callers: int = 3, settings: str = "", host: str = ADDRESS) -> None:
+        """`settings` is TOML, laid over: no wrap-up, English to callers. `host`: where it listens, 127.0.0.1 among it."""
         # Not pytest's tmp_path: its parents are closed to the user the database runs as when we are root.
         self.state = Path(tempfile.mkdtemp(prefix="at110-live-"))
         self.state.chmod(0o711)
@@ -69,6 +69,7 @@ class Exchange:
         self.token = secrets.token_hex(16)
         self.sip = (ADDRESS, _free_port())
         self.http = f"http://{ADDRESS}:{_free_port()}"
+        self._host = host
         self._settings = settings or "[queue]\nwrap_up_seconds = 0.0\nlanguage = 'en'\n"
         self.given_accounts = True
         """False: the exchange makes its own accounts at the first start, as for a newcomer."""
@@ -120,7 +121,7 @@ class Exchange:
             **{name: value for name, value in os.environ.items() if not name.startswith("AT110_")},
             "AT110_STATE": str(self.state),
             "AT110_SETTINGS": str(settings),
-            "AT110_HOST": ADDRESS,
+            "AT110_HOST": self._host,
             "AT110_SIP_PORT": str(self.sip[1]),
             "AT110_HTTP_PORT": self.http.rpartition(":")[2],
             "PYTHONWARNINGS": "default",

@@ -4,12 +4,14 @@ The very file that operators are given runs, with other addresses. Nothing of De
 ports, control sockets and process.
 """
 
+import socket
 import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Self
 
+from pbx.transport.certificates import self_made
 from tests.live.kit import ports
 from tests.live.kit.flowphone import trusting
 
@@ -27,16 +29,10 @@ class Kamailio:
         """`inner`: the transport between it and `exchange`, which has another IP address; `authority`: PEM file with the exchange's certificate."""
         folder.mkdir(parents=True)
         first = ports.block(4)
-        self.udp = self.tcp = (ports.ADDRESS, first)
-        self.tls = (ports.ADDRESS, first + 1)
-        self.inner = (ports.ADDRESS, first + 2)
+        self._outer = first
         self._folder = folder
         self._log = folder / "log"
-        # The certificate of the proxy is made by the exchange's own code: what it looks like is no matter of the proxy's.
-        from pbx.transport.certificates import self_made
-
         certificate, key = self_made(folder, [ports.ADDRESS], datetime.now(UTC))
-        self.certificate = certificate
         tls = TLS_CONFIG.read_text()
         for stated, ours in (
             ("/etc/kamailio/edge.pem", certificate),
@@ -89,11 +85,13 @@ class Kamailio:
             assert time.monotonic() < end, f"kamailio did not start\n{self.log}"
             time.sleep(0.05)
 
-    def _is_up(self) -> bool:
-        import socket
+    def door(self, transport: str) -> tuple[str, int]:
+        """Where phones come: UDP and TCP at one port, TLS at the next."""
+        return (ports.ADDRESS, self._outer + (transport == "tls"))
 
+    def _is_up(self) -> bool:
         try:
-            with socket.create_connection(self.tls, 1) as raw, trusting().wrap_socket(raw):
+            with socket.create_connection(self.door("tls"), 1) as raw, trusting().wrap_socket(raw):
                 return True
         except OSError:
             return False
