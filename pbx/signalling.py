@@ -177,8 +177,11 @@ class Signalling:
             lambda: draw.uniform(-1, 1),
             self._bindings_changed,
             Limit(settings.limits.identity_rate, settings.limits.identity_burst),
-            is_proxy=lambda host: self._guard.is_upstream(host),
+            is_proxy=self._is_proxy,
         )
+
+    def _is_proxy(self, host: str) -> bool:
+        return self._guard.is_upstream(host)
 
     # --- running ------------------------------------------------------------------------------------------------
 

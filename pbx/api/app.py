@@ -4,6 +4,7 @@ in → out: `build(exchange, …)` → application; `listen(application, host, p
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from pbx.api import page
 from pbx.api.answers import error_middleware, json_answer
@@ -37,6 +39,16 @@ LINGER_SECONDS: Final = (
 )
 DEFAULT_LIMITS: Final = GateLimits()
 MAX_LINE: Final = 8190  # bytes of a request line or one header field, as aiohttp's own
+
+
+class PeersFaults(logging.Filter):
+    """Keeps requests that nobody can read out of the log: they are answered 400, and whoever sends thousands of them must
+    not fill our disk with tracebacks of the parser.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        fault = record.exc_info[1] if record.exc_info else None
+        return not (isinstance(fault, HttpProcessingError) and fault.code < 500)
 
 
 def build(
@@ -139,6 +151,9 @@ async def listen(
     except OSError:
         bound[0].close()
         raise
+    logger = logging.getLogger("aiohttp.server")
+    if not any(isinstance(one, PeersFaults) for one in logger.filters):
+        logger.addFilter(PeersFaults())
     runner = web.AppRunner(
         application,
         access_log=None,

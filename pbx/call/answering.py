@@ -86,7 +86,7 @@ class Answering:
         registrar = self._phones.registrar
         moved = self._phones.flows.failed(flow, now)
         new = proxied.way_back(flow, [*registrar.paths(flow), *self._exchange.hops(flow)])
-        if new is not None:
+        if new is not None and new != flow:
             registrar.move(flow, new)
             moved.append(FlowMoved(flow, new))
         changed = self._bindings_changed(registrar.flow_failed(flow), now)

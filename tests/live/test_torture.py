@@ -9,9 +9,11 @@ OPTIONS. The messages carry no `rport`, so by UDP answers come to port 5060 or t
 import asyncio
 import json
 import re
+import secrets
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from tests.live.conftest import _exchanges
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.flowphone import FlowPhone, frame, trusting
 from tests.live.test_transports import free_port
+from tests.pbx.sip.test_parser_limits import LIMITS
 
 DATA = Path(__file__).parents[1] / "data"
 MANIFEST = json.loads((DATA / "manifest.json").read_text())
@@ -44,6 +47,11 @@ port = {tls}
 tls_port = {wss}
 """
 
+MAX_UDP = 65_507
+UPGRADE = (
+    b"GET /sip HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: sip\r\n\r\n"
+)
 DOORS = ("tcp", "tcp6", "tls", "tls6", "ws", "ws6", "wss", "wss6")
 
 
@@ -76,15 +84,18 @@ def doors(exchange: Exchange, ports: dict[str, int]) -> dict[str, tuple[str, int
     }
 
 
-@pytest.fixture(scope="module", params=SOURCES)
-def ear(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if request.param == "udp6" else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.bind((SOURCES[request.param], 5060))
-        except OSError as error:
-            pytest.skip(f"[{SOURCES[request.param]}]:5060 is not free, and answers come there: {error}")
-        yield sock
+@pytest.fixture(scope="module")
+def ears() -> Iterator[dict[str, socket.socket]]:
+    with ExitStack() as opened:
+        made = {}
+        for door, source in SOURCES.items():
+            family = socket.AF_INET6 if ":" in source else socket.AF_INET
+            made[door] = opened.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+            try:
+                made[door].bind((source, 5060))
+            except OSError as error:
+                pytest.skip(f"[{source}]:5060 is not free, and answers come there: {error}")
+        yield made
 
 
 def drain(ear: socket.socket) -> None:
@@ -143,20 +154,20 @@ def allowed(verdict: dict[str, Any]) -> set[int]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_by_datagram(name: str, doors: dict[str, tuple[str, int]], ear: socket.socket) -> None:
-    door = doors["udp6" if ear.family == socket.AF_INET6 else "udp"]
+def test_by_datagram(name: str, doors: dict[str, tuple[str, int]], ears: dict[str, socket.socket]) -> None:
     verdict = one_message(name)
-    drain(ear)
-    ear.sendto((DATA / CASES[name]["file"]).read_bytes(), door)
     silent = verdict["verdict"] == "DROP"
-    if silent:
-        assert hear(ear, SILENCE) == []
-    elif verdict["verdict"] != "REJECT_OR_DROP":
-        found = final(hear(ear, PATIENCE))
-        assert found, f"no answer; {verdict}"
-        assert found[-1] in allowed(verdict)
-        assert found[-1] not in {500, 503}, "an internal error is no answer to bad input"
-    alive(ear, door, name)
+    for door, ear in ears.items():
+        drain(ear)
+        ear.sendto((DATA / CASES[name]["file"]).read_bytes(), doors[door])
+        if silent:
+            assert hear(ear, SILENCE) == [], door
+        elif verdict["verdict"] != "REJECT_OR_DROP":
+            found = final(hear(ear, PATIENCE))
+            assert found, f"no answer by {door}; {verdict}"
+            assert found[-1] in allowed(verdict), door
+            assert found[-1] not in {500, 503}, "an internal error is no answer to bad input"
+        alive(ear, doors[door], name)
 
 
 def one_message(name: str) -> dict[str, Any]:
@@ -179,19 +190,11 @@ async def said_to(door: str, address: tuple[str, int], name: str) -> Outcome:
     """Send one message on a connection of its own and listen as long as its verdict says."""
     verdict = verdict_of(door, name)["verdict"]
     data = (DATA / CASES[name]["file"]).read_bytes()
-    secure = door.startswith(("tls", "wss"))
-    reader, writer = await asyncio.open_connection(*address, ssl=trusting() if secure else None)
     got, closed = b"", False
     seconds = {"DROP": SILENCE, "REJECT_OR_DROP": SILENCE, "WAIT_THEN_CLOSE": 40.0}.get(verdict, PATIENCE)
+    reader, writer = await opened(door, address)
     try:
         if door.startswith("ws"):
-            writer.write(
-                b"GET /sip HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-                b"Sec-WebSocket-Protocol: sip\r\n\r\n"
-            )
-            async with asyncio.timeout(PATIENCE):
-                assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
             data = frame(2, data)
         writer.write(data)
         async with asyncio.timeout(seconds):
@@ -238,22 +241,127 @@ def outcomes(doors: dict[str, tuple[str, int]]) -> dict[tuple[str, str], Outcome
     return asyncio.run(collect(doors))
 
 
-@pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("name", CASES)
-def test_by_connection(name: str, door: str, outcomes: dict[tuple[str, str], Outcome]) -> None:
-    verdict = verdict_of(door, name)
-    got, closed = outcomes[door, name]
-    found = final([got])
-    match verdict["verdict"]:
-        case "DROP":
-            assert found == []
-        case "WAIT_THEN_CLOSE":
-            assert closed or found, "an unfinished message is not waited for without end"
-        case "REJECT_OR_CLOSE":
-            assert closed or (found and found[-1] in allowed(verdict))
-        case "REJECT_OR_DROP":
-            assert not found or found[-1] in allowed(verdict)
-        case _:
-            assert found, f"no answer; {verdict}"
-            assert found[0] in allowed(verdict)
-    assert not {500, 503} & set(found), "an internal error is no answer to bad input"
+def test_by_connection(name: str, outcomes: dict[tuple[str, str], Outcome]) -> None:
+    for door in DOORS:
+        verdict = verdict_of(door, name)
+        got, closed = outcomes[door, name]
+        found = final([got])
+        match verdict["verdict"]:
+            case "DROP":
+                assert found == [], door
+            case "WAIT_THEN_CLOSE":
+                assert closed or found, f"{door}: an unfinished message is not waited for without end"
+            case "REJECT_OR_CLOSE":
+                assert closed or (found and found[-1] in allowed(verdict)), door
+            case "REJECT_OR_DROP":
+                assert not found or found[-1] in allowed(verdict), door
+            case _:
+                assert found, f"no answer by {door}; {verdict}"
+                assert found[0] in allowed(verdict), door
+        assert not {500, 503} & set(found), "an internal error is no answer to bad input"
+
+
+# --- limits and framing (bars B7, B11) --------------------------------------------------------------------------------
+
+
+async def opened(door: str, address: tuple[str, int]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect, by WebSocket as far as the first frame."""
+    secure = door.startswith(("tls", "wss"))
+    reader, writer = await asyncio.open_connection(*address, ssl=trusting() if secure else None)
+    if door.startswith("ws"):
+        writer.write(UPGRADE)
+        async with asyncio.timeout(PATIENCE):
+            assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+def by_datagram(door: tuple[str, int], data: bytes) -> list[int]:
+    with socket.socket(socket.AF_INET6 if ":" in door[0] else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(data, door)
+        return final(hear(sock, PATIENCE))
+
+
+async def by_connection(door: str, address: tuple[str, int], data: bytes) -> list[int]:
+    reader, writer = await opened(door, address)
+    got = b""
+    try:
+        writer.write(frame(2, data) if door.startswith("ws") else data)
+        async with asyncio.timeout(PATIENCE):
+            while not final([got]) and (piece := await reader.read(65536)):
+                got += piece
+    except (TimeoutError, OSError):
+        pass
+    finally:
+        writer.transport.abort()
+    return final([got])
+
+
+@pytest.mark.parametrize("door", ["udp", "udp6", "tcp", "tls", "ws", "wss"])
+def test_a_limit_is_kept_and_told_of(doors: dict[str, tuple[str, int]], door: str) -> None:
+    """B7: the largest is served, one more is refused with the status that says why; never silence, never 500."""
+    for name, (make, limit, refusal) in LIMITS.items():
+        for count, expected in ((limit, 200), (limit + 1, refusal)):
+            data = make(count)
+            if not door.startswith("udp"):
+                found = asyncio.run(by_connection(door, doors[door], data))
+            elif len(data) <= MAX_UDP:
+                found = by_datagram(doors[door], data)
+            else:
+                continue  # no datagram can be so long
+            assert found, f"{name}: nothing was said to {count}"
+            assert found[0] == expected, f"{name}: {count}"
+
+
+def numbered(number: int) -> bytes:
+    return (
+        f"OPTIONS sip:110@at110 SIP/2.0\r\nVia: SIP/2.0/TCP f.invalid;branch=z9hG4bK{secrets.token_hex(6)};rport\r\n"
+        f"Max-Forwards: 70\r\nFrom: <sip:f@at110>;tag=f\r\nTo: <sip:110@at110>\r\nCall-ID: framing\r\n"
+        f"CSeq: {number} OPTIONS\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\n\r\n\r\n"
+    ).encode()
+
+
+def cut(door: str) -> Iterator[tuple[int, list[bytes]]]:
+    """Give (messages, pieces to write one after the other): cut at every byte, many at once, keep-alives in between."""
+    number, size = 0, len(numbered(1000))
+    ping = b"\r\n\r\n"
+    for at in range(1, size):
+        number += 1
+        data = numbered(number)
+        if door == "ws":
+            kind = 1 + at % 2
+            yield 1, [frame(kind, data[:at], final=False), frame(9, b"between"), frame(0, data[at:])]
+        else:
+            yield 1, [data[:at], data[at:] + (ping if at % 7 == 0 else b"")]
+    for count in range(2, 51):
+        many = [numbered(number + index + 1) for index in range(count)]
+        number += count
+        yield count, [b"".join(frame(1, one) for one in many) if door == "ws" else ping.join(many)]
+
+
+@pytest.mark.parametrize("door", ["tcp", "ws"])
+def test_where_a_message_is_cut_does_not_matter(doors: dict[str, tuple[str, int]], door: str) -> None:
+    """B11: the very same answers, each once and in order, however the bytes come."""
+
+    async def scenario() -> None:
+        reader, writer = await opened(door, doors[door])
+        got: list[int] = []
+        held = b""
+        sent = 0
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        async with asyncio.timeout(60):
+            for count, pieces in cut(door):
+                sent += count
+                for piece in pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+                while len(got) < sent:
+                    held += await reader.read(65536)
+                    whole, end, held = held.rpartition(b"Content-Length: 0\r\n\r\n")
+                    found = re.findall(rb"SIP/2\.0 200 OK.*?\r\nCSeq: ([0-9]+) ", whole + end, re.DOTALL)
+                    got += [int(number) for number in found]
+        assert got == list(range(1, sent + 1))
+        writer.transport.abort()
+
+    asyncio.run(scenario())

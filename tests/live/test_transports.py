@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.conftest import Measure, NewPhone, _exchanges
+from tests.live.conftest import NewPhone, _exchanges
 from tests.live.kit.baresip import Account, Baresip
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.flowphone import VIA, FlowPhone, frame, trusting
@@ -87,44 +87,6 @@ def run(scenario: Coroutine[Any, Any, None], seconds: float = 60) -> None:
             await scenario
 
     asyncio.run(whole())
-
-
-IDLE_KIB = 60.0
-"""Memory a connection that only keeps itself alive may take (bars L11)."""
-IDLE_PHONES = 400
-
-
-@pytest.mark.parametrize("door", ["tls", "wss"])
-def test_idle_phones_are_cheap(
-    exchange: Exchange, doors: dict[str, int], door: str, measure: Measure
-) -> None:
-    """L11 at small size, first in this file because memory once taken is used again: many phones behind one address stay, each with its keep-alives, at little memory."""
-    where = ("127.0.0.1", doors[door])
-    pid = signalling_of(exchange)
-
-    async def scenario() -> None:
-        before = resident(pid)
-        phones = [FlowPhone(f"idle{n}", door, where) for n in range(IDLE_PHONES)]
-        for start in range(0, IDLE_PHONES, 20):
-            await asyncio.gather(*(wake(phone) for phone in phones[start : start + 20]))
-        grown = (resident(pid) - before) / IDLE_PHONES
-        measure(f"memory of an idle {door} connection", grown, "KiB")
-        assert grown <= IDLE_KIB
-        for phone in phones:
-            await phone.raw(b"\r\n\r\n")
-        for phone in phones:
-            await phone.until(partial(answered, phone), "pong")
-        await asyncio.gather(*(phone.drop() for phone in phones))
-
-    def answered(phone: FlowPhone) -> bool:
-        return phone.pongs == 1
-
-    async def wake(phone: FlowPhone) -> None:
-        await phone.connect()
-        await phone.ask("OPTIONS", "sip:110@at110", call_id=phone.user, to="<sip:110@at110>")
-        await phone.answer_to("OPTIONS", phone.sequence)
-
-    run(scenario(), 100)
 
 
 def signalling_of(exchange: Exchange) -> int:

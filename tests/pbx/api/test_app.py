@@ -1,9 +1,12 @@
 """Health, metrics, the page, and headers on everything."""
 
+import logging
+
 import pytest
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
-from pbx.api.app import listen
+from pbx.api.app import PeersFaults, listen
 from tests.kit.exchange import BEARER, CALL
 
 OPEN = ["/", "/console.js", "/style.css", "/favicon.svg"]
@@ -73,3 +76,25 @@ async def test_a_taken_port_is_named():
             await listen(web.Application(), "127.0.0.1", first.port)
     finally:
         await first.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "kept"),
+    [
+        (LineTooLong(b"Range", 8190), False),
+        (HttpProcessingError(code=500), True),
+        (RuntimeError("ours"), True),
+        (None, True),
+    ],
+)
+def test_what_a_peer_wrote_wrong_is_no_line_of_our_log(fault, kept):
+    record = logging.LogRecord(
+        "aiohttp.server",
+        logging.ERROR,
+        "",
+        1,
+        "Error handling request",
+        (),
+        fault and (type(fault), fault, None),
+    )
+    assert PeersFaults().filter(record) is kept

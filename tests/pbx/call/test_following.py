@@ -1,5 +1,7 @@
 """A phone whose connection breaks and that returns as the same instance keeps its dialogs (RFC 5626)."""
 
+from dataclasses import replace
+
 import pytest
 
 from pbx.call import seats
@@ -135,3 +137,64 @@ def _second_flow(request):
     contact = request.headers.get("Contact")
     request.headers.set("Contact", contact.replace("reg-id=1", "reg-id=2"))
     return request
+
+
+PATH = "<sip:192.0.2.77:5061;transport=tls;lr;received=sip:203.0.113.9>"
+
+
+class EdgeWorld(TlsWorld):
+    """Phones stand behind a proxy that lays a path and records its route; all come on its one connection."""
+
+    def __init__(self):
+        super().__init__(proxied=True)
+        self.answering._phones = replace(self.answering._phones, is_proxy=lambda host: host == "192.0.2.77")
+
+    def request(self, method, uri, name, **how):
+        made = super().request(method, uri, name, **how)
+        if method == "REGISTER":
+            made.headers.add("Path", PATH)
+        elif method == "INVITE":
+            made.headers.add("Record-Route", PATH)
+        return made
+
+
+def test_a_desk_behind_a_proxy_is_called_through_it():
+    world = EdgeWorld()
+    assert world.register("d1").headers.get("Path") == PATH
+    world.sign_in("d1")
+    sent = world.desk_invite("d1")
+    assert [str(route) for route in sent.request.routes] == [PATH]
+    assert str(sent.request.uri) == "sip:d1@x.invalid;transport=tls"
+    assert sent.flow == world.flow("d1")
+
+
+def test_a_proxys_connection_ends_and_everything_goes_on():
+    world = EdgeWorld()
+    world.register("d1")
+    world.register("d2")
+    world.sign_in("d1")
+    world.invite("bob")
+    assert world.call("bob").desk == "d1"
+    old = world.flow("d1")
+    world.breaks()
+    new = Flow("tls", old.local, ("192.0.2.77", 5061))
+    assert world.moves == [MoveFlow(old, new)]
+    assert {leg.flow for leg in world.exchange.legs.values()} == {new}
+    # It is not back yet: what could not be sent there makes nobody forget its phones.
+    world.run(world.answering.flow_failed(new, world.now))
+    assert world.moves == [MoveFlow(old, new)]
+    assert [binding.flow for binding in world.registrar.lookup(world.accounts["d2"].aor, world.now)] == [new]
+    world.sign_in("d2")
+    assert world.desk_invite("d2").flow == new
+
+
+def test_a_caller_behind_a_proxy_is_not_taken_for_who_registered_through_it():
+    world = EdgeWorld()
+    world.register("alice")
+    world.invite("alice")
+    call = next(iter(world.exchange.calls.values()))
+    assert (call.caller.user, call.caller.verified) == (None, False)
+    direct = TlsWorld()
+    direct.register("alice")
+    direct.invite("alice")
+    assert next(iter(direct.exchange.calls.values())).caller.user == "alice"

@@ -1,0 +1,242 @@
+"""Crowds at the size of the bars: thousands that say nothing, thousands that stay, and slowhttptest (bars F19, F20, L11)."""
+
+import asyncio
+import random
+import re
+import resource
+import socket
+import statistics
+import subprocess
+import time
+from collections.abc import Coroutine, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live.conftest import Measure, _exchanges
+from tests.live.kit.exchange import Exchange, Person
+from tests.live.kit.flowphone import FlowPhone
+from tests.live.test_transports import HELLO, free_port, is_closed, resident, signalling_of
+
+SETTINGS = """
+[queue]
+wrap_up_seconds = 0.0
+language = 'en'
+[tls]
+port = {tls}
+[http]
+tls_port = {wss}
+"""
+
+PHONES = 3000
+PER_ACCOUNT = 5
+HALF_OPEN = 3000
+IDLE_KIB = 60.0
+"""Memory a registered connection may take (bars L11)."""
+BASE_FDS = 50
+"""Files that come and go beside connections: database, logs, evidence."""
+
+Doors = dict[str, tuple[str, int]]
+
+
+@pytest.fixture(scope="module")
+def ports() -> dict[str, int]:
+    return {"tls": free_port(), "wss": free_port()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _many_files() -> Iterator[None]:
+    """A connection is an open file, here as there; the exchange inherits what we may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * (PHONES + HALF_OPEN)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"{hard} open files are allowed, {wanted} are needed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def exchange(ports: dict[str, int], _many_files: None) -> Iterator[Exchange]:
+    running = Exchange(settings=SETTINGS.format(**ports), callers=PHONES // PER_ACCOUNT)
+    _exchanges.append(running)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def doors(exchange: Exchange, ports: dict[str, int]) -> Doors:
+    web = int(exchange.http.rpartition(":")[2])
+    found = {"tcp": exchange.sip[1], "ws": web, **ports}
+    return {name: ("127.0.0.1", port) for name, port in found.items()}
+
+
+def run(scenario: Coroutine[Any, Any, None], seconds: float) -> None:
+    async def whole() -> None:
+        async with asyncio.timeout(seconds):
+            await scenario
+
+    asyncio.run(whole())
+
+
+def gauge(exchange: Exchange, name: str) -> float:
+    found = re.search(rf"(?m)^{name} ([0-9.e+]+)", exchange.api("GET", "/metrics"))
+    assert found, name
+    return float(found[1])
+
+
+@pytest.mark.limit(180)
+def test_three_thousand_phones_stay(exchange: Exchange, doors: Doors, measure: Measure) -> None:
+    """L11, first in this file because memory once taken is used again: registered over TLS, WS and WSS, kept alive, a tenth of
+    them lost and back, and a call goes on all the while."""
+    pid = signalling_of(exchange)
+    before, began = resident(pid), time.monotonic()
+    dice = random.Random(110)
+
+    async def scenario() -> None:
+        async with FlowPhone("witness", "tls", doors["tls"]) as witness:
+            answer = await witness.call()
+            phones: list[tuple[FlowPhone, Person]] = []
+            for number in range(PHONES):
+                door = ("tls", "ws", "wss")[number % 3]
+                person = exchange.callers[number // PER_ACCOUNT]
+                phones.append((FlowPhone(person.user, door, doors[door]), person))
+            await all_of(phones)
+            grown = (resident(pid) - before) / PHONES
+            measure(f"{PHONES} phones registered in", time.monotonic() - began, "s")
+            measure("memory of a registered connection", grown, "KiB")
+            assert grown <= IDLE_KIB
+            await asyncio.to_thread(known, PHONES)
+            await kept_alive(phones)
+
+            lost = dice.sample(phones, PHONES // 10)
+            await asyncio.gather(*(phone.drop() for phone, _ in lost))
+            await asyncio.to_thread(known, PHONES - len(lost))
+            await all_of(lost)
+            await asyncio.to_thread(known, PHONES)
+            await kept_alive(lost)
+
+            await witness.in_dialog("BYE", answer)
+            assert (await witness.answer_to("BYE", witness.sequence)).status == 200
+            await asyncio.gather(*(phone.drop() for phone, _ in phones))
+        await asyncio.to_thread(known, 0)
+
+    async def all_of(phones: list[tuple[FlowPhone, Person]]) -> None:
+        places = asyncio.Semaphore(30)  # of 50 that one address may have before they say something
+
+        async def one(phone: FlowPhone, person: Person) -> None:
+            async with places:
+                await phone.connect()
+                await phone.register(person.password)
+
+        await asyncio.gather(*(one(*phone) for phone in phones))
+
+    async def kept_alive(phones: list[tuple[FlowPhone, Person]]) -> None:
+        for phone, _ in phones:
+            await phone.raw(b"\r\n\r\n")
+        for phone, _ in phones:
+            await phone.until(partial(answered, phone), "pong", timeout=30)
+            phone.pongs = 0
+
+    def answered(phone: FlowPhone) -> bool:
+        return phone.pongs == 1
+
+    def known(count: int) -> None:
+        exchange.until(
+            lambda: gauge(exchange, "at110_registrations") == count, f"not {count} phones", timeout=30
+        )
+
+    run(scenario(), 150)
+
+
+def open_files(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def test_three_thousand_half_open_connections(exchange: Exchange, doors: Doors, measure: Measure) -> None:
+    """F19: nothing, one byte, half a hello, half an upgrade, from 200 addresses; an honest phone registers meanwhile."""
+    pid = signalling_of(exchange)
+    files = open_files(pid)
+    kinds = [
+        ("tcp", b""), ("tcp", b"I"), ("tls", b""), ("tls", HELLO), ("ws", b"GET /sip HTTP/1.1\r\n"), ("wss", HELLO),
+    ]  # fmt: skip
+    made: list[socket.socket] = []
+    took: list[float] = []
+    person = exchange.callers[0]
+
+    async def honest() -> None:
+        began = time.monotonic()
+        async with FlowPhone(person.user, "tls", doors["tls"]) as phone:
+            await phone.register(person.password)
+        took.append(time.monotonic() - began)
+
+    try:
+        for number in range(HALF_OPEN):
+            if number % 500 == 250:
+                run(honest(), 30)
+            door, first = kinds[number % len(kinds)]
+            one = socket.socket()
+            made.append(one)
+            one.bind((f"127.0.{110 + number % 2}.{1 + number % 100}", 0))
+            one.settimeout(10)
+            one.connect(doors[door])
+            if first:
+                one.sendall(first)
+        run(honest(), 30)
+        measure("honest registration over TLS in", 1000 * max(took), "ms")
+        assert statistics.median(took) <= 2.0
+        exchange.until(lambda: all(map(is_closed, made)), "silent connections stay", timeout=30)
+    finally:
+        for one in made:
+            one.close()
+    exchange.until(lambda: open_files(pid) <= files + BASE_FDS, "files stay open", timeout=30)
+
+
+SLOW = {
+    "headers": ("-H", "/"),
+    "upgrade": ("-H", "/sip"),
+    "body": ("-B", "/api/login"),
+    "ranges": ("-R", "/"),
+    "reading": ("-X", "/"),
+}
+
+
+def test_slowhttptest_keeps_nobody_out(exchange: Exchange, doors: Doors, measure: Measure) -> None:
+    """F20: its four attacks on pages, API and the WebSocket's door at once; phones over WebSocket are served meanwhile."""
+    pid = signalling_of(exchange)
+    files = open_files(pid)
+    host, port = doors["ws"]
+    attacks = {
+        name: subprocess.Popen(
+            ["slowhttptest", kind, "-c", "100", "-r", "50", "-i", "2", "-l", "16", "-p", "2", "-u", f"http://{host}:{port}{path}"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for name, (kind, path) in SLOW.items()
+    }  # fmt: skip
+    took: list[float] = []
+
+    async def honest() -> None:
+        while any(attack.poll() is None for attack in attacks.values()):
+            began = time.monotonic()
+            phone = FlowPhone("honest", "ws", doors["ws"])
+            await phone.connect("127.0.0.77")  # its own address: the attacker has used up the places of his
+            await phone.ask("OPTIONS", "sip:110@at110", call_id="h", to="<sip:110@at110>")
+            await phone.answer_to("OPTIONS", phone.sequence)
+            await phone.drop()
+            took.append(time.monotonic() - began)
+            await asyncio.sleep(0.2)
+
+    run(honest(), 60)
+    for name, attack in attacks.items():
+        said, _ = attack.communicate(timeout=30)
+        assert attack.returncode in (0, 1), f"{name}: {said}"
+        assert "slow HTTP test status" in said, f"{name} did not attack: {said}"
+    measure("phone over WS served meanwhile in", 1000 * max(took), "ms")
+    assert len(took) >= 10
+    assert statistics.median(took) <= 2.0
+    exchange.until(lambda: open_files(pid) <= files + BASE_FDS, "files stay open", timeout=40)
