@@ -21,8 +21,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 # What the tests use as independent phones, proxies, attackers and judges. No service of them is used: a test starts its own.
-DEBIAN_PACKAGES := baresip-core baresip-ffmpeg sip-tester tshark ffmpeg sox sipsak chromium kamailio kamailio-tls-modules \
-    slowhttptest sslscan iproute2 procps
+DEBIAN_PACKAGES := baresip-core baresip-ffmpeg sip-tester tshark ffmpeg sox sipsak chromium kamailio kamailio-tls-modules slowhttptest sslscan iproute2
 export DEBIAN_FRONTEND := noninteractive
 export PIP_ROOT_USER_ACTION := ignore
 

@@ -115,7 +115,8 @@ def main() -> None:
                 sock.sendto(invite(f"size-{size}", sock.getsockname()[1], size), exchange.sip)
                 sizes[str(size)] = called(sock, PATIENCE)
         found["sizes"] = sizes
-        whole, broken = [], []
+        whole: list[int] = []
+        broken: list[int] = []
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
             for number in range(BROKEN):
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

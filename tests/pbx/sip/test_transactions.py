@@ -98,6 +98,25 @@ def drain(layer: TransactionLayer, until: float) -> list[tuple[float, Effect]]:
 # --- server side ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("flow", "asks"),
+    [
+        (Flow("tls", ("192.0.2.1", 5061), ("192.0.2.9", 5061)), True),
+        (Flow("tls", ("192.0.2.1", 5061), ("192.0.2.9", 41000), 7), False),  # theirs
+        (TCP, False),
+        (UDP, False),
+    ],
+)
+def test_on_our_own_tls_connection_we_ask_to_be_called_back(flow: Flow, asks: bool) -> None:
+    """RFC 5923 §5"""
+    layer = TransactionLayer()
+    effects = layer.request(
+        ours(), flow, 0.0, ref="r", branch="z9hG4bKa", via_host="192.0.2.1", via_port=5061
+    )
+    effects += layer.send_ack(ours("ACK"), flow, 0.0, branch="z9hG4bKb", via_host="192.0.2.1", via_port=5061)
+    assert [message.via.has_param("alias") for message, _ in sent(effects)] == [asks, asks]
+
+
 def test_the_layer_answers_100_when_the_tu_takes_its_time() -> None:
     layer = TransactionLayer()
     arrive(layer, request())
