@@ -146,12 +146,8 @@ class Registrar:
                 self._store(replace(binding, flow=new))
 
     def flow_failed(self, flow: Flow) -> list[Effect]:
-        """Forget the phones behind a connection that broke: it was the only road to them.
-
-        A flow without number is no connection but a place: a proxy that takes none now, because it is being restarted, may
-        at the next request.
-        """
-        bindings = [binding for binding in self._on(flow) if flow.id or not binding.path]
+        """Forget the phones behind a connection that broke: it was the only road to them."""
+        bindings = self._on(flow)
         return [self._remove(binding, "flow_failed") for binding in sorted(bindings, key=_order)]
 
     def expire(self, now: float) -> list[Effect]:

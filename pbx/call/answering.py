@@ -83,10 +83,14 @@ class Answering:
         """Forget the bindings behind a broken connection; dialogs go over another flow of the same phone, if there is
         one. What came through a proxy is reached over a new connection to that.
         """
+        if not flow.id:
+            # No connection but a road, of datagrams or to a proxy that is being restarted: what could not be sent now says
+            # nothing of the next attempt, and a phone that is gone ends its registration by silence.
+            return []
         registrar = self._phones.registrar
         moved = self._phones.flows.failed(flow, now)
         new = proxied.way_back(flow, [*registrar.paths(flow), *self._exchange.hops(flow)])
-        if new is not None and new != flow:
+        if new is not None:
             registrar.move(flow, new)
             moved.append(FlowMoved(flow, new))
         changed = self._bindings_changed(registrar.flow_failed(flow), now)

@@ -107,8 +107,9 @@ class Connections:
         """
         key = (flow.transport, canonical(flow.remote))
         link = self._links.get(flow.id) if flow.id else self._by_remote.get(key)
-        if link is not None:
-            return link.send(data)
+        # One that is just closing takes nothing more; another may (a proxy that is being restarted).
+        if link is not None and link.send(data):
+            return True
         if flow.id or flow.web or self.closing or (flow.transport == "tls" and self._certificates is None):
             return False
         queue = self._waiting.get(key)

@@ -21,7 +21,7 @@ SOURCE = Path(__file__).parents[1] / "browser"
 PAGE = "<!doctype html><meta charset=utf-8><title>phone</title><script src=/phone.js></script>"
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream", "--ignore-certificate-errors", "--remote-debugging-port=0",
 )  # fmt: skip
 PATIENCE = 20.0

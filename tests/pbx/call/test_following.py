@@ -198,3 +198,13 @@ def test_a_caller_behind_a_proxy_is_not_taken_for_who_registered_through_it():
     direct.register("alice")
     direct.invite("alice")
     assert next(iter(direct.exchange.calls.values())).caller.user == "alice"
+
+
+def test_a_datagram_that_could_not_be_sent_makes_nobody_forget_a_phone():
+    """The network may be back a second later, and the phone does not know that it was away."""
+    world = World()
+    world.register("d1")
+    flow = world.flow("d1")
+    assert (flow.transport, flow.id) == ("udp", 0)
+    world.run(world.answering.flow_failed(flow, world.now))
+    assert len(world.registrar.lookup(world.accounts["d1"].aor, world.now)) == 1

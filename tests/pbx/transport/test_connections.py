@@ -244,6 +244,29 @@ async def test_what_is_sent_early_waits_for_the_handshake(
     assert (made.failed, dialling.connection.proven) == ([], True)
 
 
+async def test_a_connection_that_is_just_closing_is_not_waited_for(
+    rig: tuple[Rig, Authority, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy is being restarted: its end is heard of, but the loop has not told of it yet."""
+    made, _, _ = rig
+    there = Certificates(*made.endpoint._certificates._files[:2])  # type: ignore[union-attr]
+    dialling = Dialling(monkeypatch, there.sip)
+    made.endpoint.expect("tls", ("192.0.2.20", 5061), "pbx.example")
+    flow = Flow("tls", HERE, ("192.0.2.20", 5061))
+    made.endpoint.send(b"one", flow)
+    await soon()
+    dialling.connection.close()
+    again = Dialling(monkeypatch, there.sip)
+    made.endpoint.send(b"two", flow)
+    await soon()
+    assert (again.calls, again.got) == ([flow.remote], b"two")
+    dialling.connection.connection_lost(None)
+    made.endpoint.send(b"three", flow)
+    await soon()
+    assert again.transport is not None
+    assert (len(again.transport.written), again.calls, made.failed) == (1, [flow.remote], [])
+
+
 async def test_a_server_that_is_another_is_not_called(
     rig: tuple[Rig, Authority, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
