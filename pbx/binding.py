@@ -36,6 +36,8 @@ class Binding:
     """Proxies between us and the phone, nearest first (RFC 3327): the Route of every request to it."""
     direct: bool = True
     """No proxy stands between; else its flow is that of many phones, and says nothing of who sends on it."""
+    heard: tuple[str, str, int] | None = None
+    """(transport, IP address, port) the phone was heard from by a proxy of ours, if one said so."""
 
     @property
     def target(self) -> Uri:
@@ -111,6 +113,7 @@ def pack(binding: Binding) -> dict[str, object]:
         "user_agent": None if binding.user_agent is None else _bytes(binding.user_agent),
         "path": [_bytes(str(route)) for route in binding.path],
         "direct": binding.direct,
+        "heard": None if binding.heard is None else list(binding.heard),
     }
 
 
@@ -122,6 +125,7 @@ def unpack(data: object) -> Binding:
             "cseq": int(cseq), "q": float(q), "registered_at": float(registered_at),
             "refreshed_at": float(refreshed_at), "expires_at": float(expires_at), "order": int(order),
             "user_agent": bytes() | None as user_agent, "path": [*path], "direct": bool(direct),
+            "heard": None | [str(), str(), int()] as heard,
         }:  # fmt: skip
             return Binding(
                 aor=_text(aor),
@@ -137,6 +141,7 @@ def unpack(data: object) -> Binding:
                 user_agent=None if user_agent is None else _text(user_agent),
                 path=tuple(parse_name_addr(_text(route)) for route in path),
                 direct=direct,
+                heard=None if heard is None else (heard[0], heard[1], heard[2]),
             )
         case _:
             raise ValueError("not a binding of a snapshot")

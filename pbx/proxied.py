@@ -12,6 +12,7 @@ from typing import Final
 
 from pbx.sip.errors import SipError
 from pbx.sip.flow import MIN_PORT, Flow, default_port, same_host
+from pbx.sip.grammar import lower
 from pbx.sip.message import Request
 from pbx.sip.session_timer import tags
 from pbx.sip.uri import NameAddr, Uri
@@ -24,9 +25,33 @@ FLOW_TIMER: Final = 120
 keep an idle TCP connection for longer, and a crowd of 10,000 makes 100 keep-alives a second of it."""
 
 
+Heard = tuple[str, str, int]
+"""(transport, IP address, port) a proxy heard a phone from."""
+
+
 def is_direct(request: Request) -> bool:
     """Whether no proxy stands between the phone and us: its own Via is the only one."""
     return len(request.vias) == 1
+
+
+def heard(request: Request) -> Heard | None:
+    """Return where a proxy of ours heard a phone: what it stamped into the phone's Via (RFC 3261 §18.2.1, RFC 3581 §4).
+
+    None: it did not, or there are more proxies, or the phone wrote a stamp of its own beside, so nobody knows. As sure as the
+    source of a datagram that reaches us directly, and to be used for nothing more.
+    """
+    if len(request.vias) != 2:
+        return None
+    via = request.vias[1]
+    names = [lower(name) for name, _ in via.params]
+    if names.count("received") != 1 or names.count("rport") != 1:
+        return None
+    host, port = via.param("received") or "", via.rport
+    try:
+        host = str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return None
+    return None if port is None else (lower(via.transport), host, port)
 
 
 def path(request: Request, *, trusted: bool) -> tuple[NameAddr, ...]:

@@ -18,6 +18,7 @@ from typing import Final, Literal
 
 from pbx import proxied
 from pbx.binding import Binding, Key, binding_key, kept, pack, unpack
+from pbx.proxied import Heard
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
@@ -70,6 +71,8 @@ class Registrar:
         self._settings = settings or RegistrarSettings()
         self._bindings: dict[str, dict[Key, Binding]] = {}
         self._flows: dict[Flow, dict[tuple[str, Key], None]] = {}
+        self._heard: dict[tuple[str, str, str, int], dict[tuple[str, Key], None]] = {}
+        """(proxy, then where that heard the phone) → its bindings."""
         # (expires_at, order, aor, key); an entry whose binding was refreshed or removed since is skipped
         self._due: list[tuple[float, int, str, Key]] = []
         self._order = 0
@@ -99,7 +102,9 @@ class Registrar:
         """
         try:
             path = proxied.path(request, trusted=trusted)
-            effects = self._update(request, flow, aor, path=path, now=now, wall=wall, jitter=jitter)
+            effects = self._update(
+                request, flow, aor, path, now=now, wall=wall, jitter=jitter, trusted=trusted
+            )
         except SipError as error:
             headers = (*error.headers, ("Date", _date(wall)))
             return request.response(error.status, error.reason, to_tag=to_tag, headers=headers), []
@@ -123,14 +128,22 @@ class Registrar:
         bindings = (item for item in self._bindings.get(aor, {}).values() if item.expires_at > now)
         return tuple(sorted(bindings, key=_order, reverse=True))
 
-    def registered_from(self, flow: Flow, now: float, *, directly: bool = False) -> tuple[str, ...]:
-        """Return the addresses-of-record with a live binding on exactly this flow.
+    def registered_from(self, flow: Flow, now: float) -> tuple[str, ...]:
+        """Return the addresses-of-record with a live binding on exactly this flow."""
+        return tuple(sorted({binding.aor for binding in self._on(flow) if binding.expires_at > now}))
 
-        `directly`: only those whose phone alone sends on it. Of a flow that a proxy shares among phones, the registration of
-        one says nothing of who is speaking.
+    def speaking(self, flow: Flow, heard: Heard | None, now: float) -> tuple[str, ...]:
+        """Return the addresses-of-record whose phone sends on this flow, and no other phone does.
+
+        Of a flow that a proxy shares among phones, the registration of one says nothing of who is speaking now; `heard`, where
+        a proxy of ours heard the phone, does.
         """
-        live = (binding for binding in self._on(flow) if binding.expires_at > now)
-        return tuple(sorted({binding.aor for binding in live if binding.direct or not directly}))
+        if heard is None:
+            found = [binding for binding in self._on(flow) if binding.direct]
+        else:
+            keys = self._heard.get((flow.remote[0], *heard), ())
+            found = [self._bindings[aor][key] for aor, key in keys]
+        return tuple(sorted({binding.aor for binding in found if binding.expires_at > now}))
 
     def _on(self, flow: Flow) -> list[Binding]:
         return [self._bindings[aor][key] for aor, key in self._flows.get(flow, {})]
@@ -190,11 +203,12 @@ class Registrar:
         request: Request,
         flow: Flow,
         aor: str,
-        *,
         path: tuple[NameAddr, ...],
+        *,
         now: float,
         wall: float,
         jitter: float,
+        trusted: bool,
     ) -> list[Effect]:
         known = self._bindings.get(aor, {})
         if request.contact_star:
@@ -231,6 +245,7 @@ class Registrar:
                 user_agent=request.headers.get("User-Agent"),
                 path=path,
                 direct=proxied.is_direct(request),
+                heard=proxied.heard(request) if trusted else None,
             )  # fmt: skip
         self._order += len(contacts)
         return self._commit(aor, decided)
@@ -276,6 +291,8 @@ class Registrar:
             self._drop(old)
         self._bindings.setdefault(binding.aor, {})[key] = binding
         self._flows.setdefault(binding.flow, {})[binding.aor, key] = None
+        if binding.heard is not None:
+            self._heard.setdefault((binding.flow.remote[0], *binding.heard), {})[binding.aor, key] = None
         self._count += 1
         if len(self._due) > 2 * self._count + MAX_STALE:
             self._due = [entry for entry in self._due if self._is_current(entry)]
@@ -294,6 +311,11 @@ class Registrar:
             del self._bindings[binding.aor]
         if not by_flow:
             del self._flows[binding.flow]
+        if binding.heard is not None:
+            place = (binding.flow.remote[0], *binding.heard)
+            self._heard[place].pop((binding.aor, key))
+            if not self._heard[place]:
+                del self._heard[place]
         self._count -= 1
 
     def _is_current(self, entry: tuple[float, int, str, Key]) -> bool:

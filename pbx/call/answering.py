@@ -155,12 +155,14 @@ class Answering:
             return [Respond(event.transaction, self._refusal(request, 416))]
         if request.method == "SUBSCRIBE":
             table.read(request)  # what nobody could have is refused before anybody is asked for a password
+        source = event.flow.remote[0]
+        heard = proxied.heard(request) if self._phones.is_proxy(source) else None
         verdict = self._phones.gate.check(
             request,
             now,
-            event.flow.remote[0],
+            source if heard is None else heard[1],
             to_tag=self._exchange.mint("tag"),
-            registered=self._phones.registrar.registered_from(event.flow, now, directly=True),
+            registered=self._phones.registrar.speaking(event.flow, heard, now),
         )
         if isinstance(verdict, identity.Authenticated) and request.method == "INVITE" and verdict.emergency:
             # An emergency call may ask for any extension: it gets the call without it.

@@ -85,6 +85,11 @@ def phone(edge: NewEdge, media: Media, tmp_path: Path) -> Iterator[NewPhone]:
         one.close()
 
 
+def arrival(exchange: Exchange, call: str) -> str:
+    """What the log tells of the beginning of a call."""
+    return next(line for line in exchange.log.splitlines() if "call_arrived" in line and call in line)
+
+
 def is_closed(phone: Baresip) -> bool:
     return [one.type for one in phone.events if one.type.startswith("CALL_")][-1:] == ["CALL_CLOSED"]
 
@@ -100,16 +105,20 @@ def test_phones_behind_kamailio_call_and_are_called(
     desk = phone(proxy, outer, person.user, password=person.password, tone=1000, auto_answer=True)
     desk.wait_registered()
     exchange.sign_in(person.user)
-    caller = phone(proxy, outer, "kate", tone=440)
+    kate = exchange.callers[0]
+    caller = phone(proxy, outer, kate.user, password=kate.password, tone=440)
+    caller.wait_registered()
     caller.dial(f"sip:110@{host}:{port};transport={outer}")
-    first = exchange.call_of("kate", state="active")
+    first = exchange.call_of(kate.user, state="active")
+    # Two phones share the proxy's way to us: where it heard each of them tells who calls.
+    assert '"proof":"registration"' in arrival(exchange, first["call"])
     exchange.until(partial(caller.hears, 1000), "the caller doesn't hear the dispatcher")
     exchange.until(partial(desk.hears, 440), "the dispatcher doesn't hear the caller")
     caller.hang_up()
     exchange.wait_gone(first["call"])
     exchange.wait_desk(person.user, "free")
     caller.dial(f"sip:110@{host}:{port};transport={outer}")
-    second = exchange.call_of("kate", state="active")
+    second = exchange.call_of(kate.user, state="active")
     exchange.desk(person.user, "end-call")
     exchange.until(partial(is_closed, caller), "no BYE comes to the caller")
     exchange.wait_gone(second["call"])

@@ -1,5 +1,7 @@
 """RFC 3327, RFC 5626 §5: phones behind proxies."""
 
+from dataclasses import replace
+
 import pytest
 
 from pbx import proxied
@@ -100,14 +102,64 @@ def test_over_udp_no_flow_timer_is_stated():
     assert response.headers.get("Flow-Timer") is None
 
 
+STAMPED = "SIP/2.0/UDP 10.0.0.5;branch=z9hG4bK1;received=203.0.113.9;rport=40000"
+
+
+def stamped(via, *path):
+    made = request(*path, vias=1)
+    made.headers.add("Via", via)
+    return made
+
+
 def test_a_registration_through_a_proxy_says_nothing_of_who_else_speaks_there():
     registrar = Registrar()
-    register(registrar, request(EDGE))
+    register(registrar, stamped(STAMPED, EDGE))
     assert registrar.registered_from(TCP, 1.0) == (AOR,)
-    assert registrar.registered_from(TCP, 1.0, directly=True) == ()
+    phone = ("udp", "203.0.113.9", 40000)
+    for other in (None, ("udp", "203.0.113.9", 40001), ("udp", "203.0.113.8", 40000), ("tcp", *phone[1:])):
+        assert registrar.speaking(TCP, other, 1.0) == ()
+    assert registrar.speaking(TCP, phone, 1.0) == (AOR,)
+    # over any connection of this proxy, and of no other
+    assert registrar.speaking(replace(TCP, id=9), phone, 1.0) == (AOR,)
+    assert registrar.speaking(replace(TCP, remote=("192.0.2.11", 41000)), phone, 1.0) == ()
+    assert Registrar.restore(registrar.snapshot()).speaking(TCP, phone, 1.0) == (AOR,)
+    assert registrar.speaking(TCP, phone, 4000.0) == ()
+    registrar.expire(4000.0)
+    assert (registrar.speaking(TCP, phone, 1.0), registrar._heard) == ((), {})
     direct = Registrar()
     register(direct, request(vias=1))
-    assert direct.registered_from(TCP, 1.0, directly=True) == (AOR,)
+    assert direct.speaking(TCP, None, 1.0) == (AOR,)
+
+
+def test_what_a_proxy_that_is_not_ours_heard_is_nothing():
+    registrar = Registrar()
+    register(registrar, stamped(STAMPED), trusted=False)
+    assert registrar.speaking(TCP, ("udp", "203.0.113.9", 40000), 1.0) == ()
+
+
+@pytest.mark.parametrize(
+    ("via", "expected"),
+    [
+        (STAMPED, ("udp", "203.0.113.9", 40000)),
+        ("SIP/2.0/TLS x;received=[2001:DB8::9];rport=1", ("tls", "2001:db8::9", 1)),
+        ("SIP/2.0/UDP 203.0.113.9;rport=40000", None),
+        ("SIP/2.0/UDP 203.0.113.9:5060;received=203.0.113.9", None),
+        ("SIP/2.0/UDP x;received=203.0.113.9;rport", None),
+        ("SIP/2.0/UDP x;received=edge.example;rport=1", None),
+        # beside the proxy's stamp one of the phone
+        ("SIP/2.0/UDP x;received=203.0.113.9;rport=77;rport=40000", None),
+        ("SIP/2.0/UDP x;received=203.0.113.9;RECEIVED=203.0.113.1;rport=40000", None),
+    ],
+)
+def test_where_a_proxy_heard_a_phone(via, expected):
+    assert proxied.heard(stamped(via)) == expected
+
+
+def test_behind_two_proxies_nobody_knows():
+    made = stamped(STAMPED)
+    made.headers.prepend("Via", "SIP/2.0/TCP h9;branch=z9hG4bK9")
+    assert proxied.heard(made) is None
+    assert proxied.heard(request(vias=1)) is None
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ from tests.kit.world import HOST, World
 class TlsWorld(World):
     """Phones come over TLS; `connection` numbers the one they use now."""
 
+    heard = ""
+    """What the proxy stamps into the phone's Via."""
+
     def __init__(self, *, proxied=False, **how):
         self.connection, self.proxied, self.moves = 1, proxied, []
         super().__init__(**how)
@@ -38,7 +41,7 @@ class TlsWorld(World):
         if method == "REGISTER":
             made.headers.set("Supported", "outbound")
         if self.proxied:
-            made.headers.add("Via", "SIP/2.0/TLS phone.invalid;branch=z9hG4bKinner")
+            made.headers.add("Via", f"SIP/2.0/TLS phone.invalid;branch=z9hG4bKinner{self.heard}")
         return made
 
     def breaks(self):
@@ -188,16 +191,33 @@ def test_a_proxys_connection_ends_and_everything_goes_on():
     assert world.desk_invite("d2").flow == new
 
 
+def caller_of(world):
+    return next(iter(world.exchange.calls.values())).caller
+
+
 def test_a_caller_behind_a_proxy_is_not_taken_for_who_registered_through_it():
     world = EdgeWorld()
     world.register("alice")
     world.invite("alice")
-    call = next(iter(world.exchange.calls.values()))
-    assert (call.caller.user, call.caller.verified) == (None, False)
+    assert (caller_of(world).user, caller_of(world).verified) == (None, False)
     direct = TlsWorld()
     direct.register("alice")
     direct.invite("alice")
-    assert next(iter(direct.exchange.calls.values())).caller.user == "alice"
+    assert caller_of(direct).user == "alice"
+
+
+def test_a_caller_is_known_by_where_our_proxy_heard_it():
+    world = EdgeWorld()
+    world.heard = ";received=203.0.113.9;rport=40000"
+    world.register("alice")
+    world.invite("alice")
+    assert (caller_of(world).user, caller_of(world).proof) == ("alice", "registration")
+    other = EdgeWorld()
+    other.heard = ";received=203.0.113.9;rport=40000"
+    other.register("alice")
+    other.heard = ";received=203.0.113.9;rport=40001"
+    other.invite("alice")
+    assert caller_of(other).user is None
 
 
 def test_a_datagram_that_could_not_be_sent_makes_nobody_forget_a_phone():
