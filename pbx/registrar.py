@@ -96,8 +96,8 @@ class Registrar:
         """Carry out a REGISTER whose sender may do so for `aor`.
 
         `now` is monotonic, `wall` the wall clock, both in seconds. `jitter` −1…1, drawn by the caller, spreads the
-        refreshes of phones that registered together: they are granted 80…100 % of their wish. `trusted`: a proxy of ours sent it, whose Path
-        is followed.
+        refreshes of phones that registered together: they are granted 80…100 % of their wish. `trusted`: a proxy of ours
+        sent it, whose Path is followed.
         Returns 200 with all bindings, 400, 420, 423 or 500; an error changes nothing.
         """
         try:

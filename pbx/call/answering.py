@@ -96,6 +96,12 @@ class Answering:
         changed = self._bindings_changed(registrar.flow_failed(flow), now)
         return [*self._moved(moved), *changed]
 
+    def _is_proxy(self, flow: Flow) -> bool:
+        """Tell whether a proxy of ours is at the other end. Behind a WebSocket stands a web server at most: what it passes on
+        is a phone's own words.
+        """
+        return not flow.web and self._phones.is_proxy(flow.remote[0])
+
     def _bindings_changed(self, changes: Sequence[BindingChange], now: float) -> list[Effect]:
         self._phones.changed(changes)
         return self.watching.registered(changes, now)
@@ -156,7 +162,7 @@ class Answering:
         if request.method == "SUBSCRIBE":
             table.read(request)  # what nobody could have is refused before anybody is asked for a password
         source = event.flow.remote[0]
-        heard = proxied.heard(request) if self._phones.is_proxy(source) else None
+        heard = proxied.heard(request) if self._is_proxy(event.flow) else None
         verdict = self._phones.gate.check(
             request,
             now,
@@ -194,7 +200,7 @@ class Answering:
                     wall,
                     to_tag=self._exchange.mint("tag"),
                     jitter=self._phones.jitter(),
-                    trusted=self._phones.is_proxy(event.flow.remote[0]),
+                    trusted=self._is_proxy(event.flow),
                 )
                 followed = self._follow(request, effects, now)
                 changed = self._bindings_changed(effects, now)

@@ -220,6 +220,14 @@ def test_a_caller_is_known_by_where_our_proxy_heard_it():
     assert caller_of(other).user is None
 
 
+def test_a_web_server_in_front_is_no_proxy_of_phones():
+    """What it passes on is the phone's own words, a path and a stamp of an address among them."""
+    world = EdgeWorld()
+    flow = replace(world.flow("d1"), transport="wss")
+    assert not world.answering._is_proxy(flow)
+    assert world.answering._is_proxy(world.flow("d1"))
+
+
 def test_a_datagram_that_could_not_be_sent_makes_nobody_forget_a_phone():
     """The network may be back a second later, and the phone does not know that it was away."""
     world = World()
