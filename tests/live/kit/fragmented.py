@@ -5,7 +5,6 @@ longer datagram into fragments, and fragments of our own making can be sent with
 """
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -88,18 +87,11 @@ def fragments(data: bytes, source: int, target: tuple[str, int], number: int) ->
 
 
 def resident(exchange: Exchange) -> float:
-    """KiB of memory of all processes of the exchange."""
-    total = 0.0
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            text = status.read_text()
-            if os.getpgid(int(status.parent.name)) != exchange.pid:
-                continue
-        except (OSError, ValueError):
-            continue
-        found = re.search(r"VmRSS:\s+([0-9]+)", text)
-        total += float(found[1]) if found else 0.0
-    return total
+    """KiB of memory of the processes of the exchange."""
+    started = re.findall(r'"pid":([0-9]+),"event":"process_started"', exchange.log)
+    assert started, "the log names no process"
+    sizes = [re.search(r"VmRSS:\s+([0-9]+)", Path(f"/proc/{pid}/status").read_text()) for pid in started]
+    return sum(float(size[1]) for size in sizes if size)
 
 
 def main() -> None:
