@@ -78,10 +78,12 @@ class Peers:
         self._dialogs = {leg.invite.call_id for leg in legs if leg.invite is not None}
 
 
-def make_guard(limits: Limits, emergency: EmergencySettings, peers: Peers) -> Guard:
-    """Build the guard of this process."""
+def make_guard(
+    limits: Limits, emergency: EmergencySettings, peers: Peers, trunks: tuple[str, ...] = ()
+) -> Guard:
+    """Build the guard of this process. `trunks`: addresses and networks of other exchanges."""
     draw = secrets.SystemRandom().random
-    return Guard(rules(limits, emergency), peers, draw, epoch=time.time() - time.monotonic())
+    return Guard(rules(limits, emergency, trunks), peers, draw, epoch=time.time() - time.monotonic())
 
 
 async def watch_guard(guard: Guard, backlog: Callable[[], float], metrics: Metrics) -> None:

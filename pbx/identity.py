@@ -7,7 +7,9 @@
 An INVITE to an emergency target is never challenged and never denied: at worst it goes on without an account. All else is
 denied unless `RULES` has a row for it.
 
-Not done: trunks (trusted by address), proxy challenges (407).
+Which trunk a request came over is decided before (`pbx.trunks.trust`); here it is a role like others.
+
+Not done: proxy challenges (407).
 """
 
 from collections.abc import Collection, Mapping
@@ -51,12 +53,12 @@ __all__ = [
     "is_emergency",
 ]
 
-Role = Literal["anonymous", "caller", "dispatcher"]
+Role = Literal["anonymous", "caller", "dispatcher", "trunk"]
 Target = Literal["own", "emergency", "feature", "seat", "room", "other"]
 Proof = Literal["digest", "registration", "none"]
 Trouble = Literal["missing", "wrong", "stale", "replayed", "malformed", "locked"]
 
-_EVERYBODY: Final[frozenset[Role]] = frozenset({"anonymous", "caller", "dispatcher"})
+_EVERYBODY: Final[frozenset[Role]] = frozenset({"anonymous", "caller", "dispatcher", "trunk"})
 _ACCOUNTS: Final[frozenset[Role]] = frozenset({"caller", "dispatcher"})
 
 # Who may open what outside a dialog. A missing row: nobody.
@@ -195,12 +197,14 @@ class Authenticator:
         to_tag: str,
         in_dialog: bool = False,
         registered: Collection[str] = (),
+        trunk: bool = False,
     ) -> Verdict:
         """Judge a request that a peer sent us, which the parser found sound.
 
         `source` is the peer's IP address, `to_tag` fresh random text for a refusal. `in_dialog`: the request belongs to a dialog
         that exists; whoever knows its tags is its peer. `registered`: addresses-of-record with a live binding on the very flow
-        the request came on (`Registrar.registered_from`).
+        the request came on (`Registrar.registered_from`). `trunk`: it came over a trunk, which may call for help as anybody
+        may; for all else it proves an account like everybody.
         """
         method = request.method
         # RFC 3261 §22.1: an ACK takes no response that could carry a challenge, and "servers MUST NOT attempt to challenge
@@ -216,6 +220,8 @@ class Authenticator:
             return Denied(request.response(481, to_tag=to_tag))
         emergency = is_emergency(request.uri, self._settings.emergency)
         feature = feature_code(request.uri)
+        if trunk and method == "INVITE" and emergency is not None:
+            return Authenticated(None, emergency=emergency)  # the trunk vouches; its callers have no accounts
         if method == "INVITE" and emergency is not None:
             return self._emergency(request, now, source, emergency, registered)
         target: Target = "emergency" if emergency else "feature" if feature else "other"

@@ -50,8 +50,8 @@ class Limits(Section, frozen=True, kw_only=True):
     hosts: Count = 10_000
 
 
-def rules(limits: Limits, emergency: EmergencySettings) -> Rules:
-    """Return the limits as the guard wants them."""
+def rules(limits: Limits, emergency: EmergencySettings, trunks: tuple[str, ...] = ()) -> Rules:
+    """Return the limits as the guard wants them. `trunks`: addresses and networks of other exchanges."""
     block = limits.block_seconds
     return Rules(
         per_flow=Limit(limits.flow_rate, limits.flow_burst, block),
@@ -63,4 +63,5 @@ def rules(limits: Limits, emergency: EmergencySettings) -> Rules:
         hosts=limits.hosts,
         upstreams=limits.upstreams,
         emergency=emergency,
+        trunks=trunks,
     )

@@ -73,6 +73,20 @@ class Metrics:
         self.loop_lag_seconds = Histogram(
             "at110_loop_lag_histogram_seconds", "Lateness of the event loop", buckets=LAG_BUCKETS, registry=r
         )
+        self.trunk_calls = Gauge("at110_trunk_live_calls", "Calls over a trunk now", ["trunk"], registry=r)
+        self.trunk_counts = Gauge(
+            "at110_trunk_calls_since_start",
+            "Calls over a trunk since the start",
+            ["trunk", "what"],
+            registry=r,
+        )
+        """what: incoming | outgoing | failed (nobody took it) | failovers (gone on to the next peer)."""
+        self.trunk_peer_up = Gauge(
+            "at110_trunk_peer_up", "1 while a trunk's peer answers", ["trunk", "peer"], registry=r
+        )
+        self.trunk_registered = Gauge(
+            "at110_trunk_registered", "1 while we are registered with a trunk", ["trunk"], registry=r
+        )
         for state in ("waiting", "active"):
             self.calls.labels(state).set(0)
 

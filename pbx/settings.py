@@ -27,6 +27,8 @@ from pbx.listen_settings import (
     own_address,
 )
 from pbx.section import Seconds, Section
+from pbx.trunks import settings as trunks
+from pbx.trunks.settings import TrunkSettings
 
 __all__ = [
     "EmergencySettings",
@@ -41,6 +43,7 @@ __all__ = [
     "SipSettings",
     "StorageSettings",
     "TlsSettings",
+    "TrunkSettings",
     "WebSocketSettings",
     "load",
     "prepare",
@@ -160,6 +163,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     storage: StorageSettings = StorageSettings()
     evidence: EvidenceSettings = EvidenceSettings()
+    trunk: tuple[TrunkSettings, ...] = ()
 
     @property
     def evidence_folder(self) -> Path:
@@ -225,6 +229,8 @@ SECTIONS: Mapping[str, type[Section]] = {
     "storage": StorageSettings,
     "evidence": EvidenceSettings,
 }
+LISTS: Mapping[str, type[Section]] = {"trunk": TrunkSettings}
+"""Tables of which there may be many: `[[trunk]]`."""
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -244,8 +250,10 @@ def load(environ: Mapping[str, str]) -> Settings:
     for name, table in tables.items():
         kind = SECTIONS.get(name)
         where = _where(sources, name)
-        if kind is None:
-            problems.append(f"{where}[{name}] is not a section; there are: {', '.join(SECTIONS)}")
+        if (listed := LISTS.get(name)) is not None:
+            sections[name] = _tables(name, listed, table, sources, problems)
+        elif kind is None:
+            problems.append(f"{where}[{name}] is not a section; there are: {', '.join((*SECTIONS, *LISTS))}")
         elif not isinstance(table, dict):
             problems.append(f"{where}{name} must be a table: [{name}]")
         else:
@@ -320,6 +328,22 @@ def _where(sources: Mapping[str, str], key: str) -> str:
     return f"{sources[key]}: " if key in sources else ""
 
 
+def _tables(
+    name: str, kind: type[Section], tables: object, sources: Mapping[str, str], problems: list[str]
+) -> tuple[Section, ...]:
+    """Check each of many tables of one kind."""
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        problems.append(f"{_where(sources, name)}{name} must be tables: [[{name}]]")
+        return ()
+    found: list[Section] = []
+    for number, table in enumerate(tables, 1):
+        try:
+            found.append(msgspec.convert(table, kind))
+        except msgspec.ValidationError as error:
+            problems.append(f"{name} {table.get('name', number)!r}: {error}")
+    return tuple(found)
+
+
 def _section(
     name: str, kind: type[Section], table: dict[str, Any], sources: Mapping[str, str], problems: list[str]
 ) -> Section | None:
@@ -383,6 +407,7 @@ def _whole(settings: Settings, sources: Mapping[str, str]) -> list[str]:
             f"{_where(sources, 'tls.enabled')}something listens for TLS, but tls.enabled is false"
         )
     problems += [f"{_where(sources, 'sip.listen')}{text}" for text in _twice(settings)]
+    problems += list(trunks.problems(settings.trunk))
     fixed = media.port_min <= settings.sip.port <= media.port_max
     if fixed:
         problems.append(f"{_where(sources, 'sip.port')}sip.port lies inside media.port_min…port_max")

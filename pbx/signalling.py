@@ -6,6 +6,7 @@ in → out: settings → a running exchange, until asked to stop.
 import asyncio
 import datetime as dt
 import ipaddress
+import os
 import random
 import secrets
 import time
@@ -18,14 +19,17 @@ from aiohttp import web
 from pbx import credentials, identity, listening
 from pbx.api.app import Listener, build, listen
 from pbx.api.feed import Feed
+from pbx.api.trunks import Handlers
 from pbx.binding import Binding
 from pbx.call.answering import Answering, Registrations
 from pbx.call.call import State as CallState
 from pbx.call.control import Control, Rim, mint
+from pbx.call.effects import Effect
 from pbx.call.exchange import Exchange
 from pbx.call.leg import LegSetup
 from pbx.call.service import Service
 from pbx.call.site import Policy, Site
+from pbx.call.trunk_service import TrunkService
 from pbx.call.watch import Watch
 from pbx.guard import Guesses, Limit
 from pbx.guarding import Peers, make_guard, watch_guard
@@ -50,6 +54,8 @@ from pbx.tasks import Tasks
 from pbx.transport.endpoint import Endpoint
 from pbx.transport.resolver import DNS_PORT, Resolver, system_servers
 from pbx.transport.websocket import SipSocket
+from pbx.trunks import secret
+from pbx.trunks.trunks import Trunks
 from rtp.client import MediaClient
 from rtp.control import Event, LegReport, SoundLoad, StreamReport
 
@@ -131,7 +137,8 @@ class Signalling:
         self._media = MediaClient(str(settings.media_socket()), self._on_media, self._tasks)
         self._certificates = listening.certificates(settings, dt.datetime.now(dt.UTC))
         peers = Peers(self._exchange.legs.values, self._exchange.call_of, self._registrar)
-        self._guard = make_guard(settings.limits, _emergency(settings), peers)
+        sources = tuple(source for trunk in settings.trunk for source in trunk.sources)
+        self._guard = make_guard(settings.limits, _emergency(settings), peers, sources)
         self._endpoint = Endpoint(
             host=settings.sip.host.strip("[]"),
             port=settings.sip.port,
@@ -145,6 +152,16 @@ class Signalling:
         rim = Rim(self._endpoint, self._media, self._watch, Resolver(named or system_servers(), self._tasks))
         outgoing = Outgoing(Locator(random.SystemRandom().random))
         self._control = Control(self._exchange, self._answering, TransactionLayer(), rim, outgoing=outgoing)
+        accounts = {
+            trunk.name: account
+            for trunk in settings.trunk
+            if (account := secret.account(trunk, os.environ, settings.file)) is not None
+        }
+        draw = random.SystemRandom().random
+        self._exchange.trunks = Trunks(
+            settings.trunk, accounts, mint=mint, draw=draw, names=self._endpoint.names
+        )
+        self._trunks = TrunkService(self._control, self._metrics)
         self._endpoint.on_failed = self._control.on_flow_failed
         self._endpoint.on_gone = self._control.on_flow_gone
         self._service = Service(
@@ -210,6 +227,7 @@ class Signalling:
             metrics=self._metrics,
             max_readers=settings.limits.feed_readers,
             more=self._web_routes(),
+            further=Handlers(self._trunks).routes(),
         )
         certificates = self._certificates
         self._listener = await listen(
@@ -220,6 +238,7 @@ class Signalling:
             context=None if certificates is None else lambda: certificates.web,
         )
         self._place()
+        self._control.act(self._begin_trunks)
         self._tasks.spawn(watch_loop(self._metrics), name="loop_lag")
         self._tasks.spawn(
             watch_guard(self._guard, lambda: self._endpoint.backlog, self._metrics), name="guard"
@@ -243,6 +262,10 @@ class Signalling:
         places = listening.places(self._settings, endpoint.port, endpoint.listening, web_ports)
         self._exchange.site = replace(self._exchange.site, port=endpoint.port, places=places)
 
+    def _begin_trunks(self, now: float) -> list[Effect]:
+        self._exchange.trunks.start(now)
+        return self._exchange.run((), now)
+
     def reload(self) -> None:
         """Read the certificate again; connections that stand keep the one they were made with."""
         listening.reload(self._certificates, forced=True)
@@ -255,6 +278,7 @@ class Signalling:
             self._metrics.registrations.set(len(self._registrar))
             self._metrics.outbox_pending.set(self._outbox.pending)
             self._metrics.outbox_refused.set(self._outbox.refused)
+            self._trunks.measure()
             for what, count in asdict(self._endpoint.counts).items():
                 self._metrics.sip_messages.labels(what).set(count)
             for state, desks in self._watch.desk_states(self._directory.desks()).items():
@@ -262,6 +286,7 @@ class Signalling:
 
     async def _stop(self) -> None:
         """Say goodbye to every phone, close the evidence, then end the parts, the last started first."""
+        self._control.act(lambda now: self._exchange.run(self._exchange.trunks.close(), now))
         self._control.hang_up_all()
         deadline = time.monotonic() + GOODBYE_SECONDS
         while self._exchange.calls and time.monotonic() < deadline:  # noqa: ASYNC110 - once, at the very end

@@ -60,11 +60,13 @@ def build(
     max_readers: int = 200,
     checker: Check = check,
     more: Sequence[web.RouteDef] = (),
+    further: Sequence[web.RouteDef] = (),
     wall: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> web.Application:
     """Put the application together. `evidence`: the folder of all calls' folders; `more`: routes of others, such as SIP
-    over WebSocket, which judge for themselves who may use them. Raises OSError, ValueError.
+    over WebSocket, which judge for themselves who may use them; `further`: routes for who is logged in. Raises OSError,
+    ValueError.
     """
     opened = [route.path for route in more]
     auth = Auth(token, metrics, wall=wall, monotonic=monotonic, open_paths=opened)
@@ -100,6 +102,7 @@ def build(
             web.get("/api/events", events.handle),
             *Commands(exchange).routes(),
             *Evidence(evidence, exchange, checker).routes(),
+            *further,
             *more,
         ]
     )

@@ -61,7 +61,10 @@ def answer(leg: Leg, now: float, headers: Iterable[tuple[str, str]] = ()) -> lis
         return []
     body = find_part(leg.invite, SDP)
     try:
-        sdp = leg.negotiation.offer() if body is None else leg.negotiation.answer(body)
+        if leg.progress is not None:
+            sdp = leg.progress  # RFC 3261 §13.2.1: what was answered in the 183 stands
+        else:
+            sdp = leg.negotiation.offer() if body is None else leg.negotiation.answer(body)
     except SipError as error:
         return [
             *leg.reject(error.status),
@@ -89,7 +92,7 @@ def answer(leg: Leg, now: float, headers: Iterable[tuple[str, str]] = ()) -> lis
     )
     leg.state = State.ANSWERED
     leg.unacked = Unacked.start(leg.transaction, response, now, leg.setup.timers, awaits_answer=body is None)
-    out: list[Effect | LegEvent] = [] if body is None else leg.configure()
+    out: list[Effect | LegEvent] = [] if body is None or leg.progress is not None else leg.configure()
     return [*out, Respond(leg.transaction, response)]
 
 

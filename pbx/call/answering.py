@@ -10,7 +10,7 @@ from typing import Final
 
 from pbx import claims, identity, proxied
 from pbx.binding import Binding
-from pbx.call import half_open, indialog, owners, seats
+from pbx.call import half_open, indialog, owners, seats, trunk_arrival
 from pbx.call import room as rooms
 from pbx.call.call import Call
 from pbx.call.caller import Caller
@@ -33,6 +33,7 @@ from pbx.sip.message import Request, Response
 from pbx.sip.outgoing import MAX_DATAGRAM, VIA_BYTES
 from pbx.sip.uri import NameAddr, Uri
 from pbx.targets import Emergency, FeatureCode, feature_code
+from pbx.trunks.trunk import Trunk
 
 SCHEMES: Final = frozenset({"sip", "sips", "tel", "urn"})
 
@@ -163,17 +164,26 @@ class Answering:
             table.read(request)  # what nobody could have is refused before anybody is asked for a password
         source = event.flow.remote[0]
         heard = proxied.heard(request) if self._is_proxy(event.flow) else None
+        registered = self._phones.registrar.speaking(event.flow, heard, now)
+        trunk = trunk_arrival.trunk_of(self._exchange, event.flow, registered)
+        if trunk is not None:
+            request = trunk_arrival.called(request, trunk)
+            event = replace(event, request=request)
         verdict = self._phones.gate.check(
             request,
             now,
             source if heard is None else heard[1],
             to_tag=self._exchange.mint("tag"),
-            registered=self._phones.registrar.speaking(event.flow, heard, now),
+            registered=registered,
+            trunk=trunk is not None,
         )
+        trunk = trunk or trunk_arrival.proved(self._exchange, verdict)
         if isinstance(verdict, identity.Authenticated) and request.method == "INVITE" and verdict.emergency:
             # An emergency call may ask for any extension: it gets the call without it.
-            return self._emergency_call(event, verdict, verdict.emergency, now, said)
+            return self._emergency_call(event, verdict, verdict.emergency, now, said=said, trunk=trunk)
         acceptance.check_require(request)
+        if trunk is not None and request.method == "INVITE":
+            return [Respond(event.transaction, self._refusal(request, 404, (trunk_arrival.UNKNOWN_NUMBER,)))]
         if not isinstance(verdict, identity.Authenticated):
             return [Respond(event.transaction, verdict.response)]
         if request.method == "OPTIONS":
@@ -233,11 +243,18 @@ class Answering:
         verdict: identity.Authenticated,
         emergency: Emergency,
         now: float,
+        *,
         said: Said,
+        trunk: Trunk | None,
     ) -> list[Item]:
         exchange = self._exchange
         request = acceptance.readable(_with_contact(event.request, event.flow))
-        caller = _caller(request, event.flow, verdict)
+        facts = stated(said.request)
+        if trunk is None:
+            caller = _caller(request, event.flow, verdict)
+        else:
+            caller, more = trunk_arrival.caller(said.request, event.flow, trunk)
+            facts |= more
         call_id = exchange.mint("call")
         leg, opening = Leg.incoming(
             exchange.mint("leg"),
@@ -247,7 +264,7 @@ class Answering:
             local_tag=exchange.mint("tag"),
             session=exchange.session(),
             contact=exchange.contact("110", event.flow, secure=request.uri.scheme == "sips"),
-            setup=exchange.setup(event.flow),
+            setup=trunk_arrival.setup(exchange.setup(event.flow), trunk),
             evidence=call_id,
             now=now,
             patience=CALL_PATIENCE,
@@ -261,15 +278,18 @@ class Answering:
             silent=emergency.silent,
             now=now,
             target=emergency.asked,
-            claims=stated(said.request),
+            claims=facts,
+            early=trunk_arrival.early(request, trunk),
         )
+        if trunk is not None:
+            trunk_arrival.mark(leg, trunk)
         exchange.add_leg(leg, Owner("call", call_id), event.transaction)
         exchange.add_call(call)
         place = [
             Note("location_sent", call_id, {"geolocation": value})
             for value in request.headers.all("Geolocation")
         ]
-        if said.ignored:
+        if trunk is None and said.ignored:
             place.append(Note("claims_ignored", call_id, {"headers": list(said.ignored)}))
         # The new call is in the books before the old one leaves: whoever dials again is never without one.
         old = [] if caller.user is None else half_open.supersede(exchange, caller.user, now)

@@ -31,6 +31,7 @@ from pbx.call.call_events import (
     LegOver,
     Opened,
     PlaceTold,
+    ProgressLeg,
     RefuseLeg,
     Say,
     SilentOffAsked,
@@ -75,6 +76,8 @@ class Call:
     ) -> None:
         """Use `arrive`."""
         self.id = call
+        self.early = False
+        """The caller hears us before it is answered, and is answered when a dispatcher takes the call."""
         self.leg = leg
         self.caller = caller
         self.silent = silent
@@ -107,12 +110,14 @@ class Call:
         now: float,
         target: str,
         claims: Mapping[str, Any],
+        early: bool = False,
     ) -> tuple[Self, list[Effect | CallCommand]]:
         """Begin: the capture is opened before the leg's ports, so that evidence precedes the first packet.
 
         `claims`: what the INVITE says of its sender and nobody vouches for; noted, and used for nothing.
         """
         self = cls(call, leg, caller, policy, silent=silent, now=now)
+        self.early = early
         noted = {**asdict(caller), "silent": silent, "target": target, **claims}
         return self, [
             Note("call_arrived", call, noted),
@@ -199,11 +204,13 @@ class Call:
             return []
         self.state = State.WAITING
         self._deadline = None
-        return [
-            Note("call_answered", self.id),
-            AnswerLeg(self.leg, (("X-At110-Evidence", self.id),)),
-            ToAcd(CallWaits(self.id)),
-        ]
+        return [*self._answer(), ToAcd(CallWaits(self.id))]
+
+    def _answer(self) -> list[Effect | CallCommand]:
+        header = (("X-At110-Evidence", self.id),)
+        if self.early:
+            return [Note("early_media", self.id), ProgressLeg(self.leg, header)]
+        return [Note("call_answered", self.id), AnswerLeg(self.leg, header)]
 
     def _given_to(self, event: GivenTo) -> list[Effect | CallCommand]:
         if self.state is not State.WAITING:
@@ -213,7 +220,9 @@ class Call:
         self.position = 0
         self._returned = False
         noted = {"desk": event.desk, "room": event.room, "waited_ms": round(event.waited * 1000)}
+        early, self.early = self.early, False
         return [
+            *(self._answer() if early else ()),
             ToMedia(Join(event.room, self.leg, "guest")),
             ToMedia(StopPlay(self.leg)),
             Note("put_through", self.id, noted),
@@ -345,6 +354,7 @@ class Call:
             "leg": self.leg,
             "caller": asdict(self.caller),
             "silent": self.silent,
+            "early": self.early,
             "state": str(self.state),
             "desk": self.desk,
             "position": self.position,
@@ -367,6 +377,7 @@ class Call:
         """Make the call that `snapshot` described."""
         caller = Caller(**data["caller"])
         self = cls(data["id"], data["leg"], caller, policy, silent=data["silent"], now=data["arrived"])
+        self.early = data["early"]
         self.state = State(data["state"])
         self.desk = data["desk"]
         self.position = data["position"]

@@ -116,6 +116,14 @@ class AnswerLeg:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgressLeg:
+    """Send the 183 that lets the caller hear us; the 200 comes when a dispatcher takes the call."""
+
+    leg: str
+    headers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RefuseLeg:
     """Send a final refusal: only when no port could be had."""
 
@@ -145,4 +153,4 @@ class ToAcd:
     event: AcdEvent
 
 
-CallCommand = AnswerLeg | RefuseLeg | EndLeg | Say | ToAcd
+CallCommand = AnswerLeg | ProgressLeg | RefuseLeg | EndLeg | Say | ToAcd

@@ -15,3 +15,5 @@ class Caller:
     """`digest`, `registration` or `trunk`; otherwise what was wrong with the proof, or `none`."""
     address: str
     """Network address the call came from, `host:port`."""
+    trunk: str | None = None
+    """The trunk it came over; the number is its word."""

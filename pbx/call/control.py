@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from pbx.call import trunk_outcomes
 from pbx.call.answering import Answering
 from pbx.call.effects import (
     CallFinished,
@@ -38,11 +39,13 @@ from pbx.call.media_events import media_said
 from pbx.notifier import REF
 from pbx.sip import effects as sip
 from pbx.sip.flow import Flow
+from pbx.sip.grammar import Params
 from pbx.sip.locate import Ask, Hop, Question, Records
 from pbx.sip.message import Request, Response
 from pbx.sip.outgoing import Effect as Step
 from pbx.sip.outgoing import Outgoing, Try
 from pbx.sip.transactions import TransactionLayer
+from pbx.trunks import overload
 from rtp.control import CloseEvidence, Command, Event, NoteSip
 
 _CALL_ID: Final = re.compile(rb"\r\nCall-ID: *([^\r\n]+)\r\n")
@@ -187,8 +190,8 @@ class Control:
                 return list(self.exchange.sip(effect, now)) if further is None else self._steps(further, now)
             case sip.AckArrived() | sip.Cancelled() | sip.StrayResponse() | sip.ServerTimeout():
                 return list(self.exchange.sip(effect, now))
-            case SendElsewhere(ref, request):
-                return self._steps(self._outgoing.send(ref, request, now), now)
+            case SendElsewhere(ref, request, target):
+                return self._steps(self._outgoing.send(ref, request, now, target), now)
             case Respond(transaction, response):
                 return list(self._layer.respond(transaction, response, now))
             case Refuse(transaction, response):
@@ -222,12 +225,16 @@ class Control:
                 self._rim.watcher.finished(call)
         return []
 
-    def _request(self, ref: str, request: Request, flow: Flow, now: float) -> list[Effect | sip.Effect]:
+    def _request(
+        self, ref: str, request: Request, flow: Flow, now: float, *, via: Params = ()
+    ) -> list[Effect | sip.Effect]:
         branch = f"z9hG4bK{secrets.token_hex(12)}"
         here = self.exchange.site.here(flow)
         host, port = here.public_host, here.public_port
         return list(
-            self._layer.request(request, flow, now, ref=ref, branch=branch, via_host=host, via_port=port)
+            self._layer.request(
+                request, flow, now, ref=ref, branch=branch, via_host=host, via_port=port, via_params=via
+            )
         )
 
     # --- servers that we look up ----------------------------------------------------------------------------------
@@ -261,13 +268,14 @@ class Control:
         local = site.places.source(hop.transport, hop.address) or (site.legs.bind, 0)
         flow = Flow(hop.transport, local, (hop.address, hop.port))
         self._rim.transport.expect(hop.transport, flow.remote, hop.name)
+        trunk_outcomes.found(self.exchange, ref, flow)
         contact = request.contact
         if contact is not None:
             request = request.copy()
             uri = contact.uri
             fitting = self.exchange.contact(uri.user or "", flow, secure=uri.scheme == "sips")
             request.headers.set("Contact", str(replace(contact, uri=fitting.uri)))
-        return self._request(ref, request, flow, now)
+        return self._request(ref, request, flow, now, via=overload.ASKING)
 
     def _transmit(self, data: bytes, flow: Flow) -> None:
         found = _CALL_ID.search(data)

@@ -28,7 +28,8 @@ def provisional(leg: Leg, response: Response, flow: Flow) -> list[Effect | LegEv
     dialog, last = known or (Dialog.uac(leg.invite, response), None)
     leg.early[tag] = (dialog, last)
     if not is_reliable(response):
-        return []
+        # A trunk's network speaks to the caller before the answer ("the number you have dialled …"), as a rule unreliably.
+        return [] if leg.line is None else _take_answer(leg, response, tag)
     rseq = in_order(last, response)
     if rseq is None:
         return []

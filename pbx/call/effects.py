@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
+from pbx.sip.uri import Uri
 from rtp.control import Command
 
 _OF_EVERY_RESPONSE: Final = frozenset({"Via", "From", "To", "Call-ID", "CSeq", "Content-Length"})
@@ -42,7 +43,8 @@ class SendRequest:
 
 @dataclass(frozen=True, slots=True)
 class SendElsewhere:
-    """Send a request to where its first Route or its Request-URI leads (RFC 3263), hop after hop until one answers.
+    """Send a request to where `target`, else its first Route or its Request-URI, leads (RFC 3263), hop after hop until one
+    answers.
 
     Only for servers that the settings name: what a stranger wrote into a message chooses no destination (bars S9). Its
     Contact, if it has one, is made to fit the flow it leaves on; the outcome comes back under `ref`.
@@ -50,6 +52,7 @@ class SendElsewhere:
 
     ref: str
     request: Request
+    target: Uri | None = None
 
 
 @dataclass(frozen=True, slots=True)

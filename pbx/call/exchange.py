@@ -11,7 +11,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
-from pbx.call import answer, hangup, leg_events, leg_snapshot, owners, place
+from pbx.call import (
+    answer,
+    hangup,
+    leg_events,
+    leg_snapshot,
+    over_trunk,
+    owners,
+    place,
+    progress,
+    trunk_outcomes,
+)
 from pbx.call import call_events as events
 from pbx.call import room as rooms
 from pbx.call.agenda import Agenda
@@ -31,9 +41,11 @@ from pbx.call.effects import (
     LegUnacked,
     LegUp,
     Refuse,
+    SendRequest,
 )
 from pbx.call.leg import Leg, LegSetup
 from pbx.call.leg import State as LegState
+from pbx.call.over_trunk import Counted, PeerSaid
 from pbx.call.room import Room
 from pbx.call.site import Site
 from pbx.sip.effects import (
@@ -48,6 +60,7 @@ from pbx.sip.effects import (
 from pbx.sip.flow import Flow, restore_flow
 from pbx.sip.message import Request
 from pbx.sip.uri import NameAddr, Uri
+from pbx.trunks.trunks import Trunks
 from routing.acd import (
     Acd,
     BackToQueue,
@@ -90,6 +103,7 @@ class Exchange:
         self.site = site
         self.mint = mint
         self.acd = Acd(wrap_up=site.wrap_up)
+        self.trunks = Trunks()
         self.legs: dict[str, Leg] = {}
         self.calls: dict[str, Call] = {}
         self.rooms: dict[str, Room] = {}
@@ -202,6 +216,8 @@ class Exchange:
             case Cancelled(transaction, request, _):
                 leg = self.leg(self._invites.get(transaction, ""))
                 return [] if leg is None else self.run(answer.cancelled(leg, request), now)
+            case ResponseArrived() | TransactionFailed() if taken := trunk_outcomes.outcome(self, event, now):
+                return self.run(taken.items, now)
             case ResponseArrived(ref, response, flow):
                 leg = self.leg(ref.split("/")[0])
                 if leg is None:
@@ -239,9 +255,13 @@ class Exchange:
         out: list[Effect] = []
         for key in list(self._agenda.expired(now)):
             if key in self.legs:
-                out += self.run(leg_events.expire(self.legs[key], now), now, key)
+                out += self.run(leg_events.expire(leg := self.legs[key], now), now, key)
+                if leg.line is not None:
+                    out += self.run(over_trunk.expire(leg, leg.line, now), now, key)
             elif key in self.calls:
                 out += self.run(self.calls[key].expire(now), now, key)
+            elif key == "trunks":
+                out += self.run(self.trunks.expire(now), now)
             else:
                 out += self.run(self.acd.expire(now), now)
         return out
@@ -263,6 +283,8 @@ class Exchange:
                 out.append(item)
                 if isinstance(item, CallFinished):
                     self._forget_call(item.call)
+                elif isinstance(item, SendRequest):
+                    trunk_outcomes.sent(self, item)
             else:
                 todo.extendleft(reversed(follow))
         self._settle()
@@ -281,6 +303,7 @@ class Exchange:
                 self._agenda.set(key, None)
         self._touched.clear()
         self._agenda.set("acd", self.acd.next_due)
+        self._agenda.set("trunks", self.trunks.next_due)
 
     def _take(self, item: Item, now: float) -> list[Item] | None:
         """Give an item to the machine it is for; None means it is for the outside."""
@@ -300,6 +323,8 @@ class Exchange:
                 return owners.leg_said(self, item, now)
             case events.AnswerLeg(leg, headers):
                 return [] if (found := self.leg(leg)) is None else list(answer.answer(found, now, headers))
+            case events.ProgressLeg(leg, headers):
+                return [] if (found := self.leg(leg)) is None else list(progress.begin(found, now, headers))
             case events.RefuseLeg(leg, status):
                 return self._refuse(leg, status)
             case events.EndLeg(leg):
@@ -308,6 +333,8 @@ class Exchange:
                 return [] if (found := self.leg(leg)) is None else list(found.text(text))
             case events.ToAcd(event):
                 return list(self.acd.receive(event, now))
+            case PeerSaid() | Counted():
+                return trunk_outcomes.take(self, item, now)
             case rooms.EndGuest(call, desk):
                 return self.to_call(call, events.HostEnds(desk), now)
             case PutThrough() | PositionChanged() | BackToQueue() | DeskChanged():

@@ -40,6 +40,7 @@ from pbx.sip.reliable import Reliable
 from pbx.sip.session_timer import SessionSettings, SessionTimer
 from pbx.sip.timers import Timers
 from pbx.sip.uri import NameAddr
+from pbx.trunks.line import Line
 from rtp.control import CloseLeg, ConfigureLeg, Medium, OpenLeg
 
 PROBE_SECONDS = 4.0
@@ -146,6 +147,9 @@ class Leg:
             None  # when a request of ours that crossed another is tried again
         )
         self.goodbye: tuple[tuple[str, str], ...] = ()  # headers of the BYE that is still to come
+        self.progress: bytes | None = None  # the description in our 183
+        self.line: Line | None = None
+        """What a leg over a trunk remembers of it."""
 
     # --- making one -------------------------------------------------------------------------------------------
 
@@ -187,13 +191,25 @@ class Leg:
 
     @classmethod
     def outgoing(
-        cls, leg: str, invite: Request, flow: Flow, *, session: int, contact: NameAddr, setup: LegSetup
+        cls,
+        leg: str,
+        invite: Request,
+        flow: Flow,
+        *,
+        session: int,
+        contact: NameAddr,
+        setup: LegSetup,
+        evidence: str | None = None,
     ) -> tuple[Self, list[Effect]]:
-        """Prepare to send `invite` (without its body); `place` sends it when the ports are bound."""
+        """Prepare to send `invite` (without its body); `place` sends it when the ports are bound.
+
+        `evidence`: the open capture its media is written to.
+        """
         negotiation = setup.negotiation(session)
         tag = invite.from_.tag or ""
         self = cls(leg, flow, contact=contact, local_tag=tag, negotiation=negotiation, setup=setup)
         self.invite = invite
+        self.evidence = evidence
         return self, [self.open(negotiation.wanted(None))]
 
     def open(self, media: tuple[Medium, ...]) -> Effect:
@@ -260,6 +276,8 @@ class Leg:
         if self.state is State.TERMINATED:
             return None
         dues = [self.probe_deadline, self.ring_deadline, self.ringing_at]
+        if self.line is not None:
+            dues.append(self.line.deadline)
         if self.unacked is not None:
             dues.append(self.unacked.next_due)
         if self.reliable is not None:

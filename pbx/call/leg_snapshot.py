@@ -7,15 +7,14 @@ from pbx.call.negotiation import Negotiation
 from pbx.call.unacked import Unacked
 from pbx.sip.dialog import Dialog
 from pbx.sip.flow import restore_flow
-from pbx.sip.headers import Headers
-from pbx.sip.message import Request
 from pbx.sip.reliable import Reliable
 from pbx.sip.session_timer import SessionTimer
-from pbx.sip.uri import parse_name_addr, parse_uri
+from pbx.sip.uri import parse_name_addr
+from pbx.trunks.line import Line, pack, unpack
 
 _PLAIN: Final = (
     "local_tag", "transaction", "count", "probe_deadline", "ring_deadline", "evidence", "patience", "missed",
-    "renegotiating", "emergency", "ringing_at", "early_answer",
+    "renegotiating", "emergency", "ringing_at", "early_answer", "progress",
 )  # fmt: skip
 
 
@@ -30,16 +29,17 @@ def snapshot(leg: Leg) -> dict[str, Any]:
         "negotiation": leg.negotiation.snapshot(),
         "dialog": None if leg.dialog is None else leg.dialog.snapshot(),
         "early": [[early.snapshot(), rseq] for early, rseq in leg.early.values()],
-        "invite": None if leg.invite is None else _pack(leg.invite),
+        "invite": None if leg.invite is None else pack(leg.invite),
         "contact": str(leg.contact),
         "unacked": None if leg.unacked is None else leg.unacked.snapshot(),
         "reliable": None if leg.reliable is None else leg.reliable.snapshot(),
         "session": leg.session.snapshot(),
-        "waiting": None if waiting is None else [waiting[0], _pack(waiting[1])],
+        "waiting": None if waiting is None else [waiting[0], pack(waiting[1])],
         "allow": sorted(leg.allow),
         "asked": list(leg.asked),
         "again": None if leg.again is None else list(leg.again),
         "goodbye": [list(header) for header in leg.goodbye],
+        "line": None if leg.line is None else leg.line.snapshot(),
     }
 
 
@@ -57,28 +57,14 @@ def restore(data: dict[str, Any], setup: LegSetup) -> Leg:
     leg.dialog = None if data["dialog"] is None else Dialog.restore(data["dialog"])
     early = [(Dialog.restore(packed), rseq) for packed, rseq in data["early"]]
     leg.early = {dialog.remote_tag: (dialog, rseq) for dialog, rseq in early}
-    leg.invite = None if data["invite"] is None else _unpack(data["invite"])
+    leg.invite = None if data["invite"] is None else unpack(data["invite"])
     leg.unacked = None if data["unacked"] is None else Unacked.restore(data["unacked"])
     leg.reliable = None if data["reliable"] is None else Reliable.restore(data["reliable"])
     leg.session = SessionTimer.restore(data["session"], setup.session)
-    leg.waiting = None if data["waiting"] is None else (data["waiting"][0], _unpack(data["waiting"][1]))
+    leg.waiting = None if data["waiting"] is None else (data["waiting"][0], unpack(data["waiting"][1]))
     leg.allow = frozenset(data["allow"])
     leg.asked = tuple(data["asked"])
     leg.again = None if data["again"] is None else (data["again"][0], data["again"][1])
     leg.goodbye = tuple((name, value) for name, value in data["goodbye"])
+    leg.line = None if data["line"] is None else Line.restore(data["line"])
     return leg
-
-
-def _pack(request: Request) -> dict[str, Any]:
-    """Keep a request as plain data. Our own has no Via before it is sent, so the parser would not take its bytes."""
-    return {
-        "method": request.method,
-        "uri": str(request.uri),
-        "headers": [list(item) for item in request.headers.items()],
-        "body": request.body,
-    }
-
-
-def _unpack(data: dict[str, Any]) -> Request:
-    headers = Headers((name, value) for name, value in data["headers"])
-    return Request(data["method"], parse_uri(data["uri"]), headers, data["body"])

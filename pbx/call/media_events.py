@@ -3,7 +3,7 @@
 in → out: an `Event` of `rtp.control` → effects.
 """
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from pbx.call import answer, probe
 from pbx.call import call as calls
@@ -36,6 +36,9 @@ from rtp.control import (
     SoundLoad,
     StreamReport,
 )
+
+BRIEF: Final = frozenset({"feature", "trial"})
+"""Owners whose legs are hung up when their tone has been played."""
 
 
 def media_said(exchange: Exchange, event: Event, now: float) -> list[Effect]:
@@ -135,7 +138,7 @@ def _has_sound(leg: Leg) -> bool:
 
 def _play_ended(exchange: Exchange, leg: str) -> list[Item]:
     owner = exchange.owners.get(leg)
-    return [events.EndLeg(leg)] if owner is not None and owner.kind == "feature" else []
+    return [events.EndLeg(leg)] if owner is not None and owner.kind in BRIEF else []
 
 
 def _report(exchange: Exchange, leg: str, streams: tuple[StreamReport, ...]) -> list[Item]:

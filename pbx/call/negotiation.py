@@ -63,7 +63,7 @@ class Negotiation:
         Raises `SipError` (400 or 488) when the body is no usable SDP.
         """
         if body is None:
-            return ALL_MEDIA
+            return tuple(medium for medium in ALL_MEDIA if self._capabilities.of(medium))
         return offer_answer.wanted(parse(body), self._capabilities)
 
     def missing(self, media: tuple[Medium, ...]) -> tuple[Medium, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pbx.call import align, answer, place
+from pbx.call import align, answer, over_trunk, place
 from pbx.call import call_events as events
 from pbx.call import room as rooms
 from pbx.call.effects import (
@@ -40,6 +40,9 @@ def leg_said(exchange: Exchange, event: LegEvent, now: float) -> list[Item]:
     if owner is None:
         return []
     exchange.touch(event.leg)
+    called = exchange.legs.get(event.leg) if isinstance(event, LegReady) else None
+    if called is not None and called.line is not None and called.owner:
+        return list(place.place(called, now))  # a call over a trunk leaves by itself
     match owner.kind:
         case "call":
             return _call_leg_said(exchange, owner.id, event, now)
@@ -49,7 +52,9 @@ def leg_said(exchange: Exchange, event: LegEvent, now: float) -> list[Item]:
         case LegReady(leg):
             return list(answer.answer(exchange.legs[leg], now))
         case LegUp(leg):
-            return [ToMedia(Play(leg, f"{leg}/done", ("tone:zip",)))]
+            # A trunk that is tried is heard for two seconds, which is long enough to be measured.
+            tones = ("tone:zip",) * (1 if owner.kind == "feature" else 10)
+            return [ToMedia(Play(leg, f"{leg}/done", tones))]
     return []
 
 
@@ -91,7 +96,9 @@ def _desk_leg_said(exchange: Exchange, desk: str, event: LegEvent, now: float) -
         case LegFree(leg) if room.guest in exchange.calls:
             return _aligned(exchange, leg, exchange.calls[room.guest].leg)
         case LegDigit(_, digit):
-            return list(room.receive(rooms.KeyPressed(digit)))
+            guest_leg = exchange.leg(exchange.calls[room.guest].leg) if room.guest in exchange.calls else None
+            told = [] if guest_leg is None else over_trunk.key(guest_leg, digit)
+            return [*room.receive(rooms.KeyPressed(digit)), *told]
         case LegNegotiated(leg) if room.guest is not None:
             return [_negotiated(exchange, room.guest, f"desk:{desk}", leg)]
         case LegText(_, text) if room.guest is not None and room.guest in exchange.calls:
@@ -172,6 +179,8 @@ def _put_through(exchange: Exchange, call: str, desk: str, waited: float, now: f
     who = found.caller
     name = who.name or who.user or who.number or "?"
     mark = "已核实 verified" if who.verified else "未核实 unverified"
+    if who.trunk is not None:
+        mark = f"号码来自中继 {who.trunk}, number by trunk"
     silent = " · 静默 SILENT" if found.silent else ""
     return [
         *found.receive(events.GivenTo(desk, room.id, waited), now),

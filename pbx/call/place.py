@@ -4,7 +4,7 @@ in → out: ports, responses → INVITE, ACK, `LegUp`.
 """
 
 from pbx.call import early, hangup, indialog
-from pbx.call.effects import Effect, LegEvent, LegUp, SendAck, SendRequest
+from pbx.call.effects import Effect, LegEvent, LegUp, SendAck, SendElsewhere, SendRequest
 from pbx.call.leg import SDP, Leg, State
 from pbx.sip import acceptance, reason
 from pbx.sip.dialog import Dialog, DialogState
@@ -24,7 +24,17 @@ def place(leg: Leg, now: float) -> list[Effect | LegEvent]:
     leg.invite = Request(leg.invite.method, leg.invite.uri, headers, leg.negotiation.offer())
     leg.state = State.CALLING
     leg.ring_deadline = now + leg.setup.ring_seconds
-    return [SendRequest(leg.invite_ref, leg.invite, leg.flow)]
+    return [send(leg, now)]
+
+
+def send(leg: Leg, now: float) -> Effect:
+    """Send the INVITE to where it goes: over a phone's flow, or to the present peer of its trunk (`over_trunk`)."""
+    assert leg.invite is not None, "an outgoing leg has its INVITE"
+    line = leg.line
+    if line is None or line.target is None:
+        return SendRequest(leg.invite_ref, leg.invite, leg.flow)
+    line.deadline = now + line.attempt
+    return SendElsewhere(leg.invite_ref, leg.invite, line.target.hop)
 
 
 def answered(leg: Leg, response: Response, flow: Flow, now: float) -> list[Effect | LegEvent]:
@@ -36,7 +46,7 @@ def answered(leg: Leg, response: Response, flow: Flow, now: float) -> list[Effec
     if response.status < 200:
         return early.provisional(leg, response, flow)
     if response.status == 422 and leg.state is State.CALLING and leg.session.too_small(response, now):
-        return _ask_again(leg)
+        return _ask_again(leg, now)
     if response.status >= 300:
         waiting = leg.state in {State.CALLING, State.LEAVING}
         return leg.end("refused", response.status) if waiting else []
@@ -59,7 +69,7 @@ def answered(leg: Leg, response: Response, flow: Flow, now: float) -> list[Effec
     return [ack, *leg.configure(), LegUp(leg.id)]
 
 
-def _ask_again(leg: Leg) -> list[Effect | LegEvent]:
+def _ask_again(leg: Leg, now: float) -> list[Effect | LegEvent]:
     """Send the INVITE again with the session interval the phone wants (RFC 4028 §7.3): same Call-ID and tag, next CSeq."""
     assert leg.invite is not None, "an outgoing leg has its INVITE"
     headers = leg.invite.headers.copy()
@@ -68,7 +78,7 @@ def _ask_again(leg: Leg) -> list[Effect | LegEvent]:
     headers.set("CSeq", str(CSeq(leg.invite.cseq.number + 1, "INVITE")))
     leg.invite = Request("INVITE", leg.invite.uri, headers, leg.invite.body)
     leg.early.clear()
-    return [SendRequest(leg.invite_ref, leg.invite, leg.flow)]
+    return [send(leg, now)]
 
 
 def _answered_again(

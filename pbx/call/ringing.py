@@ -3,7 +3,7 @@
 in → out: time → 180, its repetitions; PRACK → its answer. Normally nothing of this happens: a call is answered at once.
 """
 
-from pbx.call import indialog
+from pbx.call import indialog, progress
 from pbx.call.effects import Effect, LegEnded, LegEvent, LegGone, Respond, ToMedia
 from pbx.call.leg import Leg, State
 from pbx.sip import acceptance, reliable
@@ -17,7 +17,7 @@ def expire(leg: Leg, now: float) -> list[Effect | LegEvent]:
     """Ring when it is time, repeat what has no PRACK, refuse who never sends one."""
     if leg.ringing_at is not None and now >= leg.ringing_at:
         leg.ringing_at = None
-        return _ring(leg, now)
+        return _ring(leg, now) if leg.progress is None else progress.repeat(leg, now)
     held = leg.reliable
     if held is None or leg.state not in {State.OPENING, State.READY}:
         return []

@@ -34,6 +34,11 @@ REASONS: Final = {
     "no_call": ("该坐席没有通话", "The desk has no caller"),
     "unknown_call": ("没有这个呼叫", "There is no such call"),
     "unknown_desk": ("没有这个坐席", "There is no such desk"),
+    "unknown_trunk": ("没有这个中继", "There is no such trunk"),
+    "no_trunk": ("没有可用的中继", "No trunk takes this number now"),
+    "trunk_full": ("中继已满", "The trunk has no free line"),
+    "trunk_busy": ("对方交换机过载", "The other exchange is overloaded"),
+    "bad_number": ("号码无效", "This is no number that can be called"),
     "not_silent": ("该呼叫不在静默模式", "The call is not in silent mode"),
     "not_asked": (
         "需先申请关闭静默，并在10秒内确认",

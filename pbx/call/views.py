@@ -43,6 +43,7 @@ def call_view(exchange: Exchange, call: Call, times: Times) -> dict[str, Any]:
         "account": call.caller.user,
         "identity": "verified" if call.caller.verified else "unverified",
         "name": call.caller.name,
+        "trunk": call.caller.trunk,
         "address": call.caller.address,
         "silent": call.silent,
         "silent_off_until": times.silent_off_until,

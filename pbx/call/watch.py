@@ -84,6 +84,8 @@ class Watch:
             self._desk_changed(note.fields["desk"], wall_ns)
         elif note.call is not None:
             self._changed.add(note.call)
+        if note.event.startswith("trunk_"):
+            self._publish({"type": "trunk", "event": note.event, **shown(note)})
         self._count(note)
 
     def finished(self, call: str) -> None:

@@ -70,6 +70,8 @@ class Rules:
     upstreams: tuple[str, ...] = ("127.0.0.1", "::1")
     """Addresses and networks of proxies in front of us, which speak for many: no limit by source. Load is shed all the same."""
     emergency: EmergencySettings = field(default_factory=EmergencySettings)
+    trunks: tuple[str, ...] = ()
+    """Addresses and networks of other exchanges: a limit of ours would turn away who calls for help there. Never shed either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class Guard:
         self._emergency_hosts: Buckets[str] = Buckets(rules.emergency_per_host, rules.hosts)
         self._known: Buckets[Address] = Buckets(rules.known, rules.flows)
         self._upstreams = tuple(ipaddress.ip_network(text) for text in rules.upstreams)
+        self._trunks = tuple(ipaddress.ip_network(text) for text in rules.trunks)
         self._upstream_hosts = frozenset(
             str(network.network_address) for network in self._upstreams if network.num_addresses == 1
         )
@@ -115,6 +118,8 @@ class Guard:
         """Judge one message by its first bytes; empty `data` is a message that was no SIP. `now`: monotonic seconds."""
         if data[:1] in (b"\r", b"\n"):
             data = data.lstrip(b"\r\n")  # as the parser does
+        if self._trunks and _within(flow.remote[0], self._trunks):
+            return None
         name = method(data)
         limited = not self.is_upstream(flow.remote[0])
         if name == b"INVITE" and self._emergencies.asked(data):
@@ -131,11 +136,7 @@ class Guard:
             return True
         if len(self._upstreams) == len(self._upstream_hosts):
             return False
-        try:
-            address = ipaddress.ip_address(host.partition("%")[0])
-        except ValueError:
-            return False
-        return any(address in network for network in self._upstreams)
+        return _within(host, self._upstreams)
 
     def _emergency(self, data: bytes, flow: Flow, now: float) -> Refusal | None:
         if self._emergency_flows.take(flow.remote, now):
@@ -226,3 +227,11 @@ class Guard:
         """How many flows and addresses are remembered."""
         buckets = (self._flows, self._hosts, self._emergency_flows, self._emergency_hosts, self._known)
         return sum(len(bucket) for bucket in buckets)
+
+
+def _within(host: str, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return any(address in network for network in networks)

@@ -248,6 +248,11 @@ def choose_challenge(values: Iterable[str]) -> str | None:
     return None
 
 
+def read_challenge(value: str) -> dict[str, str]:
+    """The parameters of a Digest challenge, names in lower case. Raises SipError(401) for another scheme, 400 for a malformed one."""
+    return _parse_digest(value)
+
+
 def authorize(
     challenge_value: str,
     *,

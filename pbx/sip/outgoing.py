@@ -11,6 +11,7 @@ from pbx.sip.effects import ResponseArrived, TransactionFailed
 from pbx.sip.locate import Ask, Hop, Located, Locator, Question, Records
 from pbx.sip.locate import Effect as Look
 from pbx.sip.message import Request
+from pbx.sip.uri import Uri
 
 MAX_DATAGRAM: Final = 1300
 """Bytes of a request that may go over UDP (RFC 3261 §18.1.1)."""
@@ -48,11 +49,11 @@ class Outgoing:
     def __len__(self) -> int:
         return len(self._sending)
 
-    def send(self, ref: str, request: Request, now: float) -> list[Effect]:
-        """Send a request to where its first Route, or its Request-URI, leads (RFC 3261 §8.1.2)."""
+    def send(self, ref: str, request: Request, now: float, target: Uri | None = None) -> list[Effect]:
+        """Send a request to where `target`, else its first Route, or its Request-URI, leads (RFC 3261 §8.1.2)."""
         self._sending[ref] = _Sending(request)
         routes = request.routes
-        uri = routes[0].uri if routes else request.uri
+        uri = target or (routes[0].uri if routes else request.uri)
         return self._found(self._locator.locate(ref, uri, now))
 
     def cancel(self, ref: str) -> list[Effect]:

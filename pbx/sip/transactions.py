@@ -25,6 +25,7 @@ from pbx.sip.effects import (
 )
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
+from pbx.sip.grammar import Params
 from pbx.sip.message import Request, Response
 from pbx.sip.server_transaction import MAGIC_COOKIE, ServerTransaction, server_key
 from pbx.sip.timers import Timers
@@ -151,15 +152,25 @@ class TransactionLayer:
     # --- from the TU ------------------------------------------------------------------------------------------------
 
     def request(
-        self, request: Request, flow: Flow, now: float, *, ref: str, branch: str, via_host: str, via_port: int
+        self,
+        request: Request,
+        flow: Flow,
+        now: float,
+        *,
+        ref: str,
+        branch: str,
+        via_host: str,
+        via_port: int,
+        via_params: Params = (),
     ) -> list[Effect]:
         """Send `request` (not ACK, not CANCEL) on `flow` and watch over it.
 
-        `branch` is random and begins with z9hG4bK; `via_host` and `via_port` are where we listen; `ref` comes back in
+        `branch` is random and begins with z9hG4bK; `via_host` and `via_port` are where we listen, `via_params` what our Via
+        says besides, so that they too come back in its answers; `ref` comes back in
         `ResponseArrived` and `TransactionFailed`. The request itself stays as it is: a copy gets the Via.
         """
         self._count += 1
-        ours = with_via(request, flow, branch=branch, host=via_host, port=via_port)
+        ours = with_via(request, flow, branch=branch, host=via_host, port=via_port, more=via_params)
         transaction = ClientTransaction(ours, flow, ref=ref, order=self._count, timers=self._timers)
         assert transaction.key not in self._clients, "a branch is used once (RFC 3261 §8.1.1.7)"
         if request.method == "INVITE":
@@ -373,12 +384,14 @@ def _sameness(request: Request) -> tuple[str, ...]:
     return (request.call_id, request.from_.tag or "", str(request.cseq.number), request.method)
 
 
-def with_via(request: Request, flow: Flow, *, branch: str, host: str, port: int) -> Request:
+def with_via(
+    request: Request, flow: Flow, *, branch: str, host: str, port: int, more: Params = ()
+) -> Request:
     """A copy of `request` with our Via on top, asking for `rport` (RFC 3581 §3). Raises ValueError for a bare branch."""
     if not branch.startswith(MAGIC_COOKIE):
         raise ValueError("a branch begins with z9hG4bK (RFC 3261 §8.1.1.7)")
     copy = request.copy()
-    params: tuple[tuple[str, str | None], ...] = (("branch", branch), ("rport", None))
+    params: tuple[tuple[str, str | None], ...] = (("branch", branch), ("rport", None), *more)
     if flow.transport == "tls" and not flow.id:
         # RFC 5923 §5: a client that shows a certificate asks to be called back over the connection it opens. On one that the
         # peer opened there is nothing to ask for.

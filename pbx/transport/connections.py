@@ -99,6 +99,11 @@ class Connections:
         while len(self._names) > MAX_NAMES:
             del self._names[next(iter(self._names))]
 
+    def names(self, flow: Flow) -> frozenset[str]:
+        """Return the hosts a checked certificate proved the peer of a connection to be; empty without one."""
+        link = self._links.get(flow.id)
+        return frozenset() if link is None else link.names
+
     # --- out ------------------------------------------------------------------------------------------------------
 
     def send(self, data: bytes, flow: Flow) -> bool:

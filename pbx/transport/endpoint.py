@@ -224,6 +224,10 @@ class Endpoint:
         """Remember under which name `remote` is called: over TLS it must prove to be that."""
         self.links.expect(transport, remote, name)
 
+    def names(self, flow: Flow) -> frozenset[str]:
+        """Return what the peer's certificate is for (`Connections.names`)."""
+        return self.links.names(flow)
+
     def unsendable(self, flow: Flow) -> None:
         """Tell of what could not be sent (`connections.House`)."""
         self.counts.unsendable += 1

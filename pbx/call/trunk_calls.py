@@ -1,0 +1,131 @@
+"""Calls to numbers outside, over a trunk: placed here, whoever wants them; and what their legs hear, taken up.
+
+in → out: a number and whose leg it is to be → the leg, on its way; the owner hears `LegUp`, `LegDigit`, `LegEnded` as of any
+other leg. Digest, fail-over to the next peer, 302 and early media happen below and are not its business.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pbx.call.effects import Note
+from pbx.call.exchange import Exchange, Owner
+from pbx.call.leg import Leg, LegSetup, State
+from pbx.call.seats import Impossible
+from pbx.sdp.offer_answer import CAPABILITIES
+from pbx.sip.flow import Flow
+from pbx.sip.message import Request
+from pbx.sip.uri import NameAddr
+from pbx.trunks import caller_id
+from pbx.trunks.line import Line
+from pbx.trunks.settings import TrunkSettings
+from pbx.trunks.trunk import Trunk
+from pbx.trunks.trunks import NoTrunk
+
+Item = Any  # what `exchange.Exchange.run` carries
+
+RING_SECONDS: Final = 90.0
+"""How long a number outside may ring, all peers together: three minutes is what networks allow, half of it what people do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """A call to be placed."""
+
+    number: str
+    """As a person dials it, or in E.164 with `+`."""
+    trunk: str | None = None
+    """Over this trunk; None: the first that takes the number, is in service and has room."""
+    shown: str | None = None
+    """Calling number shown instead of the trunk's own."""
+    evidence: str | None = None
+    """Capture its media is written to; it must be open."""
+    urgent: bool = False
+    """A call for help that goes on elsewhere: marked `esnet.0`, sent though the trunk asks for less (RFC 7339)."""
+    ring_seconds: float = RING_SECONDS
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further headers of the INVITE; never a stranger's words."""
+
+
+def place(exchange: Exchange, wanted: Outside, owner: Owner, now: float) -> tuple[str, list[Item]]:
+    """Place a call over a trunk; returns (leg, items for `Exchange.run`).
+
+    The INVITE leaves by itself once the ports are open. Raises `Impossible`: `unknown_trunk`, `no_trunk`, `trunk_full`,
+    `trunk_busy` (overloaded, and the call is not urgent), `bad_number`.
+    """
+    trunk, number, dialled = _choose(exchange, wanted)
+    targets = trunk.targets(dialled, now, urgent=wanted.urgent)
+    if not targets:
+        raise Impossible("trunk_busy")
+    first, *rest = targets
+    flow = _flow(exchange, first.hop.param("transport") or "udp", first.hop.host)
+    settings = trunk.settings
+    us, said = caller_id.ours(settings, settings.domain or exchange.site.host, wanted.shown)
+    if wanted.urgent:
+        said.append(caller_id.EMERGENCY)
+    contact = exchange.contact(us.uri.user or "110", flow)
+    invite = Request.build(
+        "INVITE",
+        first.uri,
+        from_=us.with_tag(exchange.mint("tag")),
+        to=NameAddr(None, first.uri),
+        call_id=exchange.mint("sip_call"),
+        cseq=1,
+        contact=contact,
+        headers=(*said, *wanted.headers),
+    )
+    setup = replace(offered(exchange.setup(flow), settings), ring_seconds=wanted.ring_seconds)
+    leg, opening = Leg.outgoing(
+        exchange.mint("leg"),
+        invite,
+        flow,
+        session=exchange.session(),
+        contact=contact,
+        setup=setup,
+        evidence=wanted.evidence,
+    )
+    leg.line = Line(
+        trunk.name,
+        dialled,
+        settings.dtmf,
+        settings.attempt_seconds,
+        settings.progress_seconds,
+        first,
+        tuple(rest),
+    )
+    trunk.counts.outgoing += 1
+    exchange.add_leg(leg, owner, None)
+    told = {"trunk": trunk.name, "number": number.text, "leg": leg.id, "urgent": wanted.urgent}
+    return leg.id, [Note("trunk_call_placed", wanted.evidence, told), *opening]
+
+
+def _choose(exchange: Exchange, wanted: Outside) -> tuple[Trunk, Any, str]:
+    try:
+        return exchange.trunks.choose(wanted.number, lambda name: busy(exchange, name), trunk=wanted.trunk)
+    except NoTrunk as error:
+        raise Impossible(error.code) from error
+
+
+def busy(exchange: Exchange, trunk: str) -> int:
+    """Return how many calls a trunk has now."""
+    return sum(
+        leg.line is not None and leg.line.trunk == trunk and leg.state is not State.TERMINATED
+        for leg in exchange.legs.values()
+    )
+
+
+def _flow(exchange: Exchange, transport: str, host: str) -> Flow:
+    """Return the flow a call would take, as far as that is known before its peer's name is: it decides our addresses."""
+    site = exchange.site
+    local = site.places.source(transport, host) or (site.legs.bind, 0)
+    return Flow(transport, local, (host, 0))
+
+
+def offered(setup: LegSetup, trunk: TrunkSettings) -> LegSetup:
+    """Return what a leg over a trunk offers: its codecs in its order, keys as it wants them."""
+    wanted = list(trunk.codecs)
+    sound = [codec for name in wanted for codec in CAPABILITIES.audio if codec.name == name]
+    rates = {codec.clock_rate for codec in sound}
+    keys = [c for c in CAPABILITIES.audio if c.name == "TELEPHONE-EVENT" and c.clock_rate in rates]
+    picture = setup.capabilities.video if trunk.video else ()
+    audio = (*sound, *(keys if trunk.dtmf == "rfc4733" else ()))
+    return replace(setup, capabilities=replace(setup.capabilities, audio=audio, video=picture))

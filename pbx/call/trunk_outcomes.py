@@ -1,0 +1,106 @@
+"""What the exchange hears of legs over trunks, given to the verb and to the trunk it concerns.
+
+in → out: outcomes of requests, time, requests on their way → items for `Exchange.run`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pbx.call import over_trunk
+from pbx.call.effects import SendRequest
+from pbx.call.leg import Leg
+from pbx.call.over_trunk import Counted, PeerSaid
+from pbx.sip.effects import ResponseArrived, TransactionFailed
+from pbx.sip.flow import Flow
+from pbx.sip.message import Request
+from pbx.trunks.line import Line
+from pbx.trunks.trunk import REF
+
+if TYPE_CHECKING:
+    from pbx.call.exchange import Exchange
+
+Item = Any  # what `exchange.Exchange.run` carries
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An outcome that was a trunk's business, and what comes of it."""
+
+    items: list[Item]
+
+
+def outcome(exchange: Exchange, event: ResponseArrived | TransactionFailed, now: float) -> Taken | None:
+    """Take what became of a trunk's own request, or of one on a leg over a trunk; None: it is for `leg_events`."""
+    if event.ref.startswith(REF):
+        return Taken(list(exchange.trunks.outcome(event, now)))
+    leg = exchange.leg(event.ref.split("/")[0])
+    if leg is None or leg.line is None:
+        return None
+    items = _on_leg(exchange, leg, leg.line, event, now)
+    return None if items is None else Taken(items)
+
+
+def _on_leg(
+    exchange: Exchange, leg: Leg, line: Line, event: ResponseArrived | TransactionFailed, now: float
+) -> list[Item] | None:
+    trunk = exchange.trunks.get(line.trunk)
+    if isinstance(event, TransactionFailed):
+        return over_trunk.failed(leg, line, event.ref, event.why, now)
+    if trunk is None:
+        return None  # it is no longer in the settings
+    first = line.outgoing and event.ref == leg.invite_ref
+    if first and event.response.status < 300:
+        contact = exchange.contact(leg.contact.uri.user or "", event.flow)
+        over_trunk.fit(leg, contact, event.flow)
+    # A request that opens goes to a peer of the trunk again; one in the dialog over the leg's flow, wherever that leads now.
+    safe = first or trunk.leads(leg.flow)
+    return over_trunk.response(
+        leg,
+        event.ref,
+        event.response,
+        event.flow,
+        now,
+        line=line,
+        answer=trunk.credentials if safe else _no_credentials,
+        redirected=trunk.redirected,
+        acknowledged=trunk.leads(event.flow),
+    )
+
+
+def _no_credentials(_request: Request, _response: object, _cseq: int) -> Request | None:
+    return None
+
+
+def sent(exchange: Exchange, effect: SendRequest) -> None:
+    """Hear of a request in a dialog, in case it has to be sent again with credentials."""
+    leg = exchange.legs.get(effect.ref.partition("/")[0])
+    if leg is not None and leg.line is not None:
+        leg.line.sent(effect.ref, effect.request)
+
+
+def found(exchange: Exchange, ref: str, flow: Flow) -> None:
+    """Hear where a request to a trunk really goes."""
+    if ref.startswith(REF):
+        exchange.trunks.found(ref, flow)
+        return
+    leg = exchange.legs.get(ref.partition("/")[0])
+    if leg is None or leg.line is None or (trunk := exchange.trunks.get(leg.line.trunk)) is None:
+        return
+    trunk.found(flow)
+
+
+def take(exchange: Exchange, item: PeerSaid | Counted, now: float) -> list[Item]:
+    """Give the trunk what a leg heard of it."""
+    trunk = exchange.trunks.get(item.trunk)
+    if trunk is None:
+        return []
+    match item:
+        case PeerSaid(_, peer, response):
+            return list(trunk.heard(peer, response, now))
+        case Counted(_, "failed"):
+            trunk.counts.failed += 1
+        case Counted():
+            trunk.counts.failovers += 1
+    return []
