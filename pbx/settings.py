@@ -26,7 +26,7 @@ from pbx.listen_settings import (
     WebSocketSettings,
     own_address,
 )
-from pbx.section import Seconds, Section
+from pbx.section import Seconds, Section, tables_of
 from pbx.trunks import settings as trunks
 from pbx.trunks.settings import TrunkSettings
 
@@ -251,7 +251,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         kind = SECTIONS.get(name)
         where = _where(sources, name)
         if (listed := LISTS.get(name)) is not None:
-            sections[name] = _tables(name, listed, table, sources, problems)
+            sections[name] = tables_of(name, listed, table, problems)
         elif kind is None:
             problems.append(f"{where}[{name}] is not a section; there are: {', '.join((*SECTIONS, *LISTS))}")
         elif not isinstance(table, dict):
@@ -326,22 +326,6 @@ def _overrides(environ: Mapping[str, str], problems: list[str]) -> Iterator[tupl
 
 def _where(sources: Mapping[str, str], key: str) -> str:
     return f"{sources[key]}: " if key in sources else ""
-
-
-def _tables(
-    name: str, kind: type[Section], tables: object, sources: Mapping[str, str], problems: list[str]
-) -> tuple[Section, ...]:
-    """Check each of many tables of one kind."""
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        problems.append(f"{_where(sources, name)}{name} must be tables: [[{name}]]")
-        return ()
-    found: list[Section] = []
-    for number, table in enumerate(tables, 1):
-        try:
-            found.append(msgspec.convert(table, kind))
-        except msgspec.ValidationError as error:
-            problems.append(f"{name} {table.get('name', number)!r}: {error}")
-    return tuple(found)
 
 
 def _section(

@@ -24,7 +24,6 @@ from pbx.binding import Binding
 from pbx.call.answering import Answering, Registrations
 from pbx.call.call import State as CallState
 from pbx.call.control import Control, Rim, mint
-from pbx.call.effects import Effect
 from pbx.call.exchange import Exchange
 from pbx.call.leg import LegSetup
 from pbx.call.service import Service
@@ -152,15 +151,9 @@ class Signalling:
         rim = Rim(self._endpoint, self._media, self._watch, Resolver(named or system_servers(), self._tasks))
         outgoing = Outgoing(Locator(random.SystemRandom().random))
         self._control = Control(self._exchange, self._answering, TransactionLayer(), rim, outgoing=outgoing)
-        accounts = {
-            trunk.name: account
-            for trunk in settings.trunk
-            if (account := secret.account(trunk, os.environ, settings.file)) is not None
-        }
-        draw = random.SystemRandom().random
-        self._exchange.trunks = Trunks(
-            settings.trunk, accounts, mint=mint, draw=draw, names=self._endpoint.names
-        )
+        accounts = secret.accounts(settings.trunk, os.environ, settings.file)
+        draw, names = random.SystemRandom().random, self._endpoint.names
+        self._exchange.trunks = Trunks(settings.trunk, accounts, mint=mint, draw=draw, names=names)
         self._trunks = TrunkService(self._control, self._metrics)
         self._endpoint.on_failed = self._control.on_flow_failed
         self._endpoint.on_gone = self._control.on_flow_gone
@@ -238,7 +231,7 @@ class Signalling:
             context=None if certificates is None else lambda: certificates.web,
         )
         self._place()
-        self._control.act(self._begin_trunks)
+        self._trunks.start()
         self._tasks.spawn(watch_loop(self._metrics), name="loop_lag")
         self._tasks.spawn(
             watch_guard(self._guard, lambda: self._endpoint.backlog, self._metrics), name="guard"
@@ -262,10 +255,6 @@ class Signalling:
         places = listening.places(self._settings, endpoint.port, endpoint.listening, web_ports)
         self._exchange.site = replace(self._exchange.site, port=endpoint.port, places=places)
 
-    def _begin_trunks(self, now: float) -> list[Effect]:
-        self._exchange.trunks.start(now)
-        return self._exchange.run((), now)
-
     def reload(self) -> None:
         """Read the certificate again; connections that stand keep the one they were made with."""
         listening.reload(self._certificates, forced=True)
@@ -286,7 +275,7 @@ class Signalling:
 
     async def _stop(self) -> None:
         """Say goodbye to every phone, close the evidence, then end the parts, the last started first."""
-        self._control.act(lambda now: self._exchange.run(self._exchange.trunks.close(), now))
+        self._trunks.close()
         self._control.hang_up_all()
         deadline = time.monotonic() + GOODBYE_SECONDS
         while self._exchange.calls and time.monotonic() < deadline:  # noqa: ASYNC110 - once, at the very end

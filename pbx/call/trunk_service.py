@@ -29,6 +29,20 @@ class TrunkService:
         self._control = control
         self._metrics = metrics
 
+    def start(self) -> None:
+        """Begin to ask peers and to register."""
+
+        def begin(now: float) -> list[Effect]:
+            self._control.exchange.trunks.start(now)
+            return self._control.exchange.run((), now)
+
+        self._control.act(begin)
+
+    def close(self) -> None:
+        """End every registration: the exchange is being stopped."""
+        exchange = self._control.exchange
+        self._control.act(lambda now: exchange.run(exchange.trunks.close(), now))
+
     def trunks(self) -> Sequence[View]:
         """Give every trunk."""
         return [self._view(trunk) for trunk in self._control.exchange.trunks]

@@ -3,7 +3,7 @@
 in → out: settings → `Account`. Nothing here is logged or shown; an error names the place, never the content.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,14 @@ MAX_BYTES: Final = 4096
 
 class SecretError(Exception):
     """A password can't be read; the text names where it was looked for."""
+
+
+def accounts(
+    trunks: Iterable[TrunkSettings], environ: Mapping[str, str], file: Callable[[str], Path]
+) -> dict[str, Account]:
+    """Return our account with each trunk that asks for one, by the trunk's name. Raises SecretError (`account`)."""
+    found = {trunk.name: account(trunk, environ, file) for trunk in trunks}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def account(trunk: TrunkSettings, environ: Mapping[str, str], file: Callable[[str], Path]) -> Account | None:
