@@ -55,7 +55,9 @@ def calling(request: Request, trunk: TrunkSettings) -> Calling:
     private = _private(request)
     withheld = Calling(numbers.Number("", "withheld"), None, None, private, _priority(request))
     for header in trunk.identity:
-        for address in _addresses(request, header):
+        addresses = _addresses(request, header)
+        name = next((address.display for address in addresses if address.display), None)
+        for address in addresses:
             uri = address.uri
             said = uri.host if uri.scheme == "tel" else uri.user_text if uri.is_sip else None
             if said is None or grammar.lower(uri.host) == "anonymous.invalid":
@@ -63,7 +65,7 @@ def calling(request: Request, trunk: TrunkSettings) -> Calling:
             found = numbers.normalise(said, rules=trunk.calling, area=trunk.area)
             if found.kind == "withheld":
                 continue
-            return Calling(found, _name(address.display), header, private, withheld.priority)
+            return Calling(found, _name(name), header, private, withheld.priority)
     return withheld
 
 

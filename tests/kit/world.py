@@ -11,7 +11,7 @@ from pbx import identity
 from pbx.call import seats
 from pbx.call.answering import Answering, Registrations
 from pbx.call.call import State as CallState
-from pbx.call.effects import CallFinished, Note, Refuse, Respond, SendAck, SendCancel, SendRequest, ToMedia
+from pbx.call.effects import CallFinished, Note, Refuse, Respond, SendAck, SendCancel, SendElsewhere, SendRequest, ToMedia
 from pbx.call.exchange import Exchange
 from pbx.call.leg import LegSetup
 from pbx.call.media_events import media_said
@@ -123,7 +123,7 @@ class World:
                 case Respond(transaction, response) | Refuse(transaction, response):
                     self.answers.setdefault(transaction, []).append(response)
                     self.sent.append(effect)
-                case SendRequest() | SendAck() | SendCancel():
+                case SendRequest() | SendElsewhere() | SendAck() | SendCancel():
                     self.sent.append(effect)
         self.check()
 
