@@ -33,12 +33,12 @@ _MOBILE: Final = r"1[3-9][0-9]{9}"
 _AREA: Final = r"(?:10|2[0-9]|[3-9][0-9]{2})"
 _LOCAL: Final = r"[2-8][0-9]{6,7}"
 _RULES: Final[tuple[tuple[re.Pattern[str], str, Kind], ...]] = (
+    (re.compile(r"(?:\+|00)86(1[0-9]{2}|400[0-9]{7}|800[0-9]{7}|9[56][0-9]{3,6}|12[0-9]{3})"), r"\1", "service"),
     # With a country code, however it is written; the 0 of an area code does not follow one, yet some send it.
     (re.compile(rf"(?:\+|00)?860?({_MOBILE})"), r"+86\1", "mobile"),
     (re.compile(rf"(?:\+|00)860?({_AREA}{_LOCAL})"), r"+86\1", "fixed"),
     # An emergency number of another district: area code and 110.
     (re.compile(rf"(?:\+86|0086|0)({_AREA})(110|119|120|122)"), r"0\1\2", "service"),
-    (re.compile(r"(?:\+|00)86(1[0-9]{2}|400[0-9]{7}|800[0-9]{7}|9[56][0-9]{3,6}|12[0-9]{3})"), r"\1", "service"),
     (re.compile(r"(?:\+|00)([1-9][0-9]{6,14})"), r"+\1", "international"),
     # As dialled inside the country.
     (re.compile(rf"0?({_MOBILE})"), r"+86\1", "mobile"),

@@ -10,6 +10,7 @@ from pbx.sip.digest import challenges
 from pbx.sip.effects import ResponseArrived, TransactionFailed
 from pbx.sip.flow import Flow
 from pbx.sip.parser import parse
+from pbx.sip.uri import Uri
 from pbx.trunks.account import Account
 from pbx.trunks.settings import TrunkSettings
 from pbx.trunks.trunks import Trunks
@@ -92,7 +93,7 @@ class TrunkWorld(World):
         ref, request, where = sent
         if flow is None:
             flow = where if isinstance(where, Flow) else self.peer_flow(host or where.host)
-        ours = () if 300 <= status < 400 else (("Contact", f"<sip:far@{flow.remote[0]}>"),)
+        ours = () if 300 <= status < 400 else (("Contact", f"<{Uri('sip', 'far', None, flow.remote[0])}>"),)
         answer = request.response(
             status,
             to_tag=tag if status > 100 else None,

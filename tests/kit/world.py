@@ -11,7 +11,17 @@ from pbx import identity
 from pbx.call import seats
 from pbx.call.answering import Answering, Registrations
 from pbx.call.call import State as CallState
-from pbx.call.effects import CallFinished, Note, Refuse, Respond, SendAck, SendCancel, SendElsewhere, SendRequest, ToMedia
+from pbx.call.effects import (
+    CallFinished,
+    Note,
+    Refuse,
+    Respond,
+    SendAck,
+    SendCancel,
+    SendElsewhere,
+    SendRequest,
+    ToMedia,
+)
 from pbx.call.exchange import Exchange
 from pbx.call.leg import LegSetup
 from pbx.call.media_events import media_said

@@ -56,12 +56,14 @@ class Sipp:
         fields: Sequence[str] = (),
         transport: str = "u1",
         auth_uri: str = "",
+        address: str = ADDRESS,
+        sip_port: int | None = None,
     ) -> None:
         """Start `scenario` (a file name without .xml).
 
         `keys` are values for `[name]` in the scenario, `fields` the lines of the CSV file, `rate` calls a second,
         `transport` SIPp's -t (u1 UDP, t1 TCP), `auth_uri` the URI its digests are made for, without `sip:` (by itself
-        SIPp takes the exchange's address without a user).
+        SIPp takes the exchange's address without a user), `address` its own, for a peer that is told by it.
         """
         self.scenario, self.folder = scenario, folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,12 +71,12 @@ class Sipp:
         for name, value in (keys or {}).items():
             text = text.replace(f"[{name}]", str(value))
         (folder / "scenario.xml").write_text(text, "latin-1")
-        self.sip_port = ports.block(4)
+        self.sip_port = ports.block(4) if sip_port is None else sip_port
         self.media_port = ports.block(4 * calls + 8)
         self._statistics, self._errors = folder / "statistics.csv", folder / "errors.log"
         command = [
             "sipp", f"{exchange[0]}:{exchange[1]}", "-sf", str(folder / "scenario.xml"), "-s", service,
-            "-i", ADDRESS, "-p", str(self.sip_port), "-mi", ADDRESS, "-mp", str(self.media_port),
+            "-i", address, "-p", str(self.sip_port), "-mi", address, "-mp", str(self.media_port),
             "-m", str(calls), "-l", str(calls), "-r", f"{rate:g}", "-t", transport, "-nostdin",
             "-timeout", "110s", "-timeout_error", "-trace_stat", "-stf", str(self._statistics), "-fd", "1",
             "-trace_err", "-error_file", str(self._errors), "-trace_msg", "-message_file", str(folder / "messages.log"),

@@ -55,7 +55,10 @@ def test_a_stranger_is_not(flow):
     arrived = world.arrival()
     assert "asserted_by" not in arrived
     assert "resource_priority" not in arrived
-    assert set(world.noted("claims_ignored")[0].fields["headers"]) >= {"p-asserted-identity", "resource-priority"}
+    assert set(world.noted("claims_ignored")[0].fields["headers"]) >= {
+        "p-asserted-identity",
+        "resource-priority",
+    }
 
 
 def test_a_certificate_makes_a_trunk():
@@ -84,7 +87,12 @@ def test_an_account_makes_a_trunk():
 @pytest.mark.parametrize(
     ("headers", "number", "kind", "header"),
     [
-        ((("P-Asserted-Identity", "<tel:+8653562345678>"),), "+8653562345678", "fixed", "p-asserted-identity"),
+        (
+            (("P-Asserted-Identity", "<tel:+8653562345678>"),),
+            "+8653562345678",
+            "fixed",
+            "p-asserted-identity",
+        ),
         ((("P-Asserted-Identity", "<sip:anonymous@anonymous.invalid>"),), "+8613800138000", "mobile", "from"),
         ((("P-Asserted-Identity", "<<<"),), "+8613800138000", "mobile", "from"),
         ((), "+8613800138000", "mobile", "from"),
@@ -259,5 +267,3 @@ def test_legs_and_trunks_go_on_after_a_restart():
     assert fresh.exchange.trunks.snapshot() == standing
     assert "s3cret" not in str(standing)
     assert "s3cret" not in str(data)
-
-

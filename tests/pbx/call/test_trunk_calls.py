@@ -232,7 +232,9 @@ def test_302_is_followed_inside_the_trunk():
 def test_302_leads_nowhere_else():
     world = TrunkWorld()
     world.place()
-    world.respond(world.out("INVITE")[0], 302, headers=(("Contact", "<sip:0600@203.0.113.9>"),), host="203.0.113.9")
+    world.respond(
+        world.out("INVITE")[0], 302, headers=(("Contact", "<sip:0600@203.0.113.9>"),), host="203.0.113.9"
+    )
     assert len(world.out("INVITE")) == 1
     assert ended(world)["status"] == 302
 
@@ -301,7 +303,7 @@ def test_an_overloaded_peer_is_sent_less_but_not_less_help():
     """RFC 7339: oc=60 holds back 60 of a hundred new calls; calls for help go on."""
     world = TrunkWorld(trunk(peers=[{"host": PEERS[0]}]))
     world.place()
-    world.respond(world.out("INVITE")[0], 486, via=";oc=60;oc-algo=\"loss\";oc-validity=500;oc-seq=7.1")
+    world.respond(world.out("INVITE")[0], 486, via=';oc=60;oc-algo="loss";oc-validity=500;oc-seq=7.1')
     world.draw = 0.59
     assert refused(world) == "trunk_busy"
     world.place("110", urgent=True)
