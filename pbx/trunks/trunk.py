@@ -175,6 +175,8 @@ class Trunk:
 
     def _lives(self, peer: Peer, number: int, response: Response | None) -> list[Effect]:
         if response is None or response.status in DEAD:
+            if peer.asked is None or peer.asked[0] != number:
+                return []  # it was given up before
             peer.asked = None
             why = "transport" if response is None else str(response.status)
             return (

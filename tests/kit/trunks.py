@@ -44,7 +44,7 @@ class TrunkWorld(World):
     """A `World` whose exchange has trunks. `draw` is what every random number is."""
 
     def __init__(self, *settings, draw=0.5, names=lambda flow: (), **more):
-        super().__init__(desks=("d1",), **more)
+        super().__init__(**more)
         self.draw = draw
         settings = settings or (trunk(),)
         accounts = {one.name: account() for one in settings if one.user is not None}

@@ -1,7 +1,8 @@
 """Default deny (bars S7): every method, asked by everybody, of every kind of target; through the whole pure exchange.
 
 The table says the status of the final answer; a row that is not told here is refused by the test itself, because the
-product of methods, roles and targets is complete. Trunks do not exist yet; when they do, they are a fourth role.
+product of methods, roles and targets is complete. A trunk may call for help; for all else it is asked like a stranger, but
+told at once when it dials a number nobody has.
 """
 
 import itertools
@@ -12,13 +13,14 @@ from pbx.sip.digest import authorize
 from pbx.sip.effects import AckArrived, RequestArrived, Transmit
 from pbx.sip.parser import parse
 from pbx.sip.transactions import TransactionLayer
+from tests.kit.trunks import TrunkWorld, trunk
 from tests.kit.world import HOST, REALM, World, sdp
 
 METHODS = (
     "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "MESSAGE",
     "INFO", "UPDATE", "PRACK", "SUBSCRIBE", "NOTIFY", "REFER", "PUBLISH",
 )  # fmt: skip
-ROLES = {"anonymous": None, "caller": "alice", "dispatcher": "d1"}
+ROLES = {"anonymous": None, "caller": "alice", "dispatcher": "d1", "trunk": None}
 TARGETS = {
     "own": "sip:{user}@at110",
     "other": "sip:d2@at110",
@@ -32,18 +34,19 @@ CLOSED = dict.fromkeys(ROLES, 405)
 """A method nobody may use here."""
 OPEN = dict.fromkeys(ROLES, 200)
 SILENCE = dict.fromkeys(ROLES)
-STRANGER_IS_ASKED = {"anonymous": 401, "caller": 403, "dispatcher": 403}
+STRANGER_IS_ASKED = {"anonymous": 401, "caller": 403, "dispatcher": 403, "trunk": 401}
+NOBODY_THERE = {**STRANGER_IS_ASKED, "trunk": 404}
 
 POLICY = {
     "INVITE": {
-        "own": STRANGER_IS_ASKED,
-        "other": STRANGER_IS_ASKED,
-        "room": STRANGER_IS_ASKED,
+        "own": NOBODY_THERE,
+        "other": NOBODY_THERE,
+        "room": NOBODY_THERE,
         "emergency": OPEN,
     },
     "OPTIONS": dict.fromkeys(TARGETS, OPEN),
     "REGISTER": {
-        "own": {"anonymous": 401, "caller": 200, "dispatcher": 200},
+        "own": {"anonymous": 401, "caller": 200, "dispatcher": 200, "trunk": 401},
         "other": STRANGER_IS_ASKED,
         "room": STRANGER_IS_ASKED,
         "emergency": STRANGER_IS_ASKED,
@@ -56,6 +59,7 @@ POLICY = {
             "anonymous": 401,
             "caller": 480,
             "dispatcher": 480,
+            "trunk": 401,
         },  # allowed, but there is no call to give it to
     },
     "ACK": dict.fromkeys(TARGETS, SILENCE),
@@ -64,10 +68,10 @@ POLICY = {
         for method in ("BYE", "CANCEL", "INFO", "UPDATE", "PRACK", "NOTIFY")
     },
     "SUBSCRIBE": {
-        "own": {"anonymous": 401, "caller": 403, "dispatcher": 200},
-        "other": {"anonymous": 401, "caller": 403, "dispatcher": 200},
-        "room": {"anonymous": 401, "caller": 403, "dispatcher": 200},
-        "emergency": {"anonymous": 401, "caller": 403, "dispatcher": 403},
+        "own": {"anonymous": 401, "caller": 403, "dispatcher": 200, "trunk": 401},
+        "other": {"anonymous": 401, "caller": 403, "dispatcher": 200, "trunk": 401},
+        "room": {"anonymous": 401, "caller": 403, "dispatcher": 200, "trunk": 401},
+        "emergency": {"anonymous": 401, "caller": 403, "dispatcher": 403, "trunk": 401},
     },
     **{method: dict.fromkeys(TARGETS, CLOSED) for method in ("REFER", "PUBLISH")},
 }
@@ -76,7 +80,7 @@ POLICY = {
 
 def ask(method, role, target):
     """Let `role` send `method` to `target`, with its password if it has one; returns world, status of the last answer."""
-    world = World()
+    world = TrunkWorld(trunk(sources=["192.0.2.77"])) if role == "trunk" else World()
     name = ROLES[role] or "eve"
     uri = TARGETS[target].format(user=name)
     content = {"body": sdp(), "content_type": "application/sdp"} if method == "INVITE" else {}
@@ -140,7 +144,7 @@ def test_the_table_is_whole():
     for method, targets in POLICY.items():
         assert set(targets) == set(TARGETS), method
         assert all(set(roles) == set(ROLES) for roles in targets.values()), method
-    assert len(METHODS) * len(ROLES) * len(TARGETS) == 168
+    assert len(METHODS) * len(ROLES) * len(TARGETS) == 224
 
 
 @pytest.mark.parametrize("method", ["FOO", "invite", "BREW", "INVITES"])
