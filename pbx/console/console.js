@@ -21,6 +21,8 @@ const TEXT = {
     connecting: "正在连接…", live: "实时", lost: "连接中断，正在重连…",
     database_down: "数据库不可用（接警不受影响）", media_down: "媒体进程不可用", not_ready: "系统尚未就绪",
     not_recorded: "未能录制！", no_media: "没有收到媒体", no_picture: "没有收到图像", journal_failed: "本地日志写入失败",
+    trunks: "中继", trunk: "中继", peers: "对端", calls: "通话", up: "正常", down: "中断", partly: "部分对端中断",
+    out_of_service: "已停用", "in-service": "启用", "out-of-service": "停用", number_of_trunk: "号码来自中继 {trunk}",
     failed: "操作失败", expired: "登录已过期，请重新登录",
   },
   en: {
@@ -41,6 +43,9 @@ const TEXT = {
     connecting: "connecting…", live: "live", lost: "connection lost, reconnecting…",
     database_down: "database away (calls go on)", media_down: "media process away", not_ready: "not ready yet",
     not_recorded: "NOT RECORDED", no_media: "no media arrives", no_picture: "no picture arrives", journal_failed: "the local journal can't be written",
+    trunks: "Trunks", trunk: "Trunk", peers: "Peers", calls: "Calls", up: "up", down: "down", partly: "a peer is down",
+    out_of_service: "out of service", "in-service": "Put in service", "out-of-service": "Take out of service",
+    number_of_trunk: "number by trunk {trunk}",
     failed: "That failed", expired: "The login has expired; log in again",
   },
 };
@@ -49,9 +54,10 @@ const ACTS = {
   busy: ["end-call", "pause", "sign-out"], paused: ["resume", "sign-out"],
 };
 const ALARM_SECONDS = 8;
+const TRUNK_SECONDS = 5;
 
 const $ = (id) => document.getElementById(id);
-const shown = { calls: new Map(), desks: new Map(), health: {}, skew: 0, link: "connecting" };
+const shown = { calls: new Map(), desks: new Map(), trunks: [], health: {}, skew: 0, link: "connecting" };
 let language = "zh";
 let feed = null;
 let drawing = false;
@@ -122,6 +128,7 @@ function callerCell(call) {
   const cell = make("td", call.name ? `${call.name}` : call.caller ?? "");
   const under = make("small", call.name ? `${call.caller ?? ""} · ${call.call}` : call.call);
   cell.append(under);
+  if (call.trunk) cell.append(make("small", t("number_of_trunk").replace("{trunk}", call.trunk)));
   if (call.alarm) cell.append(make("small", t(call.alarm), "warning"));
   return cell;
 }
@@ -171,6 +178,33 @@ function deskRow(desk) {
   return row;
 }
 
+function trunkRow(trunk) {
+  const row = make("tr");
+  const peers = make("td");
+  for (const peer of trunk.peers) {
+    const state = make("span", `${peer.peer}: ${t(peer.up ? "up" : "down")}`, `badge${peer.up ? "" : " warning"}`);
+    peers.append(state, " ");
+  }
+  const act = trunk.in_service ? "out-of-service" : "in-service";
+  const acts = make("td");
+  acts.append(button(act, async () => {
+    await post(`/api/trunks/${encodeURIComponent(trunk.trunk)}/${act}`);
+    await askTrunks();
+  }));
+  const calls = trunk.capacity ? `${trunk.calls} / ${trunk.capacity}` : String(trunk.calls);
+  row.append(make("td", trunk.trunk), badgeCell(trunk.state), peers, make("td", calls), acts);
+  return row;
+}
+
+// The feed tells what happens to trunks, not what they are: that is asked for, every few seconds while somebody looks.
+async function askTrunks() {
+  if (!feed) return;
+  const answer = await fetch("/api/trunks", { credentials: "same-origin" }).catch(() => null);
+  if (!answer?.ok) return;
+  shown.trunks = (await answer.json()).trunks;
+  redraw();
+}
+
 function callRow(call, waiting) {
   const row = make("tr");
   const first = make("td", waiting ? call.position ?? "" : call.desk ?? "");
@@ -191,6 +225,8 @@ function draw() {
   $("waiting").replaceChildren(...waiting.map((call) => keyed(callRow(call, true), call.call)));
   $("active").replaceChildren(...active.map((call) => keyed(callRow(call, false), call.call)));
   $("desks").replaceChildren(...desks.map((desk) => keyed(deskRow(desk), desk.desk)));
+  $("trunks").replaceChildren(...shown.trunks.map((trunk) => keyed(trunkRow(trunk), trunk.trunk)));
+  $("trunk-section").hidden = shown.trunks.length === 0;
   refocus(focused);
   $("waiting-count").textContent = String(waiting.length);
   $("active-count").textContent = String(active.length);
@@ -287,6 +323,7 @@ function take(event) {
     case "desk": shown.desks.set(event.desk.desk, event.desk); break;
     case "queue": place(event.queue); break;
     case "health": shown.health = event.health; break;
+    case "trunk": askTrunks(); return;
     default: return;
   }
   redraw();
@@ -315,6 +352,7 @@ function follow() {
     if (answer?.status === 401) leave(t("expired"));
     else if (asked.readyState === EventSource.CLOSED) setTimeout(() => { if (feed === asked) follow(); }, 1000);
   });
+  askTrunks();
   $("login").hidden = true;
   $("board").hidden = false;
   $("logout").hidden = false;
@@ -325,6 +363,7 @@ function leave(why) {
   feed = null;
   shown.calls.clear();
   shown.desks.clear();
+  shown.trunks = [];
   if ($("confirm").open) $("confirm").close("cancel");
   $("board").hidden = true;
   $("logout").hidden = true;
@@ -345,6 +384,7 @@ async function begin() {
     if (await post("/api/login", { token })) { alarm(""); follow(); }
   });
   setInterval(tick, 1000);
+  setInterval(askTrunks, TRUNK_SECONDS * 1000);
   const answer = await fetch("/api/queue", { credentials: "same-origin" }).catch(() => null);
   if (answer?.ok) follow();
   else leave();
