@@ -40,7 +40,7 @@ def links() -> Iterator[tuple[Path, str]]:
 def setting_keys() -> list[tuple[str, object]]:
     return [
         (f"{section}.{field.name}", field.default)
-        for section, kind in settings.SECTIONS.items()
+        for section, kind in {**settings.SECTIONS, **settings.LISTS}.items()
         for field in msgspec.structs.fields(kind)
     ]
 
@@ -80,7 +80,9 @@ def test_every_setting_is_described_with_its_default(key: str, default: object) 
     assert len(cells) == 5, "one row of three cells"
     shown = cells[2].strip()
     match default:
-        case None | ():
+        case msgspec.NODEFAULT:
+            assert shown == "needed"
+        case None | () | "":
             assert shown == "none"
         case tuple():
             assert [value.strip("` ") for value in shown.split(",")] == list(default)
@@ -91,7 +93,7 @@ def test_every_setting_is_described_with_its_default(key: str, default: object) 
 
 
 def test_no_setting_is_described_that_does_not_exist() -> None:
-    pattern = rf"^\| `((?:{'|'.join(settings.SECTIONS)})\.[a-z0-9_]+)` \|"
+    pattern = rf"^\| `((?:{'|'.join((*settings.SECTIONS, *settings.LISTS))})\.[a-z0-9_]+)` \|"
     described = re.findall(pattern, text("docs/operating.md"), re.MULTILINE)
     assert sorted(described) == sorted(key for key, _ in setting_keys())
 
@@ -126,7 +128,9 @@ def test_both_readmes_have_the_same_parts() -> None:
 def test_the_table_of_rights_is_the_one_of_the_gate() -> None:
     rights = {
         (method, target): f"| {method} | {target} | "
-        + " | ".join("yes" if role in roles else "–" for role in ("anonymous", "caller", "dispatcher"))
+        + " | ".join(
+            "yes" if role in roles else "–" for role in ("anonymous", "caller", "dispatcher", "trunk")
+        )
         + " |"
         for (method, target), roles in identity.RULES.items()
     }

@@ -341,3 +341,14 @@ def test_goodput_stays_up_under_overload_and_emergencies_are_served(times, goodp
     assert it.load.pressure == 0.0, "back to normal 5 s after the load ends"
     assert loop.served["help"] == calls
     assert max(loop.waits) <= 4.0  # bars L8: honest INVITEs get their 100 in 4 s
+
+
+def test_another_exchange_is_neither_limited_nor_shed():
+    """Its calls are many people's calls for help; whoever is near its address is not it."""
+    made, _ = guard(trunks=("198.51.100.0/28",), upstreams=())
+    made.load = at_pressure(3.0)
+    near = [Flow("udp", HERE, ("198.51.100.5", 5060)), Flow("udp", HERE, ("198.51.100.99", 5060))]
+    data = sip.request("INVITE", uri="sip:0535110@at110").encode()
+    inside, outside = ([made.judge(data, flow, n / 1000) for n in range(3000)] for flow in near)
+    assert inside == [None] * 3000
+    assert any(judged is not None for judged in outside)
