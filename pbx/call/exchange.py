@@ -11,17 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
-from pbx.call import (
-    answer,
-    hangup,
-    leg_events,
-    leg_snapshot,
-    over_trunk,
-    owners,
-    place,
-    progress,
-    trunk_outcomes,
-)
+from pbx.call import answer, hangup, leg_events, leg_snapshot, owners, place, trunk_outcomes
 from pbx.call import call_events as events
 from pbx.call import room as rooms
 from pbx.call.agenda import Agenda
@@ -255,9 +245,7 @@ class Exchange:
         out: list[Effect] = []
         for key in list(self._agenda.expired(now)):
             if key in self.legs:
-                out += self.run(leg_events.expire(leg := self.legs[key], now), now, key)
-                if leg.line is not None:
-                    out += self.run(over_trunk.expire(leg, leg.line, now), now, key)
+                out += self.run(trunk_outcomes.expire(self.legs[key], now), now, key)
             elif key in self.calls:
                 out += self.run(self.calls[key].expire(now), now, key)
             elif key == "trunks":
@@ -324,7 +312,7 @@ class Exchange:
             case events.AnswerLeg(leg, headers):
                 return [] if (found := self.leg(leg)) is None else list(answer.answer(found, now, headers))
             case events.ProgressLeg(leg, headers):
-                return [] if (found := self.leg(leg)) is None else list(progress.begin(found, now, headers))
+                return [] if (found := self.leg(leg)) is None else trunk_outcomes.hear(found, headers, now)
             case events.RefuseLeg(leg, status):
                 return self._refuse(leg, status)
             case events.EndLeg(leg):

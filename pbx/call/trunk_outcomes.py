@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pbx.call import over_trunk
+from pbx.call import answer, leg_events, over_trunk, progress
 from pbx.call.effects import SendRequest
 from pbx.call.leg import Leg
 from pbx.call.over_trunk import Counted, PeerSaid
@@ -71,6 +71,17 @@ def _on_leg(
 
 def _no_credentials(_request: Request, _response: object, _cseq: int) -> Request | None:
     return None
+
+
+def expire(leg: Leg, now: float) -> list[Item]:
+    """Do what is due on any leg; on one over a trunk that may be to give up a peer."""
+    due: list[Item] = list(leg_events.expire(leg, now))
+    return due if leg.line is None else [*due, *over_trunk.expire(leg, leg.line, now)]
+
+
+def hear(leg: Leg, headers: tuple[tuple[str, str], ...], now: float) -> list[Item]:
+    """Let a caller hear us before it is answered; one whose offer can't be taken is answered, which says what is wrong."""
+    return list(progress.begin(leg, now, headers)) or list(answer.answer(leg, now, headers))
 
 
 def sent(exchange: Exchange, effect: SendRequest) -> None:

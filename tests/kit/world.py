@@ -8,20 +8,11 @@ import itertools
 from collections import deque
 
 from pbx import identity
+from pbx.call import effects as wishes
 from pbx.call import seats
 from pbx.call.answering import Answering, Registrations
 from pbx.call.call import State as CallState
-from pbx.call.effects import (
-    CallFinished,
-    Note,
-    Refuse,
-    Respond,
-    SendAck,
-    SendCancel,
-    SendElsewhere,
-    SendRequest,
-    ToMedia,
-)
+from pbx.call.effects import CallFinished, Note, Refuse, Respond, SendAck, SendCancel, SendRequest, ToMedia
 from pbx.call.exchange import Exchange
 from pbx.call.leg import LegSetup
 from pbx.call.media_events import media_said
@@ -133,7 +124,7 @@ class World:
                 case Respond(transaction, response) | Refuse(transaction, response):
                     self.answers.setdefault(transaction, []).append(response)
                     self.sent.append(effect)
-                case SendRequest() | SendElsewhere() | SendAck() | SendCancel():
+                case SendRequest() | wishes.SendElsewhere() | SendAck() | SendCancel():
                     self.sent.append(effect)
         self.check()
 
