@@ -44,6 +44,7 @@ from pbx.sip.message import Request, Response
 from pbx.sip.outgoing import Outgoing
 from pbx.sip.session_timer import SessionSettings
 from pbx.sip.transactions import TransactionLayer
+from pbx.sip.uri import NameAddr, Uri
 from pbx.sound_cost import SoundCost
 from pbx.storage.accounts import Accounts
 from pbx.storage.database import Database
@@ -153,7 +154,10 @@ class Signalling:
         self._control = Control(self._exchange, self._answering, TransactionLayer(), rim, outgoing=outgoing)
         accounts = secret.accounts(settings.trunk, os.environ, settings.file)
         draw, names = random.SystemRandom().random, self._endpoint.names
-        self._exchange.trunks = Trunks(settings.trunk, accounts, mint=mint, draw=draw, names=names)
+        us = NameAddr(None, Uri("sip", "110", None, self._exchange.site.host))
+        self._exchange.trunks = Trunks(
+            settings.trunk, accounts, mint=mint, draw=draw, names=names, contact=us
+        )
         self._trunks = TrunkService(self._control, self._metrics)
         self._endpoint.on_failed = self._control.on_flow_failed
         self._endpoint.on_gone = self._control.on_flow_gone

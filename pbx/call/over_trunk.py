@@ -20,7 +20,7 @@ from pbx.trunks.account import HEADERS, bare
 from pbx.trunks.line import MAX_REDIRECTS, Line, Target
 
 NEXT: Final = frozenset({408, 500, 502, 503, 504})
-"""Answers after which another peer may take the call: this one did not get it through (RFC 3261 §21.5: "the server itself
+"""Answers after which another peer may take the call: this one did not get it through (RFC 3261 §21.5: "a server itself
 has erred"). Whatever else is final is the answer of the one who was called."""
 REDIRECTS: Final = frozenset({301, 302, 305})
 GIVEN_UP: Final = reason.header("SIP", 408, "No answer from this peer")

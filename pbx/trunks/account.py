@@ -55,7 +55,7 @@ class Credentials:
         stated = digest.read_challenge(value)
         stale = lower(stated.get("stale", "")) == "true"
         tried = digest.find_credentials(_sound(request.headers.all(name)), self._account.realm)
-        # RFC 3261 §22.2 has rejected credentials not tried again; RFC 7616 §3.3: stale says that only the nonce was old.
+        # RFC 3261 §22.1 has rejected credentials not tried again; RFC 7616 §3.3: stale says that only the nonce was old.
         if tried is not None and (not stale or tried.nonce == stated["nonce"]):
             return None
         try:

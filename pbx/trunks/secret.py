@@ -14,8 +14,10 @@ MAX_BYTES: Final = 4096
 """Of a password file that are read; the password is its first line."""
 
 
-class SecretError(Exception):
-    """A password can't be read; the text names where it was looked for."""
+class SecretError(OSError):
+    """A password can't be read; the text names where it was looked for. Like a port that is taken, it keeps the process from
+    starting.
+    """
 
 
 def accounts(

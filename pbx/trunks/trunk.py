@@ -259,8 +259,8 @@ class Trunk:
             wait = response.headers.get("Retry-After") or ""
             seconds = wait.partition("(")[0].partition(";")[0].strip(" \t")
             if seconds.isascii() and seconds.isdigit():
-                # RFC 3261 §21.5.4: "A client … SHOULD NOT forward any other requests to that server for the duration
-                # specified in the Retry-After header field, if present."
+                # RFC 3261 §21.5.4: "It SHOULD NOT forward any other requests to that server for the duration specified in
+                # the Retry-After header field, if present."
                 found.quiet_until = now + min(float(seconds[:9]), peering.MAX_RETRY_AFTER)
             return []
         came = self.health.answered(found)
