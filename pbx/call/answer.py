@@ -47,8 +47,10 @@ def ports(leg: Leg, pairs: tuple[PortPair, ...], now: float) -> list[Effect | Le
 def no_ports(leg: Leg) -> list[Effect | LegEvent]:
     """Hear that no port is to be had."""
     if leg.state is State.OPENING:
+        refused = leg.reject(503, (("Retry-After", "2"),))
+        leg.state = State.TERMINATED  # a call of ours has nobody to refuse
         return [
-            *leg.reject(503, (("Retry-After", "2"),)),
+            *refused,
             LegEnded(leg.id, "no_media_ports", 503),
             LegGone(leg.id),
         ]

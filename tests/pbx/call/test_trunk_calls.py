@@ -5,7 +5,7 @@ import pytest
 from pbx.call.hangup import hang_up
 from pbx.call.seats import Impossible
 from pbx.sip.flow import Flow
-from rtp.control import OpenLeg
+from rtp.control import Holdings, OpenLeg, Refused
 from tests.kit.trunks import PEERS, REALM, SECRET, TrunkWorld, trunk
 from tests.kit.world import sdp
 
@@ -266,6 +266,23 @@ def test_evidence_is_named_for_the_media():
     opened = [c for c in world.commands if isinstance(c, OpenLeg)]
     assert [(c.leg, c.evidence, c.media) for c in opened] == [(leg, "call-7", ("audio",))]
     assert world.noted("trunk_call_placed")[0].call == "call-7"
+
+
+def test_without_ports_there_is_no_call():
+    world = TrunkWorld(media_answers=False)
+    leg = world.place()
+    world.says(Refused("OpenLeg", leg, "no ports"))
+    assert leg not in world.exchange.legs
+    assert world.out("INVITE") == []
+
+
+def test_after_the_media_process_came_back_the_evidence_is_named_again():
+    world = TrunkWorld()
+    leg = world.place(evidence="call-7")
+    world.accept(world.out("INVITE")[0])
+    world.media_answers = False
+    world.says(Holdings("r", (), ()))
+    assert [(c.leg, c.evidence) for c in world.commands if isinstance(c, OpenLeg)] == [(leg, "call-7")]
 
 
 # --- who can be called --------------------------------------------------------------------------------------------------
