@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 Language = Literal["zh", "en"]
+EncryptionPolicy = Literal["off", "opportunistic", "mandatory", "dtls"]
 MEDIA_SOCKET = "media-{}.sock"
 
 
@@ -112,6 +113,13 @@ class MediaSettings(Section, frozen=True, kw_only=True):
     """Whether a silent caller is sent the dispatcher's picture."""
     prompts: tuple[str, ...] = ()
     """Folders searched for prompts before the built-in ones."""
+    encryption: EncryptionPolicy = "opportunistic"
+    """Sound and picture by SRTP: `opportunistic` where the phone can, `mandatory` or refused (an emergency call is never
+    refused), `dtls` mandatory and with no keys in SDP, `off` never offered."""
+    encryption_for: dict[Name, EncryptionPolicy] = msgspec.field(default_factory=dict)
+    """The same for single accounts and trunks, by user name or trunk name."""
+    sdes_in_clear: bool = False
+    """Whether SRTP keys may stand in SDP over UDP, TCP or plain WebSocket, where anybody on the way can read them."""
 
 
 class EmergencySettings(Section, frozen=True, kw_only=True):

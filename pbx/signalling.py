@@ -24,6 +24,7 @@ from pbx.binding import Binding
 from pbx.call.answering import Answering, Registrations
 from pbx.call.call import State as CallState
 from pbx.call.control import Control, Rim, mint
+from pbx.call.encrypting import EncryptionRules
 from pbx.call.exchange import Exchange
 from pbx.call.leg import LegSetup
 from pbx.call.service import Service
@@ -393,6 +394,9 @@ def _site(settings: Settings) -> Site:
         host=host,
         port=settings.sip.port,
         wrap_up=settings.queue.wrap_up_seconds,
+        encryption=EncryptionRules(
+            settings.media.encryption, settings.media.encryption_for, settings.media.sdes_in_clear
+        ),
     )
 
 

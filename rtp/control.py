@@ -32,6 +32,29 @@ class Codec(msgspec.Struct, frozen=True):
     """Format parameters, the text behind `a=fmtp:<pt> `."""
 
 
+class Sdes(msgspec.Struct, frozen=True, tag="sdes"):
+    """SRTP keys that stood in the SDP (RFC 4568). Each is master key and salt; neither is ever shown."""
+
+    suite: str
+    """Of `rtp.suites.SUITES`."""
+    send: bytes
+    receive: bytes
+
+    def __repr__(self) -> str:
+        return f"Sdes({self.suite!r}, …)"
+
+
+class Dtls(msgspec.Struct, frozen=True, tag="dtls"):
+    """SRTP keys that a DTLS handshake will give (RFC 5763)."""
+
+    active: bool
+    """We send the ClientHello."""
+    fingerprints: tuple[tuple[str, bytes], ...]
+    """(hash such as `sha-256`, value) of the peer's certificate; one of them must fit."""
+    association: str = ""
+    """The peer's a=tls-id (RFC 8842): another one asks for another handshake."""
+
+
 class Stream(msgspec.Struct, frozen=True):
     """One negotiated medium of a leg, seen from us."""
 
@@ -51,6 +74,10 @@ class Stream(msgspec.Struct, frozen=True):
     """The peer may send."""
     feedback: tuple[str, ...] = ()
     """Values of a=rtcp-fb that both took, such as "nack pli" and "ccm fir"."""
+    crypto: Sdes | Dtls | None = None
+    """How the packets of this medium are protected; None: not at all."""
+    mux: bool = False
+    """RTCP goes over the RTP port (RFC 5761)."""
 
 
 class PortPair(msgspec.Struct, frozen=True):
@@ -211,6 +238,8 @@ AboutLeg = (
 class LegOpened(msgspec.Struct, frozen=True, tag=True):
     leg: str
     ports: tuple[PortPair, ...]
+    fingerprint: bytes = b""
+    """SHA-256 of the certificate that DTLS handshakes on these ports show (RFC 8122)."""
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
@@ -239,6 +268,25 @@ class MediaLost(msgspec.Struct, frozen=True, tag=True):
     leg: str
     medium: Medium
     seconds: float
+
+
+class Secured(msgspec.Struct, frozen=True, tag=True):
+    """A medium of a leg has new SRTP keys: from here on nothing else is sent or believed."""
+
+    leg: str
+    medium: Medium
+    suite: str
+    by: Literal["sdes", "dtls"]
+    """Where the keys came from."""
+
+
+class SecurityFailed(msgspec.Struct, frozen=True, tag=True):
+    """Whoever answers for a leg is not who its SDP says: the leg must end (RFC 5763 §5)."""
+
+    leg: str
+    medium: Medium
+    reason: Literal["fingerprint"]
+    source: Address
 
 
 class Dtmf(msgspec.Struct, frozen=True, tag=True):
@@ -294,6 +342,8 @@ class StreamReport(msgspec.Struct, frozen=True):
     rejected: int
     """Packets from a wrong source or of no RTP shape."""
     round_trip_ms: float | None = None
+    unauthentic: int = 0
+    """Packets of an encrypted medium that had a wrong tag or came a second time; in nobody's ear or evidence."""
 
 
 class LegReport(msgspec.Struct, frozen=True, tag=True):
@@ -336,5 +386,5 @@ class Holdings(msgspec.Struct, frozen=True, tag=True):
 
 Event = (
     LegOpened | Refused | MediaStarted | MediaLost | Dtmf | PictureWanted | PlayEnded | Joined | FirstRelayed
-    | EvidenceOpened | EvidenceClosed | LegReport | SoundLoad | Holdings
+    | Secured | SecurityFailed | EvidenceOpened | EvidenceClosed | LegReport | SoundLoad | Holdings
 )  # fmt: skip

@@ -42,7 +42,8 @@ from rtp.control import (
     StopPlay,
     WantPicture,
 )
-from rtp.evidence import EvidenceKeeper, PacketWriter
+from rtp.dtls import Certificate
+from rtp.evidence import EvidenceKeeper, PacketWriter, both
 from rtp.latch import canonical
 from rtp.leg import Leg
 from rtp.loop import Handler, Loop
@@ -83,6 +84,7 @@ class Engine:
         self._prompts = prompts
         self._loop = loop
         self._emit = emit
+        self._certificate = Certificate()
         self._around = Surroundings(loop, self._heard, itertools.count(FIRST_SOURCE))
         self._mixing = Mixing(self._around)
         self._load_due = 0.0
@@ -183,11 +185,13 @@ class Engine:
             leg.report_due = self._loop.now + self._settings.report_seconds
             leg.rtcp_due = self._loop.now + self._settings.rtcp_seconds / 2
         self._bind(leg)
-        self._emit(LegOpened(leg.leg, tuple(track.ports for track in leg.tracks.values())))
+        ports = tuple(track.ports for track in leg.tracks.values())
+        self._emit(LegOpened(leg.leg, ports, self._certificate.fingerprint))
 
     def _add_track(self, leg: Leg, medium: Medium, pair: Pair) -> None:
-        # RFC 3550 §5.1: SSRC, first sequence number and first timestamp are random.
-        out = OutStream(secrets.randbits(32), secrets.randbits(16), secrets.randbits(32))
+        # RFC 3550 §5.1: SSRC, first sequence number and first timestamp are random; RFC 3711 §3.3.1: the number below
+        # 2^15, so that who misses the first packets still counts the same roll-overs.
+        out = OutStream(secrets.randbits(32), secrets.randbits(15), secrets.randbits(32))
         track = Track(leg.leg, medium, host=leg.host, pair=pair, out=out, around=self._around)
         reports = leg.add(track, f"{secrets.token_hex(8)}@{self._settings.cname}")
         self._loop.add(pair.rtcp.fileno(), self._rtcp_reader(reports), f"{leg.leg}.{medium}.rtcp")
@@ -199,6 +203,7 @@ class Engine:
         streams = {stream.medium: stream for stream in reversed(command.streams)}
         sources = frozenset(canonical(ip) for ip in command.sources)
         for medium, track in leg.tracks.items():
+            leg.protect(medium, streams.get(medium), self._certificate, now)
             track.configure(streams.get(medium), sources, now)
         for medium in streams.keys() - leg.tracks.keys():
             self._emit(Refused("ConfigureLeg", leg.leg, f"no_ports_for_{medium}"))
@@ -279,11 +284,10 @@ class Engine:
             track.sender.expecting = self._first_relayed(room, members["guest"], medium)
 
     def _catch_up(self, room: str, now: float) -> None:
-        """Let both hear each other from this moment, not from the next packet on."""
+        """Let both hear and see each other from this moment, not from the next packet or key frame on."""
         for leg in self._rooms.members(room):
-            audio = self._legs[leg].tracks.get("audio")
-            if audio is not None:
-                audio.catch_up(now)
+            for track in self._legs[leg].tracks.values():
+                track.catch_up(now)
 
     def _first_relayed(self, room: str, guest: str, medium: Medium) -> Callable[[], None]:
         return lambda: self._emit(FirstRelayed(room, guest, medium, time.time_ns()))
@@ -300,7 +304,7 @@ class Engine:
             guest = self._writer(caller) if caller is not None else None
         for track in leg.tracks.values():
             track.sender.evidence = own
-            track.evidence = _both(own, guest) if own is not None and guest is not None else own or guest
+            track.evidence = both(own, guest) if own is not None and guest is not None else own or guest
 
     def _writer(self, leg: Leg) -> PacketWriter | None:
         evidence = self._evidence.find(leg.evidence) if leg.evidence is not None else None
@@ -349,6 +353,8 @@ class Engine:
     def _sweep_leg(self, leg: Leg, now: float) -> None:
         for track in leg.tracks.values():
             track.sweep(now, self._settings.loss_seconds)
+        for protection in leg.protections.values():
+            protection.expire(now)
         if now >= leg.rtcp_due:
             leg.rtcp_due += self._settings.rtcp_seconds
             for reports in leg.reports.values():
@@ -380,14 +386,6 @@ class Engine:
             self._loop.remove(pair.rtcp.fileno())
             pair.close()
         self._draining.clear()
-
-
-def _both(first: PacketWriter, second: PacketWriter) -> PacketWriter:
-    def write(at_ns: int, source: tuple[str, int], destination: tuple[str, int], data: bytes) -> None:
-        first(at_ns, source, destination, data)
-        second(at_ns, source, destination, data)
-
-    return write
 
 
 def _reader_into_nothing(sock: socket.socket) -> Handler:

@@ -316,3 +316,13 @@ def _state(evidence: CallEvidence, command: str, error: Exception) -> list[Event
         exc_info=None if disk else error,
     )
     return [Refused(command, evidence.call, "disk" if disk else "evidence")]
+
+
+def both(first: PacketWriter, second: PacketWriter) -> PacketWriter:
+    """Give a writer that writes to two calls' evidence."""
+
+    def write(at_ns: int, source: Address, destination: Address, data: bytes) -> None:
+        first(at_ns, source, destination, data)
+        second(at_ns, source, destination, data)
+
+    return write

@@ -4,12 +4,14 @@ from collections import deque
 from typing import Final
 
 from rtp.codecs import samples_per_frame
-from rtp.control import Codec, LegReport, Medium, PictureWanted, Play, PlayEnded
+from rtp.control import Codec, LegReport, Medium, PictureWanted, Play, PlayEnded, Stream
+from rtp.dtls import Certificate
 from rtp.dtmf import events
 from rtp.outstream import OutStream
 from rtp.overlay import RATE, Overlay, can_mix
 from rtp.player import Player
 from rtp.prompts import Prompts
+from rtp.protection import Protection
 from rtp.reports import Reports
 from rtp.route import Surroundings
 from rtp.sender import FILL_SECONDS
@@ -78,6 +80,8 @@ class Leg:
         self.host = host
         self.tracks: dict[Medium, Track] = {}
         self.reports: dict[Medium, Reports] = {}
+        self.protections: dict[Medium, Protection] = {}
+        """Of the media that ever were encrypted, or had RTCP on their RTP port."""
         self.report_due = 0.0
         self.rtcp_due = 0.0
         self._gates = Gates()
@@ -105,6 +109,16 @@ class Leg:
         self.reports[track.medium] = reports
         self.set_gates(self._gates)
         return reports
+
+    def protect(self, medium: Medium, stream: Stream | None, certificate: Certificate, now: float) -> None:
+        """Encrypt what is to be encrypted, from the first packet on: to be called before the track is configured."""
+        protection = self.protections.get(medium)
+        if protection is None:
+            if stream is None or (stream.crypto is None and not stream.mux):
+                return
+            protection = Protection(self.tracks[medium], self.reports[medium], certificate, self._around)
+            self.protections[medium] = protection
+        protection.configure(stream, now)
 
     # --- sound to the leg ------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from rtp.rtcp import (
     Bye,
     Description,
     FullIntra,
+    Nack,
     PictureLoss,
     ReceiverReport,
     ReportBlock,
@@ -38,6 +39,9 @@ class Reports:
         self._socket = track.pair.rtcp
         self._cname = cname
         self._on_picture_wanted = on_picture_wanted
+        self._reader: Callable[[], None] | None = None
+        self._seal: Callable[[bytes], bytes | None] | None = None
+        self._mux = False
         self._learned: Address | None = None
         self._last_sr = 0
         self._last_sr_at = 0.0
@@ -48,17 +52,31 @@ class Reports:
 
     def read(self, now: float) -> None:
         """Read one datagram."""
+        if self._reader is not None:
+            self._reader()
+            return
         try:
             data, address = self._socket.recvfrom(DATAGRAM)
         except OSError:
             return
-        source = (canonical(address[0]), address[1])
+        self.admit(data, (canonical(address[0]), address[1]), now)
+
+    def protect(
+        self, reader: Callable[[], None] | None, seal: Callable[[bytes], bytes | None] | None, *, mux: bool
+    ) -> None:
+        """Let `reader` have the RTCP socket and `seal` encrypt what is sent; None: nobody. `mux`: over the RTP port."""
+        self._reader = reader
+        self._seal = seal
+        self._mux = mux
+
+    def admit(self, data: bytes, source: Address, now: float) -> None:
+        """Take one datagram; `source` with its IP in canonical spelling."""
         if not self._track.latch.trusts(source[0]):
             self.rejected += 1
             return
         evidence = self._track.evidence
         if evidence is not None:
-            evidence(_time_ns(), source, self._track.local_rtcp, data)
+            evidence(_time_ns(), source, self._local, data)
         try:
             packets = parse(data)
         except RtcpError:
@@ -79,6 +97,9 @@ class Reports:
                 self._read_blocks(blocks)
             case PictureLoss() | FullIntra():
                 self._on_picture_wanted(now)
+            case Nack(media=media, sequences=sequences) if self._track.medium == "video":
+                if media == self._track.sender.out.ssrc:
+                    self._track.sender.repeat(sequences, now)
             case _:
                 pass
 
@@ -127,6 +148,8 @@ class Reports:
     def _address(self) -> Address | None:
         """Where the peer takes RTCP: where it sends it from, where it said, or beside its latched RTP port."""
         track = self._track
+        if self._mux:
+            return track.remote
         if self._learned is not None and track.latch.trusts(self._learned[0]):
             return self._learned
         named = track.stream.remote_rtcp if track.stream else None
@@ -135,16 +158,23 @@ class Reports:
             return named
         return (latched[0], latched[1] + 1) if latched[1] < 65535 else None
 
+    @property
+    def _local(self) -> Address:
+        return self._track.local if self._mux else self._track.local_rtcp
+
     def _send(self, packets: tuple[RtcpPacket, ...]) -> None:
         address = self._address()
         if address is None or self._track.stream is None:
             return
         data = encode(packets)
+        sealed = data if self._seal is None else self._seal(data)
+        if sealed is None:
+            return  # no key yet
         try:
-            self._socket.sendto(data, address)
+            (self._track.pair.rtp if self._mux else self._socket).sendto(sealed, address)
         except OSError:
             self._track.sender.failed += 1
             return
         evidence = self._track.sender.evidence
         if evidence is not None:
-            evidence(_time_ns(), self._track.local_rtcp, address, data)
+            evidence(_time_ns(), self._local, address, data)

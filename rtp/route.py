@@ -23,6 +23,8 @@ class Route:
     payload_type: int = 0
     """Of `codec`."""
     special: Special | None = None
+    name: str = ""
+    """Encoding name of what arrives."""
 
 
 @dataclass(frozen=True, slots=True)

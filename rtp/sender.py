@@ -7,12 +7,13 @@ silence        ─┘
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from rtp.codecs import samples_per_frame, silence
 from rtp.control import Address, Codec, Stream
 from rtp.evidence import PacketWriter
+from rtp.history import History
 from rtp.mapping import EVENT, sound
 from rtp.outstream import OutStream
 from rtp.overlay import Overlay, can_mix
@@ -26,6 +27,7 @@ SILENCE: Final = 1
 FIRST_SOURCE: Final = 2
 
 Transmit = Callable[[bytes], int]
+Wrap = Callable[[Transmit], Transmit]
 _PACK: Final = HEADER.pack
 _time_ns: Final = time.time_ns
 
@@ -68,6 +70,7 @@ class Sender:
         "expecting",
         "failed",
         "gate",
+        "history",
         "late",
         "local",
         "octets",
@@ -82,6 +85,7 @@ class Sender:
         "silent",
         "straight",
         "transmit",
+        "wrap",
     )
 
     def __init__(self, sock: socket.socket, local: Address, out: OutStream, *, audio: bool) -> None:
@@ -123,6 +127,10 @@ class Sender:
         """Relayed packets older than their source's first."""
         self.shut = 0
         """Relayed packets that found the gate closed."""
+        self.history: History | None = None
+        """What was sent last; from the first NACK on."""
+        self.wrap: Wrap | None = None
+        """Encryption: makes of the way to the socket one that seals each packet (see `protection`)."""
         self.transmit: Transmit = self._nowhere
 
     # --- what decides where packets go -----------------------------------------------------------------------------
@@ -140,6 +148,11 @@ class Sender:
         """Send to this address from now on; `connected`: the socket is."""
         self.remote = remote
         self._connected = connected
+        self._rewire()
+
+    def protect(self, wrap: Wrap | None) -> None:
+        """Let `wrap` have the last hand on each packet; None: nobody."""
+        self.wrap = wrap
         self._rewire()
 
     def set_silent(self, *, silent: bool) -> None:
@@ -160,10 +173,13 @@ class Sender:
         self._rewire()
 
     def _rewire(self) -> None:
-        if self.remote is None:
-            onward: Transmit = self._nowhere
-        else:
-            onward = self._socket.send if self._connected else self._send_to
+        onward = self._way
+        if self.history is not None:
+            onward = self.history.after(onward)
+        if self.wrap is not None:
+            onward = self.wrap(onward)
+        if self.history is not None:
+            onward = self.history.before(onward)
         self.gate = None
         if self.silent and self._marker:
             silences = frozenset(silence(codec) for codec in self._codecs if sound((codec,)))
@@ -172,6 +188,13 @@ class Sender:
         heard = not self.silent if self._marker else True
         self.relay_open = self.sending and heard and not self.overridden and self.remote is not None
         self.straight = self.relay_open and self.overlay is None
+
+    @property
+    def _way(self) -> Transmit:
+        """The way to the socket."""
+        if self.remote is None:
+            return self._nowhere
+        return self._socket.send if self._connected else self._send_to
 
     def _send_to(self, packet: bytes) -> int:
         assert self.remote is not None, "without an address `transmit` is `_nowhere`"
@@ -249,6 +272,31 @@ class Sender:
         out.at = now
         self._put(_PACK(0x80, codec.payload_type, sequence, timestamp, out.ssrc) + payload)
 
+    def replay(self, source: int, data: bytes, codec: Codec, step: int, now: float) -> None:
+        """Send a packet that was kept, numbered here; `step`: timestamp units after the one before it, 0: its picture."""
+        if not self.relay_open:
+            self.shut += 1
+            return
+        sequence, timestamp, _ = self.out.local(source, codec.clock_rate, step, now)
+        second = data[1] & MARKER | codec.payload_type
+        self._put(_PACK(data[0], second, sequence, timestamp, self.out.ssrc) + data[HEADER_SIZE:])
+        if self.expecting is not None:
+            self._tell()
+
+    def repeat(self, sequences: Iterable[int], now: float) -> None:
+        """Send again what the peer says it misses, as far as it is kept; from the first time on it is."""
+        if self.history is None:
+            self.history = History()
+            self._rewire()
+            return
+        way = self._way
+
+        def again(wire: bytes) -> Transmit:
+            return lambda packet: len(packet) if way(wire) else 0
+
+        for clear, wire in self.history.wanted(sequences, now):
+            self._put(clear, again(wire))
+
     def local_frame(self, source: int, codec: Codec, payload: bytes, step: int, now: float) -> None:
         """Send a payload made here; `step` timestamp units after the one before (0: the same timestamp)."""
         sequence, timestamp, first = self.out.local(source, codec.clock_rate, step, now)
@@ -281,9 +329,9 @@ class Sender:
         if tell is not None:
             tell()
 
-    def _put(self, packet: bytes) -> None:
+    def _put(self, packet: bytes, transmit: Transmit | None = None) -> None:
         try:
-            sent = self.transmit(packet)
+            sent = (transmit or self.transmit)(packet)
         except OSError:
             self.failed += 1  # a full buffer, or the peer's system says that nobody listens there
             return

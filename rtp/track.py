@@ -12,19 +12,12 @@ from typing import Final
 import structlog
 
 from rtp.audience import Audience
-from rtp.control import (
-    Address,
-    Dtmf,
-    MediaLost,
-    MediaStarted,
-    Medium,
-    PortPair,
-    Stream,
-    StreamReport,
-)
+from rtp.control import Address, Dtmf, MediaLost, MediaStarted, Medium, PortPair, Stream, StreamReport
 from rtp.dtmf import Detector
 from rtp.evidence import PacketWriter
+from rtp.gop import Group
 from rtp.latch import QUIET_SECONDS, Latch, canonical
+from rtp.loop import Handler
 from rtp.mapping import EVENT, payload_map, with_noise
 from rtp.noise import NAME
 from rtp.outstream import OutStream
@@ -32,8 +25,9 @@ from rtp.packet import HEADER, HEADER_SIZE, MARKER, RTCP_TYPES
 from rtp.picture import PictureRequests, way
 from rtp.ports import Pair, disconnect
 from rtp.route import Route, Surroundings
-from rtp.sender import Sender
+from rtp.sender import Sender, Wrap
 from rtp.sequence import HALF32, MASK16, MASK32, ticks
+from rtp.showing import say_last, show
 from rtp.source import LEAPT, SAME, Source
 from rtp.special import Digits, Transcoding
 
@@ -55,8 +49,8 @@ class Track:
     __slots__ = (
         "_around", "_believed", "_connected", "_detector", "_dropped", "_expected_since", "_fd", "_flowing",
         "_gaps", "_loop", "_lost_at", "_named", "_number", "_recv", "_routes", "_unheard", "ask_picture",
-        "audience", "destination", "evidence", "fed_by", "heard", "latch", "leg", "local", "local_rtcp", "medium",
-        "pair", "pictures", "rejected", "remote", "sender", "source", "stream",
+        "audience", "destination", "evidence", "fed_by", "group", "heard", "latch", "leg", "local", "local_rtcp",
+        "medium", "pair", "pictures", "reader", "rejected", "remote", "sender", "source", "stream", "unauthentic",
     )  # fmt: skip
 
     def __init__(
@@ -79,9 +73,12 @@ class Track:
         self.fed_by: Track | None = None
         self.audience: Audience | None = None
         self.pictures = PictureRequests()
+        self.group = Group()
         self.ask_picture: Callable[[], None]
         """Set by the owner: it knows RTCP and signalling."""
         self.rejected = 0
+        self.unauthentic = 0  # packets of an encrypted peer that were not genuine, or came twice
+        self.reader: Handler | None = None  # reads the RTP socket in our place (see `protection`)
         self.heard = float("-inf")  # monotonic seconds of the newest packet believed
         self._around = around
         self._loop = around.loop
@@ -130,6 +127,12 @@ class Track:
         self.sender.target(self.remote, connected=self._connected)
         self.wire(self.destination if stream else None, now)
 
+    def protect(self, reader: Handler | None, wrap: Wrap | None) -> None:
+        """Let `reader` have the RTP socket, and `wrap` have the last hand on what is sent; None: nobody."""
+        self.reader = reader
+        self._loop.replace(self._fd, reader or (self._read_connected if self._connected else self._read_open))
+        self.sender.protect(wrap)
+
     def wire(self, destination: "Track | None", now: float) -> None:
         """Send packets of this track to another one's peer; None: to nobody."""
         before = self.destination
@@ -146,7 +149,7 @@ class Track:
         accepted = destination.stream.send if destination is not None and destination.stream else ()
         dropped: set[str] = set()
         for payload_type, mapped in payload_map(receive, accepted, self.medium).items():
-            route = self._routes[payload_type] = Route(mapped.source.clock_rate)
+            route = self._routes[payload_type] = Route(mapped.source.clock_rate, name=mapped.source.name)
             if destination is not None and mapped.destination is not None:
                 route.sender, route.codec = destination.sender, mapped.destination
                 route.payload_type = mapped.destination.payload_type
@@ -278,23 +281,18 @@ class Track:
             route.special(data, sequence, timestamp, now)
         elif route.sender is not None and route.codec is not None:
             route.sender.relay(self._number, data, route.codec, sequence, timestamp, now)
-        else:
+        elif self.medium == "audio":
             self._unheard = (data, sequence, timestamp)
+        elif self.group.push(route.name, data, sequence, timestamp):
+            self.want_picture(now)
 
     def catch_up(self, now: float) -> None:
-        """Send what came last to a peer that hears us from now on, if it is still fresh: no wait for the next packet."""
+        """Send what came last to a peer that hears and sees us from now on: no wait for the next packet or key frame."""
         unheard, self._unheard = self._unheard, None
-        if unheard is None or now - self.heard > FRESH_SECONDS:
-            return
-        data, sequence, timestamp = unheard
-        route = self._routes[data[1] & 0x7F]
-        if (
-            route is not None
-            and route.sender is not None
-            and route.codec is not None
-            and route.special is None
-        ):
-            route.sender.relay(self._number, data, route.codec, sequence, timestamp, now)
+        if unheard is not None and now - self.heard <= FRESH_SECONDS:
+            say_last(self._routes, unheard, self._number, now)
+        show(self._routes, self.group, self.source.highest, next(self._around.numbers), now)
+        self.group.clear()
 
     def _read_open(self) -> None:
         """One datagram while the socket is open to all."""
@@ -302,7 +300,7 @@ class Track:
             data, address = self.pair.rtp.recvfrom(DATAGRAM)
         except OSError:
             return
-        if not self._judge(data, (canonical(address[0]), address[1])):
+        if not self.admit(data, (canonical(address[0]), address[1])):
             return
         if self._connected:
             # What waited in the socket before it was connected may be anybody's.
@@ -311,9 +309,10 @@ class Track:
                     data, address = self.pair.rtp.recvfrom(DATAGRAM)
                 except OSError:
                     return
-                self._judge(data, (canonical(address[0]), address[1]))
+                self.admit(data, (canonical(address[0]), address[1]))
 
-    def _judge(self, data: bytes, source: Address) -> bool:
+    def admit(self, data: bytes, source: Address) -> bool:
+        """Judge a packet of an open socket, or one that `reader` found genuine. `source`: IP in canonical spelling."""
         now = self._loop.now
         if (
             len(data) < HEADER_SIZE
@@ -343,7 +342,7 @@ class Track:
             log.warning("media_source_unreachable", leg=self.leg, source=source[0], error=str(error))
         else:
             self._connected = True
-            self._loop.replace(self._fd, self._read_connected)
+            self._loop.replace(self._fd, self.reader or self._read_connected)
         self.sender.target(source, connected=self._connected)
         if not self._flowing:
             self._flowing = True
@@ -354,7 +353,7 @@ class Track:
         """Hear all sources again."""
         disconnect(self.pair.rtp)
         self._connected = False
-        self._loop.replace(self._fd, self._read_open)
+        self._loop.replace(self._fd, self.reader or self._read_open)
         if self.source.ssrc >= 0:
             self.latch.heard(self.source.ssrc, self.source.highest, self.heard)
         self.sender.target(self.remote, connected=False)
@@ -389,6 +388,7 @@ class Track:
             sent=self.sender.packets,
             rejected=self.rejected + rejected_rtcp,
             round_trip_ms=None if round_trip is None else round(round_trip * 1000, 3),
+            unauthentic=self.unauthentic,
         )
 
     def end(self) -> None:

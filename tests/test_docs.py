@@ -39,7 +39,7 @@ def links() -> Iterator[tuple[Path, str]]:
 
 def setting_keys() -> list[tuple[str, object]]:
     return [
-        (f"{section}.{field.name}", field.default)
+        (f"{section}.{field.name}", () if field.default_factory is not msgspec.NODEFAULT else field.default)
         for section, kind in {**settings.SECTIONS, **settings.LISTS}.items()
         for field in msgspec.structs.fields(kind)
     ]
@@ -82,7 +82,7 @@ def test_every_setting_is_described_with_its_default(key: str, default: object) 
     match default:
         case msgspec.NODEFAULT:
             assert shown == "needed"
-        case None | () | "":
+        case None | () | "":  # an empty list or table
             assert shown == "none"
         case tuple():
             assert [value.strip("` ") for value in shown.split(",")] == list(default)

@@ -5,7 +5,7 @@ in → out: ports, the owner's decision, the ACK, time → the 200 with our SDP,
 
 from collections.abc import Iterable
 
-from pbx.call import hangup, hold, indialog
+from pbx.call import hangup, hold, indialog, modify
 from pbx.call.effects import (
     Effect,
     LegEnded,
@@ -28,9 +28,11 @@ from pbx.sip.message import Request
 from rtp.control import CloseLeg, PortPair
 
 
-def ports(leg: Leg, pairs: tuple[PortPair, ...], now: float) -> list[Effect | LegEvent]:
-    """Take the ports that were bound."""
-    leg.negotiation.opened(pairs)
+def ports(
+    leg: Leg, pairs: tuple[PortPair, ...], now: float, fingerprint: bytes = b""
+) -> list[Effect | LegEvent]:
+    """Take the ports that were bound, and the fingerprint of whoever bound them."""
+    lost = leg.negotiation.opened(pairs, fingerprint)
     if leg.state is State.OPENING:
         leg.state = State.READY
         return [LegReady(leg.id)]
@@ -41,6 +43,8 @@ def ports(leg: Leg, pairs: tuple[PortPair, ...], now: float) -> list[Effect | Le
             return hold.answer_offer(leg, transaction, request, now)
         except SipError as error:
             return [Respond(transaction, request.response(error.status, headers=error.headers))]
+    if lost and modify.free(leg):
+        return [modify.reinvite(leg, leg.negotiation.offer(), "reinvite")]
     return []
 
 

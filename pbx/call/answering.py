@@ -264,7 +264,9 @@ class Answering:
             local_tag=exchange.mint("tag"),
             session=exchange.session(),
             contact=exchange.contact("110", event.flow, secure=request.uri.scheme == "sips"),
-            setup=trunk_arrival.setup(exchange.setup(event.flow), trunk),
+            setup=trunk_arrival.setup(
+                exchange.setup(event.flow, caller.user or caller.trunk, emergency=True), trunk
+            ),
             evidence=call_id,
             now=now,
             patience=CALL_PATIENCE,
@@ -318,7 +320,7 @@ class Answering:
             local_tag=self._exchange.mint("tag"),
             session=self._exchange.session(),
             contact=self._exchange.contact(room.id, event.flow, secure=request.uri.scheme == "sips"),
-            setup=self._exchange.setup(event.flow),
+            setup=self._exchange.setup(event.flow, account.user),
             evidence=None,
             now=now,
         )

@@ -96,6 +96,8 @@ def mint(what: str) -> str:
         return str(secrets.randbits(62))
     if what == "call":
         return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(16)
+    if what == "secret":
+        return secrets.token_hex(32)
     if what == "leg":
         return f"leg-{secrets.token_hex(8)}"
     return secrets.token_hex(12)

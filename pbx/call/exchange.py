@@ -117,9 +117,11 @@ class Exchange:
         """Return what a user of ours is called by everybody, whatever they reach us over."""
         return Uri("sip", user, None, self.site.host, self.site.port)
 
-    def setup(self, flow: Flow) -> LegSetup:
-        """Return what a leg over `flow` is set up with."""
-        return self.site.setup(flow)
+    def setup(self, flow: Flow, name: str | None = None, *, emergency: bool = False) -> LegSetup:
+        """Return what a leg over `flow` is set up with; `name`: the account or trunk it belongs to."""
+        secret = self.mint("secret").encode()
+        rule = self.site.encryption.rule(name, flow, emergency=emergency, secret=secret)
+        return replace(self.site.setup(flow), encryption=rule)
 
     def focus(self, room: str, flow: Flow, *, secure: bool = False) -> NameAddr:
         """Return our Contact where it is a conference's: a room's permanent leg, and who watches it."""
@@ -387,7 +389,7 @@ class Exchange:
         for call in data["calls"]:
             self.add_call(Call.restore(call, site.policy))
         for packed in data["legs"]:
-            leg = leg_snapshot.restore(packed, self.setup(restore_flow(packed["flow"])))
+            leg = leg_snapshot.restore(packed, site.setup(restore_flow(packed["flow"])))
             incoming = leg.transaction
             self.add_leg(leg, owners[leg.id], incoming)
         for room in data["rooms"]:

@@ -28,9 +28,10 @@ from pbx.call.effects import (
     SendRequest,
     ToMedia,
 )
-from pbx.call.negotiation import Negotiation
+from pbx.call.negotiation import IN_THE_CLEAR, Negotiation
 from pbx.call.unacked import Unacked
 from pbx.sdp.addresses import NOTHING, Own
+from pbx.sdp.encryption import Encryption
 from pbx.sdp.offer_answer import Capabilities
 from pbx.sip.body import find_part
 from pbx.sip.dialog import Dialog, request_key
@@ -86,6 +87,8 @@ class LegSetup:
     """Media may go to this machine itself; only where we listen on loopback."""
     own: Own = NOTHING
     """Our own ports, where nobody's media goes."""
+    encryption: Encryption = IN_THE_CLEAR
+    """What is encrypted, and the secret its keys are made of."""
 
     def negotiation(self, session: int) -> Negotiation:
         """Begin one; `session`: its number for the o= line."""
@@ -96,6 +99,7 @@ class LegSetup:
             self.languages,
             loopback_ok=self.loopback_ok,
             own=self.own,
+            encryption=self.encryption,
         )
 
 

@@ -5,12 +5,13 @@ in → out: an `Event` of `rtp.control` → effects.
 
 from typing import Final, assert_never
 
-from pbx.call import answer, probe
+from pbx.call import answer, hangup, probe
 from pbx.call import call as calls
 from pbx.call import call_events as events
 from pbx.call.effects import CallFinished, Effect, Item, LegDigit, Note, ToMedia
 from pbx.call.exchange import Exchange, Owner
-from pbx.call.leg import Leg
+from pbx.call.leg import Leg, State
+from pbx.sip import reason
 from rtp.control import (
     CloseEvidence,
     CloseLeg,
@@ -32,6 +33,8 @@ from rtp.control import (
     PictureWanted,
     PlayEnded,
     Refused,
+    Secured,
+    SecurityFailed,
     SetGates,
     SoundLoad,
     StreamReport,
@@ -48,9 +51,15 @@ def media_said(exchange: Exchange, event: Event, now: float) -> list[Effect]:
 
 def _items(exchange: Exchange, event: Event, now: float) -> list[Item]:
     match event:
-        case LegOpened(leg, ports):
+        case LegOpened(leg, ports, fingerprint):
             found = exchange.leg(leg)
-            return [ToMedia(CloseLeg(leg))] if found is None else list(answer.ports(found, ports, now))
+            if found is None:
+                return [ToMedia(CloseLeg(leg))]
+            return list(answer.ports(found, ports, now, fingerprint))
+        case Secured(leg, medium, suite, by):
+            return _state(exchange, leg, "media_encrypted", {"medium": medium, "suite": suite, "by": by})
+        case SecurityFailed(leg, medium, why, source):
+            return _security_failed(exchange, leg, {"medium": medium, "reason": why, "source": source[0]})
         case Refused():
             return _refused(exchange, event, now)
         case MediaStarted(leg, medium, at):
@@ -93,6 +102,13 @@ def _note(exchange: Exchange, leg: str, name: str, fields: dict[str, object]) ->
     return [] if guest is None else [Note(name, guest, {"leg": f"desk:{owner.id}", **fields})]
 
 
+def _state(exchange: Exchange, leg: str, name: str, fields: dict[str, object]) -> list[Item]:
+    """Note what concerns a leg even where no call is on it."""
+    owner = exchange.owners.get(leg)
+    alone = [] if owner is None else [Note(name, None, {"leg": f"{owner.kind}:{owner.id}", **fields})]
+    return _note(exchange, leg, name, fields) or list(alone)
+
+
 def _refused(exchange: Exchange, event: Refused, now: float) -> list[Item]:
     match event.command:
         case "OpenLeg":
@@ -105,6 +121,18 @@ def _refused(exchange: Exchange, event: Refused, now: float) -> list[Item]:
             return [Note("not_recorded", event.id, {"reason": event.reason})]
     call = event.id if event.id in exchange.calls else None
     return [Note("media_refused", call, {"command": event.command, "id": event.id, "reason": event.reason})]
+
+
+def _security_failed(exchange: Exchange, leg: str, fields: dict[str, object]) -> list[Item]:
+    """End a leg whose other end is not who its SDP says, and say so."""
+    found, owner = exchange.leg(leg), exchange.owners.get(leg)
+    if found is None or owner is None:
+        return []
+    # RFC 5763 §5: a fingerprint that does not match the certificate ends the media session at once.
+    noted = _state(exchange, leg, "security_failed", fields)
+    if found.state is State.CONFIRMED:
+        return [*noted, *hangup.give_up(found, "security_failed", reason.SECURITY)]
+    return [*noted, *hangup.hang_up(found, reason.SECURITY)]
 
 
 def _media_started(exchange: Exchange, leg: str, medium: str, at: int) -> list[Item]:

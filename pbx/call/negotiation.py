@@ -4,17 +4,21 @@ in → out: a body with SDP, ports → our SDP, `Stream`s for the media process.
 """
 
 from collections.abc import Container
-from typing import Any, Self
+from dataclasses import asdict, replace
+from typing import Any, Final, Self
 
 import msgspec
 
+from pbx.sdp import encryption as keys
 from pbx.sdp import language, offer_answer
 from pbx.sdp.addresses import NOTHING
 from pbx.sdp.description import Description, parse
+from pbx.sdp.encryption import Crypto, Encryption
 from pbx.sdp.offer_answer import Capabilities
 from pbx.sip.errors import SipError
 from rtp.control import Address, Medium, PortPair, Stream
 
+IN_THE_CLEAR: Final = Encryption()
 ALL_MEDIA: tuple[Medium, ...] = ("audio", "video")
 
 
@@ -30,6 +34,7 @@ class Negotiation:
         *,
         loopback_ok: bool = True,
         own: Container[Address] = NOTHING,
+        encryption: Encryption = IN_THE_CLEAR,
     ) -> None:
         """`address`: the IP address our SDP states. `session`: the o= session id, a number nobody guesses.
 
@@ -38,10 +43,12 @@ class Negotiation:
         """
         self._loopback_ok = loopback_ok
         self._own = own
+        self._encryption = encryption
         self._capabilities = capabilities
         self._address = address
         self.session = session
         self._languages = languages
+        self._lost = False  # the keys agreed on are to be replaced
         self._ours: Description | None = None  # what we said in the exchange that ended last
         self._version = 0
         self._ports: dict[Medium, PortPair] = {}
@@ -64,7 +71,7 @@ class Negotiation:
         """
         if body is None:
             return tuple(medium for medium in ALL_MEDIA if self._capabilities.of(medium))
-        return offer_answer.wanted(parse(body), self._capabilities)
+        return offer_answer.wanted(parse(body), self._capabilities, self._encryption)
 
     def missing(self, media: tuple[Medium, ...]) -> tuple[Medium, ...]:
         """Return those of `media` that have no ports yet."""
@@ -80,9 +87,18 @@ class Negotiation:
         """The ports themselves."""
         return tuple(self._ports.values())
 
-    def opened(self, ports: tuple[PortPair, ...]) -> None:
-        """Take the ports the media process bound."""
+    def opened(self, ports: tuple[PortPair, ...], fingerprint: bytes = b"") -> bool:
+        """Take the ports the media process bound, and the fingerprint of its certificate.
+
+        True when keys that were agreed died with another process: an offer must bring new ones.
+        """
         self._ports = {pair.medium: pair for pair in ports}
+        before = self._encryption.fingerprint
+        self._encryption = replace(self._encryption, fingerprint=fingerprint)
+        if not before or before == fingerprint or not self._crypto:
+            return False
+        self._lost = True
+        return True
 
     def port(self, medium: Medium) -> int | None:
         """Return our RTP port of a medium."""
@@ -101,6 +117,8 @@ class Negotiation:
             version=self._next_version(),
             loopback_ok=self._loopback_ok,
             own=self._own,
+            encryption=self._encryption,
+            previous=self._crypto,
         )
         answer = language.answer(offered, answer, self._languages)
         self._ours = answer
@@ -115,15 +133,18 @@ class Negotiation:
             ports=self._pairs(),
             session=self.session,
             version=self._next_version(),
+            encryption=self._encryption,
+            previous={} if self._lost else self._crypto,
+            protocols=self._protocols(),
         )
         return self._offered.encode()
 
     def again(self) -> bytes:
         """Offer what we said last, word for word: a refresh changes nothing (RFC 4028 §7.4)."""
-        if self._ours is None:
+        if self._ours is None or self._lost:
             return self.offer()
-        self._offered = self._ours
-        return self._ours.encode()
+        self._offered = replace(self._ours, media=tuple(keys.again(media) for media in self._ours.media))
+        return self._offered.encode()
 
     @property
     def offering(self) -> bool:
@@ -138,7 +159,13 @@ class Negotiation:
         if self._offered is None:
             raise SipError(400, "Answer Without Offer")
         answered = parse(body)
-        streams = offer_answer.accept(self._offered, answered, loopback_ok=self._loopback_ok, own=self._own)
+        streams = offer_answer.accept(
+            self._offered,
+            answered,
+            loopback_ok=self._loopback_ok,
+            own=self._own,
+            encryption=self._encryption,
+        )
         self._ours = self._offered
         if not early:
             self._offered = None
@@ -154,10 +181,26 @@ class Negotiation:
 
     def _agreed(self, peer: Description, streams: tuple[Stream, ...]) -> None:
         self.streams = streams
+        self._lost = False
         self._peer_addresses = offer_answer.media_addresses(peer)
         for stream in streams:
             if stream.medium == "video":
                 self.pictures |= {codec.name for codec in stream.receive}
+
+    @property
+    def _crypto(self) -> dict[Medium, Crypto]:
+        """The encryption that holds now."""
+        return {stream.medium: stream.crypto for stream in self.streams if stream.crypto is not None}
+
+    def _protocols(self) -> dict[Medium, str]:
+        """The profiles of what is encrypted now, as we wrote them last."""
+        if self._ours is None:
+            return {}
+        return {
+            stream.medium: self._ours.media[stream.index].protocol
+            for stream in self.streams
+            if stream.crypto is not None and stream.index < len(self._ours.media)
+        }
 
     def _pairs(self) -> dict[Medium, tuple[int, int]]:
         return {medium: (pair.rtp, pair.rtcp) for medium, pair in self._ports.items()}
@@ -179,6 +222,8 @@ class Negotiation:
             "peer_addresses": list(self._peer_addresses),
             "pictures": sorted(self.pictures),
             "streams": [msgspec.to_builtins(s) for s in self.streams],
+            "encryption": asdict(self._encryption),
+            "lost": self._lost,
         }
 
     @classmethod
@@ -193,8 +238,15 @@ class Negotiation:
         """Make the negotiation that `snapshot` described."""
         languages = tuple(data["languages"])
         self = cls(
-            capabilities, data["address"], data["session"], languages, loopback_ok=loopback_ok, own=own
+            capabilities,
+            data["address"],
+            data["session"],
+            languages,
+            loopback_ok=loopback_ok,
+            own=own,
+            encryption=Encryption(**data["encryption"]),
         )
+        self._lost = data["lost"]
         self._ours = None if data["ours"] is None else parse(data["ours"])
         self._version = data["version"]
         self._ports = {p.medium: p for p in msgspec.convert(data["ports"], tuple[PortPair, ...])}

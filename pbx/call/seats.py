@@ -81,7 +81,7 @@ def sign_in(exchange: Exchange, desk: str, bindings: tuple[Binding, ...], now: f
         headers=(("Call-Info", f"<sip:{site.host}>;answer-after=0"), *AUTO_ANSWER),
     )
     leg, effects = Leg.outgoing(
-        leg_id, invite, flow, session=exchange.session(), contact=contact, setup=exchange.setup(flow)
+        leg_id, invite, flow, session=exchange.session(), contact=contact, setup=exchange.setup(flow, desk)
     )
     exchange.add_leg(leg, Owner("desk", desk), None)
     return exchange.run([*room.receive(rooms.SignsIn(leg_id)), *effects], now)
@@ -100,7 +100,7 @@ def dial_in(
         local_tag=exchange.mint("tag"),
         session=exchange.session(),
         contact=exchange.focus(room.id, flow, secure=request.uri.scheme == "sips"),
-        setup=exchange.setup(flow),
+        setup=exchange.setup(flow, desk),
         evidence=None,
         now=now,
         patience=DESK_PATIENCE,

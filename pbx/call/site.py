@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from pbx.call.encrypting import EncryptionRules
 from pbx.call.leg import LegSetup
 from pbx.places import Place, Places
 from pbx.sip.flow import Flow
@@ -31,6 +32,8 @@ class Site:
     wrap_up: float = 5.0
     places: Places = field(default_factory=Places)
     """Where we listen; empty: at `host` and `port` only, whatever the transport."""
+    encryption: EncryptionRules = field(default_factory=EncryptionRules)
+    """Whose media are encrypted."""
 
     def here(self, flow: Flow) -> Place:
         """Return where `flow` ends on our side: what stands in Via, Contact and SDP of what goes over it."""

@@ -11,14 +11,17 @@ from typing import Final
 
 from msgspec import structs
 
+from pbx.sdp import encryption as keys
 from pbx.sdp.addresses import NOTHING, UNSPECIFIED, destination, unicast
 from pbx.sdp.codecs import AUXILIARY, common, same_format, taken
-from pbx.sdp.description import Description, Direction, Feedback, Media, Origin
+from pbx.sdp.description import Attributes, Description, Direction, Feedback, Media, Origin
+from pbx.sdp.encryption import Crypto, Encryption
 from pbx.sip.errors import SipError
 from rtp.control import Address, Codec, Medium, Stream
 
 PTIME: Final = 20  # ms; what the mixer and the players of this exchange run at
-PROFILES: Final = ("RTP/AVP", "RTP/AVPF")
+_IN_THE_CLEAR: Final = Encryption()
+MUX: Final = "rtcp-mux"  # RFC 5761
 _MEDIA: Final[dict[str, Medium]] = {"audio": "audio", "video": "video"}
 _BANDWIDTH: Final = re.compile(r"(?:AS|TIAS):[0-9]{1,10}")
 
@@ -75,9 +78,11 @@ def media_addresses(description: Description) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for host in hosts if (text := unicast(host)) is not None))
 
 
-def wanted(offer: Description, capabilities: Capabilities) -> tuple[Medium, ...]:
+def wanted(
+    offer: Description, capabilities: Capabilities, encryption: Encryption = _IN_THE_CLEAR
+) -> tuple[Medium, ...]:
     """Return the media an answer can accept, the first acceptable m-line of each kind, in the offer's order."""
-    return tuple(medium for medium, _ in _acceptable(offer, capabilities).values())
+    return tuple(medium for medium, _ in _acceptable(offer, capabilities, encryption).values())
 
 
 def answer(
@@ -91,13 +96,15 @@ def answer(
     directions: Mapping[Medium, Direction] | None = None,
     loopback_ok: bool = True,
     own: Container[Address] = NOTHING,
+    encryption: Encryption = _IN_THE_CLEAR,
+    previous: Mapping[Medium, Crypto] | None = None,
 ) -> tuple[Description, tuple[Stream, ...]]:
     """Answer every m-line of `offer` in its place; those we can't or won't take get port 0.
 
     `ports` are (RTP, RTCP) of each medium to accept; one without ports is refused. `directions` restrict what we do
     (`recvonly`: we only listen); the answer never exceeds what the offer allows. `own`: see `addresses.destination`.
     """
-    acceptable = _acceptable(offer, capabilities)
+    acceptable = _acceptable(offer, capabilities, encryption)
     medias, streams = [], []
     for index, theirs in enumerate(offer.media):
         medium, pairs = acceptable.get(index, (None, ()))
@@ -106,6 +113,8 @@ def answer(
             continue
         direction = _answered_direction(theirs, (directions or {}).get(medium, "sendrecv"))
         feedback = _answered_feedback(theirs, pairs, capabilities) if medium == "video" else ()
+        before, mux = (previous or {}).get(medium), theirs.attribute(MUX) is not None
+        agreed = keys.answer(offer, theirs, encryption, label=f"{medium}/{version}", previous=before)
         medias.append(
             _ours(
                 medium,
@@ -116,13 +125,29 @@ def answer(
                 direction=direction,
                 feedback=feedback,
                 bandwidth=_bandwidth(theirs.bandwidth),
+                attributes=(*agreed.attributes, *((MUX, None),) * mux),
             )
         )
         codecs = tuple(offered for offered, _ in pairs)
         sending, receiving = _FLAGS[direction]
         remote, remote_rtcp = _remote(theirs, address, loopback_ok=loopback_ok, own=own)
         values = _values(feedback)
-        streams.append(Stream(index, medium, remote, remote_rtcp, codecs, codecs, sending, receiving, values))
+        remote_rtcp = remote if mux else remote_rtcp
+        streams.append(
+            Stream(
+                index,
+                medium,
+                remote,
+                remote_rtcp,
+                codecs,
+                codecs,
+                sending,
+                receiving,
+                values,
+                agreed.crypto,
+                mux,
+            )
+        )
     origin = Origin("-", session, version, address)
     bandwidth = _bandwidth(offer.bandwidth)
     return Description(origin, address, tuple(medias), bandwidth=bandwidth), tuple(streams)
@@ -136,8 +161,11 @@ def offer(
     session: int,
     version: int,
     directions: Mapping[Medium, Direction] | None = None,
+    encryption: Encryption = _IN_THE_CLEAR,
+    previous: Mapping[Medium, Crypto] | None = None,
+    protocols: Mapping[Medium, str] | None = None,
 ) -> Description:
-    """Offer all we can for each medium that has `ports` (RTP, RTCP), sound before picture."""
+    """Offer all we can for each medium with `ports` (RTP, RTCP). `previous`, `protocols`: what encryption holds now."""
     medias = []
     for medium in ("audio", "video"):
         codecs = capabilities.of(medium)
@@ -146,15 +174,24 @@ def offer(
         # RTP/AVP with a=rtcp-fb: RFC 4585 wants AVPF for it, but phones that know only AVP refuse an AVPF m-line
         # whole, while those that know feedback read the attribute under either name.
         values = capabilities.feedback if medium == "video" else ()
+        profile, attributes = keys.offered(
+            encryption,
+            label=f"{medium}/{version}",
+            previous=(previous or {}).get(medium),
+            protocol=(protocols or {}).get(medium),
+        )
+        if any(name == "fingerprint" for name, _ in attributes):
+            attributes = (*attributes, (MUX, None))  # one handshake for both, instead of two
         medias.append(
             _ours(
                 medium,
-                PROFILES[0],
+                profile,
                 codecs,
                 address=address,
                 ports=ports[medium],
                 direction=(directions or {}).get(medium, "sendrecv"),
                 feedback=tuple(Feedback(None, value) for value in values),
+                attributes=attributes,
             )
         )
     return Description(Origin("-", session, version, address), address, tuple(medias))
@@ -174,7 +211,12 @@ def reoffer(
 
 
 def accept(
-    offer: Description, answer: Description, *, loopback_ok: bool = True, own: Container[Address] = NOTHING
+    offer: Description,
+    answer: Description,
+    *,
+    loopback_ok: bool = True,
+    own: Container[Address] = NOTHING,
+    encryption: Encryption = _IN_THE_CLEAR,
 ) -> tuple[Stream, ...]:
     """Return the streams that `answer` makes of our `offer`; none when the peer refused all.
 
@@ -191,9 +233,13 @@ def accept(
         medium = _MEDIA.get(theirs.kind)
         if not theirs.port or medium is None:
             continue
-        if theirs.protocol.upper() not in PROFILES:
+        if theirs.protocol.upper() not in keys.PLAIN + keys.SECURED:
             raise SipError(488, "Answer Has A Profile That Was Not Offered")
-        streams.append(_accepted(index, medium, ours, theirs, loopback_ok=loopback_ok, own=own))
+        crypto = keys.accepted(ours, answer, theirs, encryption)
+        stream = _accepted(index, medium, ours, theirs, loopback_ok=loopback_ok, own=own)
+        mux = ours.attribute(MUX) is not None and theirs.attribute(MUX) is not None
+        rtcp = stream.remote if mux else stream.remote_rtcp
+        streams.append(structs.replace(stream, crypto=crypto, mux=mux, remote_rtcp=rtcp))
     return tuple(streams)
 
 
@@ -253,14 +299,14 @@ def _fits_answer(offered: Codec, answered: Codec) -> bool:
 
 
 def _acceptable(
-    offer: Description, capabilities: Capabilities
+    offer: Description, capabilities: Capabilities, encryption: Encryption
 ) -> dict[int, tuple[Medium, tuple[tuple[Codec, Codec], ...]]]:
     """Return by m-line index the first acceptable line of each medium and its (offered, ours) codecs."""
     chosen: dict[int, tuple[Medium, tuple[tuple[Codec, Codec], ...]]] = {}
     seen: set[Medium] = set()
     for index, media in enumerate(offer.media):
         medium = _MEDIA.get(media.kind)
-        if medium is None or medium in seen or not media.port or media.protocol.upper() not in PROFILES:
+        if medium is None or medium in seen or not media.port or not keys.takes(offer, media, encryption):
             continue
         pairs = common(media.codecs, capabilities.of(medium))
         if pairs:
@@ -334,6 +380,7 @@ def _ours(
     direction: Direction,
     feedback: tuple[Feedback, ...],
     bandwidth: tuple[str, ...] = (),
+    attributes: Attributes = (),
 ) -> Media:
     rtp, rtcp = ports
     return Media(
@@ -349,4 +396,5 @@ def _ours(
         feedback=feedback,
         ptime=PTIME if medium == "audio" else None,
         bandwidth=bandwidth,
+        attributes=attributes,
     )

@@ -23,6 +23,7 @@ CLEARED: Final = header("Q.850", 16, "Normal call clearing")
 NO_ANSWER: Final = header("Q.850", 19, "No answer from user")
 NO_ACK: Final = header("SIP", 408, "ACK not received")
 SESSION_EXPIRED: Final = header("SIP", 408, "Session expired")
+SECURITY: Final = header("SIP", 488, "Certificate does not match its fingerprint")
 ELSEWHERE: Final = header("SIP", 200, "Call completed elsewhere")
 
 

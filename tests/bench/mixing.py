@@ -34,15 +34,15 @@ class Mixed(Worker):
         """Open, configure and join all legs for phones at these ports; give the ports they are to send to."""
         legs = [(f"{role}-{room}", role, f"room-{room}") for room in range(ROOMS) for role in ROLES]
         for leg, _, _ in legs:
-            self._send(OpenLeg(leg, ("audio",), "127.0.0.1"))
-        opened = self._wait(lambda event: isinstance(event, LegOpened), len(legs))
+            self.send(OpenLeg(leg, ("audio",), "127.0.0.1"))
+        opened = self.wait(lambda event: isinstance(event, LegOpened), len(legs))
         where = {event.leg: event.ports[0].rtp for event in opened if isinstance(event, LegOpened)}
         for (leg, role, room), port in zip(legs, phones, strict=True):
             here = ("127.0.0.1", port)
             stream = Stream(0, "audio", here, here, (PCMA,), (PCMA,), sending=True, receiving=True)
-            self._send(ConfigureLeg(leg, (stream,), ("127.0.0.1",)), Join(room, leg, role))
+            self.send(ConfigureLeg(leg, (stream,), ("127.0.0.1",)), Join(room, leg, role))
             if role == "staff":
-                self._send(SetStaff(leg, "barge"))
+                self.send(SetStaff(leg, "barge"))
         return [where[leg] for leg, _, _ in legs]
 
 

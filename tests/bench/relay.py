@@ -90,13 +90,13 @@ class Worker:
         Neighbours (i, i ^ 1) hear each other: host and guest of one room in one medium.
         """
         calls = [f"call-{room}" for room in range(ROOMS)] if self._evidence is not None else []
-        self._send(*(OpenEvidence(call, f"{self._evidence}/{call}") for call in calls))
-        self._wait(lambda event: isinstance(event, EvidenceOpened), len(calls))
+        self.send(*(OpenEvidence(call, f"{self._evidence}/{call}") for call in calls))
+        self.wait(lambda event: isinstance(event, EvidenceOpened), len(calls))
         legs = [f"{role}-{room}" for room in range(ROOMS) for role in ("guest", "host")]
         for number, leg in enumerate(legs):
             own = calls[number // 2] if calls and number % 2 == 0 else None
-            self._send(OpenLeg(leg, MEDIA, "127.0.0.1", own))
-        opened = self._wait(lambda event: isinstance(event, LegOpened), len(legs))
+            self.send(OpenLeg(leg, MEDIA, "127.0.0.1", own))
+        opened = self.wait(lambda event: isinstance(event, LegOpened), len(legs))
         where = {event.leg: event.ports for event in opened if isinstance(event, LegOpened)}
         targets = [0] * SOCKETS
         for number, leg in enumerate(legs):
@@ -110,8 +110,8 @@ class Worker:
                 streams.append(
                     Stream(index, medium, here, here, codecs, codecs, sending=True, receiving=True)
                 )
-            self._send(ConfigureLeg(leg, tuple(streams), ("127.0.0.1",)))
-            self._send(Join(f"room-{room}", leg, "host" if side else "guest"))
+            self.send(ConfigureLeg(leg, tuple(streams), ("127.0.0.1",)))
+            self.send(Join(f"room-{room}", leg, "host" if side else "guest"))
         return targets
 
     def pause(self) -> None:
@@ -130,12 +130,16 @@ class Worker:
                 pass
         except BlockingIOError:
             return
+        finally:
+            self._socket.setblocking(True)
 
-    def _send(self, *commands: Command) -> None:
+    def send(self, *commands: Command) -> None:
+        """Give commands."""
         for command in commands:
             self._socket.sendall(encode(command))
 
-    def _wait(self, wanted: Callable[[Event], bool], count: int) -> list[Event]:
+    def wait(self, wanted: Callable[[Event], bool], count: int) -> list[Event]:
+        """Read events until `count` are what is wanted, and give those. Raises SetUpError when something is refused."""
         found: list[Event] = []
         self._socket.settimeout(ANSWER_SECONDS)
         while len(found) < count:

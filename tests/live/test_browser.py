@@ -76,7 +76,7 @@ def test_jssip_registers_writes_and_calls(
             # Nobody reads what is written without a call, and the writer is told so.
             await phone.run("write('sip:110@at110', '着火了 fire')")
             assert await phone.told("undelivered") == "undelivered 480"
-            # A browser offers DTLS-SRTP alone, which the media process does not speak yet. The call stands all the same,
+            # A browser wants ICE with its DTLS-SRTP, which the media process does not speak yet. The call stands all the same,
             # with each medium refused in its place: 110 is never refused.
             await phone.run("call('sip:110@at110')")
             assert await phone.told("confirmed")

@@ -250,3 +250,16 @@ def test_files_are_found_from_the_state_folder(tmp_path):
     settings = read(tmp_path)
     assert settings.file("tls/own.pem") == tmp_path / "tls/own.pem"
     assert settings.file("/etc/ssl/own.pem") == Path("/etc/ssl/own.pem")
+
+
+def test_who_is_encrypted(tmp_path):
+    settings = read(tmp_path, '[media]\nencryption = "mandatory"\n[media.encryption_for]\n8001 = "dtls"\n')
+    assert (settings.media.encryption, settings.media.encryption_for) == ("mandatory", {"8001": "dtls"})
+    assert (Settings(state=tmp_path).media.encryption, Settings(state=tmp_path).media.encryption_for) == (
+        "opportunistic",
+        {},
+    )
+    found = problems(tmp_path, '[media]\nencryption = "perhaps"\n[media.encryption_for]\n8001 = "never"\n')
+    assert len(found) == 2
+    assert "media.encryption:" in found[0]
+    assert "media.encryption_for:" in found[1]

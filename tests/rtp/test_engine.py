@@ -132,7 +132,8 @@ def running():
 
 def test_open_is_idempotent_and_may_add_a_medium(running):
     (opened,) = running.do(c.OpenLeg("a", ("audio",), "127.0.0.1"))
-    assert opened == c.LegOpened("a", (c.PortPair("audio", 20000, 20001),))
+    assert opened == c.LegOpened("a", (c.PortPair("audio", 20000, 20001),), opened.fingerprint)
+    assert len(opened.fingerprint) == 32  # SHA-256 of the certificate for DTLS
     assert running.do(c.OpenLeg("a", ("audio",), "127.0.0.1")) == [opened]
     (more,) = running.do(c.OpenLeg("a", ("audio", "video"), "127.0.0.1"))
     assert more.ports == (*opened.ports, c.PortPair("video", 20002, 20003))

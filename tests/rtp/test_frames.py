@@ -47,3 +47,19 @@ def test_bytes_that_are_no_message_are_refused(decode, body):
 def test_an_event_is_no_command():
     with pytest.raises(FrameError):
         decode_command(msgspec.msgpack.encode(EVENT))
+
+
+def test_srtp_keys_arrive_and_show_in_no_representation():
+    keys = c.Sdes("AES_CM_128_HMAC_SHA1_80", b"S" * 30, b"R" * 30)
+    codec = c.Codec("PCMA", 8, 8000)
+    stream = c.Stream(0, "audio", None, None, (codec,), (codec,), True, True, (), keys)
+    command = c.ConfigureLeg("leg", (stream,), ())
+    (frame,) = Frames().feed(encode(command))
+    assert decode_command(frame) == command
+    assert "SSSS" not in repr(command)
+    assert "RRRR" not in repr(command)
+    other = c.ConfigureLeg(
+        "leg", (c.Stream(0, "audio", None, None, (), (), True, True, (), c.Dtls(True, ())),), ()
+    )
+    (frame,) = Frames().feed(encode(other))
+    assert decode_command(frame) == other

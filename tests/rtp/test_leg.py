@@ -252,7 +252,7 @@ def test_a_leg_without_sound_is_content():
 def test_a_key_frame_is_asked_for_by_rtcp_or_by_signalling(feedback, packets):
     setting = Setting(media=("video",), feedback=feedback)
     track = setting.leg.tracks["video"]
-    setting.wire.loop.read(rtp_socket(track), packet(1, payload_type=96))
+    setting.wire.loop.read(rtp_socket(track), packet(1, b"\x65x", payload_type=96))
     setting.wire.events.clear()
     track.want_picture(setting.wire.loop.now)
     assert len(rtcp_socket(track).sent) == packets

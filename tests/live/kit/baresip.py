@@ -46,7 +46,7 @@ audec_format s16
 audio_buffer 20-160
 {video}
 rtp_ports {rtp}-{rtp_last}
-rtcp_mux no
+rtcp_mux {mux}
 jitter_buffer_delay 5-10
 rtp_stats yes
 ringback_disabled yes
@@ -61,6 +61,7 @@ module aufile.so
 module aubridge.so
 module sndfile.so
 module stdio.so
+{encryption}
 {video_modules}
 module_tmp account.so
 module_app contact.so
@@ -84,6 +85,10 @@ module vp8.so
 module avformat.so
 module fakevideo.so
 module snapshot.so"""
+
+ENCRYPTION = """\
+module srtp.so
+module dtls_srtp.so"""
 
 SIP_PORTS = 2
 """baresip also listens for TLS on the port after its SIP port."""
@@ -110,6 +115,10 @@ class Account:
     auto_answer: bool = False
     transport: str = "udp"
     register_seconds: int = 300
+    encryption: str = ""
+    """baresip's mediaenc: `srtp`, `srtp-mand`, `dtls_srtp`; empty: none."""
+    mux: bool = False
+    """RTCP on the RTP port."""
 
 
 @dataclass(slots=True)
@@ -160,6 +169,8 @@ class Baresip:
                 audio_source=f"aufile,{media.tone(account.tone)}",
                 video=VIDEO.format(picture=media.picture(picture)) if picture else "",
                 video_modules=VIDEO_MODULES if picture else "",
+                mux="yes" if account.mux else "no",
+                encryption=ENCRYPTION if account.encryption else "",
             )
         )  # fmt: skip
         parameters = [
@@ -170,6 +181,7 @@ class Baresip:
             f"audio_codecs={account.audio_codecs}",
             f"video_codecs={account.video_codecs}" if picture else "",
             "answermode=auto" if account.auto_answer else "",
+            f"mediaenc={account.encryption}" if account.encryption else "",
         ]
         uri = f"sip:{account.user}@{host}:{port};transport={account.transport}"
         (self.folder / "accounts").write_text(f"<{uri}>;{';'.join(filter(None, parameters))}\n")

@@ -76,6 +76,7 @@ def test_a_video_call_is_answered_as_a_phone_reads_it():
         "a=rtcp-fb:120 nack pli",
         "a=rtcp-fb:* ccm fir",
         "a=recvonly",
+        "a=rtcp-mux",
         "",
     ]
     audio, video = streams

@@ -1,0 +1,357 @@
+"""Encrypted tracks on a wire of lists; phones are sessions of libsrtp, or OpenSSL, of their own."""
+
+from unittest.mock import patch
+
+import pytest
+
+from rtp.control import Dtls, MediaStarted, Sdes, Secured, SecurityFailed
+from rtp.dtls import Certificate, Handshake
+from rtp.packet import parse
+from rtp.protection import Protection
+from rtp.reports import Reports
+from rtp.rtcp import PictureLoss, ReceiverReport, encode
+from rtp.srtp import Opener, Sealer
+from rtp.suites import SUITES
+from tests.kit.media_wire import H264, PHONE, Wire, packet, rtcp_socket, rtp_socket, sent, stream
+
+STRANGER = ("6.6.6.6", 666)
+SUITE = SUITES["AES_CM_128_HMAC_SHA1_80"]
+OURS, THEIRS = bytes(range(30)), bytes(range(100, 130))
+SDES = Sdes(SUITE.name, OURS, THEIRS)
+EXCHANGE, PEER = Certificate(), Certificate()
+PHONE_RTCP = (PHONE[0], PHONE[1] + 1)
+REPORT = encode((ReceiverReport(7), PictureLoss(7, 0xABCD)))
+
+
+@pytest.fixture(autouse=True)
+def _disconnect():
+    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
+        yield
+
+
+class Side:
+    """A track with its reports and its protection, and what its phone hears."""
+
+    def __init__(self, wire, leg="guest", medium="audio", **more):
+        self.wire = wire
+        self.track = wire.track(leg, medium)
+        self.wanted = []
+        self.reports = Reports(self.track, "cname", self.wanted.append)
+        wire.loop.add(rtcp_socket(self.track).fileno(), lambda: self.reports.read(wire.loop.now), "rtcp")
+        self.protection = Protection(self.track, self.reports, EXCHANGE, wire.around)
+        self.taken = []
+        self.track.evidence = lambda _at, *row: self.taken.append(row)
+        self.configure(**more)
+
+    def configure(self, **more):
+        codecs = (H264,) if self.track.medium == "video" else {}
+        fields = {"codecs": codecs} if codecs else {}
+        made = stream(self.track.medium, **fields, **more)
+        self.protection.configure(made, self.wire.loop.now)
+        self.track.configure(made, frozenset({PHONE[0]}), self.wire.loop.now)
+
+    def say(self, *packets, source=PHONE):
+        for data in packets:
+            self.wire.loop.read(rtp_socket(self.track), data, source)
+
+    def report(self, data, source=PHONE_RTCP):
+        self.wire.loop.read(rtcp_socket(self.track), data, source)
+
+    def left(self):
+        rows = [data for data, _ in rtp_socket(self.track).sent]
+        rtp_socket(self.track).sent.clear()
+        return rows
+
+
+def pair(crypto=SDES, **more):
+    """An encrypted guest and a plain host, in a room."""
+    wire = Wire()
+    guest, host = Side(wire, crypto=crypto, **more), Side(wire, "host")
+    guest.track.wire(host.track, 100.0)
+    host.track.wire(guest.track, 100.0)
+    return wire, guest, host
+
+
+def test_encrypted_and_plain_hear_each_other():
+    wire, guest, host = pair()
+    assert wire.events == [Secured("guest", "audio", SUITE.name, "sdes")]
+    phone, hears = Sealer(SUITE, THEIRS), Opener(SUITE, OURS)
+    guest.say(phone.rtp(packet(5)), phone.rtp(packet(6)))
+    assert [p.payload for p in sent(host.track)] == [b"x" * 160] * 2
+    assert isinstance(wire.events[1], MediaStarted)
+    assert guest.taken == [(PHONE, guest.track.local, packet(n)) for n in (5, 6)]  # as the phone said it
+    out = []
+    guest.track.sender.evidence = lambda _at, *row: out.append(row[2])
+    host.say(packet(50), packet(51))
+    left = guest.left()
+    assert [hears.rtp(data, 0.0) for data in left] == out
+    assert [parse(data).payload for data in out] == [b"x" * 160] * 2
+    assert not any(b"x" * 20 in data for data in left)
+    assert (guest.track.sender.packets, guest.track.sender.octets) == (2, 320)
+
+
+def test_nothing_that_is_not_genuine_is_latched_relayed_or_recorded():
+    """S3: bad tags, replays and old roll-over counts, 10,000 of them, from the phone's address and from elsewhere."""
+    wire, guest, host = pair()
+    phone, other = Sealer(SUITE, THEIRS), Sealer(SUITE, OURS)
+    assert guest.track.latch.latched is None
+    guest.say(other.rtp(packet(1)), packet(2), source=PHONE)  # before anything genuine: no latch
+    assert guest.track.latch.latched is None
+    assert guest.taken == []
+    early = [phone.rtp(packet(number)) for number in range(64_000, 64_100)]
+    guest.say(*early)
+    count = guest.track.unauthentic
+    assert count == 2
+    for number in range(64_100, 66_600):  # the roll-over count grows in between
+        genuine = phone.rtp(packet(number))
+        broken = bytes([*genuine[:-1], genuine[-1] ^ 0x80])
+        guest.say(broken, other.rtp(packet(number)), early[number % 100])
+        guest.say(genuine)
+        guest.say(genuine)
+    assert guest.track.unauthentic == 2 + 10_000
+    assert len(guest.taken) == len(sent(host.track)) == 2_600
+    assert guest.track.latch.latched == PHONE
+    report = guest.track.report(rejected_rtcp=0, round_trip=None)
+    assert (report.received, report.lost, report.unauthentic) == (2_600, 0, 10_002)
+    assert wire.loop.failures == []
+
+
+def test_a_stranger_with_a_copy_is_not_believed():
+    _, guest, host = pair()
+    phone = Sealer(SUITE, THEIRS)
+    guest.say(phone.rtp(packet(1)))
+    guest.say(phone.rtp(packet(2)), source=STRANGER)
+    assert guest.track.rejected == 1
+    assert len(sent(host.track)) == 1
+
+
+def test_other_bytes_are_counted_and_nothing_else():
+    _, guest, host = pair()
+    for data in (b"", b"\x80", b"\0\1" + bytes(18), b"\x40" + bytes(30), b"\x16" * 60, b"\xff" * 30):
+        guest.say(data)
+        guest.report(data)
+    assert guest.track.rejected == 12
+    assert guest.track.sender.failed == 0
+    assert sent(host.track) == []
+    guest.protection._read_rtp()  # nothing is there
+    assert guest.track.rejected == 12
+
+
+def test_rtcp_is_protected_both_ways():
+    wire, guest, _ = pair()
+    phone, hears = Sealer(SUITE, THEIRS), Opener(SUITE, OURS)
+    guest.report(phone.rtcp(REPORT))
+    assert guest.wanted == [wire.loop.now]
+    guest.report(REPORT)
+    assert (guest.track.unauthentic, len(guest.wanted)) == (1, 1)
+    guest.reports.send(wire.loop.now)
+    ((data, to),) = rtcp_socket(guest.track).sent
+    assert to == PHONE_RTCP
+    assert hears.rtcp(data, 0.0)[1] == 201
+    assert guest.taken == [(PHONE_RTCP, guest.track.local_rtcp, REPORT)]
+
+
+@pytest.mark.parametrize("crypto", [None, SDES])
+def test_rtcp_on_the_rtp_port(crypto):
+    """RFC 5761: one port for both, encrypted or not."""
+    wire, guest, host = pair(crypto, mux=True)
+    phone, hears = Sealer(SUITE, THEIRS), Opener(SUITE, OURS)
+    seal = (lambda data: data) if crypto is None else phone.rtp
+    guest.say(seal(packet(5)))
+    guest.say(REPORT if crypto is None else phone.rtcp(REPORT))
+    assert len(sent(host.track)) == 1
+    assert guest.wanted == [wire.loop.now]
+    guest.reports.send(wire.loop.now)
+    assert rtcp_socket(guest.track).sent == []
+    ((data, to),) = rtp_socket(guest.track).sent
+    assert to == PHONE
+    assert (data if crypto is None else hears.rtcp(data, 0.0))[1] in {200, 201}
+    assert guest.taken[-1] == (PHONE, guest.track.local, REPORT)
+    # Back to two ports: each is read for itself again.
+    guest.configure(crypto=crypto)
+    guest.report(REPORT if crypto is None else phone.rtcp(REPORT))
+    assert len(guest.wanted) == 2
+
+
+def test_new_keys_in_mid_call_and_packets_that_were_under_way():
+    wire, guest, host = pair()
+    phone = Sealer(SUITE, THEIRS)
+    guest.say(phone.rtp(packet(1)))
+    under_way = phone.rtp(packet(2))
+    theirs, ours = bytes(range(50, 80)), bytes(range(60, 90))
+    guest.configure(crypto=Sdes(SUITE.name, ours, theirs))
+    assert [type(e) for e in wire.events].count(Secured) == 2
+    guest.say(under_way, Sealer(SUITE, theirs).rtp(packet(3)))
+    assert len(sent(host.track)) == 3
+    host.say(packet(9))
+    assert Opener(SUITE, ours).rtp(guest.left()[0], 0.0) is not None
+    # The same keys again are no new ones: the list of replays stays.
+    guest.configure(crypto=Sdes(SUITE.name, ours, theirs))
+    assert [type(e) for e in wire.events].count(Secured) == 2
+    assert guest.track.unauthentic == 0
+
+
+def test_one_key_that_stays_keeps_its_count():
+    _, guest, host = pair()
+    phone = Sealer(SUITE, THEIRS)
+    guest.say(phone.rtp(packet(1)))
+    copy = phone.rtp(packet(2))
+    guest.say(copy)
+    guest.configure(crypto=Sdes(SUITE.name, bytes(30), THEIRS))
+    guest.say(copy)
+    assert (guest.track.unauthentic, len(sent(host.track))) == (1, 2)
+
+
+def test_a_medium_that_rests_keeps_its_keys_and_one_that_is_clear_again_reads_itself():
+    wire, guest, host = pair()
+    guest.protection.configure(None, wire.loop.now)
+    assert guest.protection.active
+    guest.configure()
+    assert not guest.protection.active
+    guest.say(packet(1))
+    assert len(sent(host.track)) == 1
+
+
+def test_a_resealed_duplicate_is_not_sent():
+    _, guest, host = pair()
+    host.say(packet(1), packet(1))
+    assert len(guest.left()) == 1
+    assert guest.track.sender.failed == 1
+
+
+def test_the_silent_gate_stands_before_the_seal():
+    wire, guest, _ = pair()
+    guest.track.sender.set_silent(silent=True)
+    guest.track.sender.silence(wire.loop.now)
+    (data,) = guest.left()
+    assert Opener(SUITE, OURS).rtp(data, 0.0)[12:] == b"\xd5" * 160
+    assert guest.track.sender.transmit(packet(77)) == 0
+    assert guest.track.sender.gate.stopped == 1
+
+
+# --- DTLS ---------------------------------------------------------------------------------------------------------
+
+
+def dtls(active=False, certificate=PEER):
+    return Dtls(active, (("sha-256", certificate.fingerprint),), "id")
+
+
+class Handshaking:
+    """A phone that shakes hands on one of its ports."""
+
+    def __init__(self, side, *, rtcp=False, certificate=PEER, active=True, source=None):
+        self.side = side
+        self.socket = (rtcp_socket if rtcp else rtp_socket)(side.track)
+        self.source = source or (PHONE_RTCP if rtcp else PHONE)
+        self.shake = Handshake(certificate, Dtls(active, (("sha-256", EXCHANGE.fingerprint),)))
+
+    def talk(self):
+        waiting = self.shake.start()
+        for _ in range(6):
+            for data in waiting:
+                self.side.wire.loop.read(self.socket, data, self.source)
+            said = [data for data, to in self.socket.sent if to in {self.source, None}]
+            self.socket.sent.clear()
+            waiting = [answer for data in said for answer in self.shake.receive(data)]
+        return self
+
+
+def test_a_handshake_gives_the_keys_of_both_ports():
+    wire, guest, host = pair(dtls())
+    host.say(packet(1))
+    assert guest.left() == []  # nothing leaves in the clear
+    guest.say(packet(4))
+    assert (guest.track.unauthentic, guest.taken) == (1, [])
+    guest.reports.send(wire.loop.now)
+    assert rtcp_socket(guest.track).sent == []
+    phone = Handshaking(guest).talk()
+    keys = phone.shake.keys
+    assert wire.events == [
+        MediaStarted("host", "audio", wire.events[0].at),
+        Secured("guest", "audio", keys.suite.name, "dtls"),
+    ]
+    guest.say(Sealer(keys.suite, keys.send).rtp(packet(5)))
+    host.say(packet(2))
+    assert Opener(keys.suite, keys.receive).rtp(guest.left()[0], 0.0) is not None
+    assert guest.taken == [(PHONE, guest.track.local, packet(5))]
+    guest.reports.send(wire.loop.now)
+    assert rtcp_socket(guest.track).sent == []  # RFC 5764: the other port has keys of its own
+    other = Handshaking(guest, rtcp=True).talk().shake.keys
+    guest.reports.send(wire.loop.now)
+    assert Opener(other.suite, other.receive).rtcp(rtcp_socket(guest.track).sent[0][0], 0.0) is not None
+    guest.report(Sealer(other.suite, other.send).rtcp(REPORT))
+    assert guest.wanted == [wire.loop.now]
+
+
+def test_we_begin_when_the_answer_says_so():
+    _, guest, _ = pair(dtls(active=True), mux=True)
+    phone = Handshaking(guest, active=False).talk()
+    assert phone.shake.keys is not None
+    assert rtcp_socket(guest.track).sent == []
+
+
+def test_the_same_association_goes_on_and_another_begins_anew():
+    wire, guest, host = pair(dtls(), mux=True)
+    keys = Handshaking(guest).talk().shake.keys
+    guest.configure(crypto=dtls(active=True), mux=True)  # who would begin plays no part once it is done
+    phone = Sealer(keys.suite, keys.send)
+    guest.say(phone.rtp(packet(1)))
+    assert len(sent(host.track)) == 1
+    guest.configure(crypto=Dtls(False, dtls().fingerprints, "another"), mux=True)
+    again = Handshaking(guest).talk().shake.keys
+    guest.say(phone.rtp(packet(2)), Sealer(again.suite, again.send).rtp(packet(3)))
+    assert len(sent(host.track)) == 3
+    assert [type(e) for e in wire.events].count(Secured) == 2
+
+
+def test_two_ports_become_one():
+    _, guest, _ = pair(dtls())
+    keys = Handshaking(guest).talk().shake.keys
+    assert set(guest.protection._associations) == {"rtp", "rtcp"}
+    guest.configure(crypto=dtls(), mux=True)
+    assert set(guest.protection._associations) == {"rtp"}
+    guest.say(Sealer(keys.suite, keys.send).rtp(packet(1)))
+    assert len(guest.taken) == 1
+
+
+def test_our_key_stays_when_only_theirs_is_another():
+    _, guest, host = pair()
+    hears = Opener(SUITE, OURS)
+    host.say(packet(1))
+    theirs = bytes(range(50, 80))
+    guest.configure(crypto=Sdes(SUITE.name, OURS, theirs))
+    host.say(packet(2))
+    assert [hears.rtp(data, 0.0) is not None for data in guest.left()] == [True, True]
+    guest.say(Sealer(SUITE, theirs).rtp(packet(7)))
+    assert len(guest.taken) == 1
+
+
+def test_hellos_of_strangers_are_not_looked_at():
+    """S2: sprayed from before anything was negotiated, and all the time."""
+    wire, guest, _ = pair(dtls(), mux=True)
+    (hello,) = Handshake(Certificate(), Dtls(True, ())).start()
+    for port in range(1000):
+        guest.say(hello, source=("6.6.6.6", 1024 + port))
+    assert guest.track.rejected == 1000
+    assert guest.left() == []
+    assert Handshaking(guest).talk().shake.keys is not None
+    assert [type(e) for e in wire.events] == [Secured]
+
+
+def test_another_certificate_is_told_once_and_nothing_is_ever_believed():
+    wire, guest, host = pair(dtls(), mux=True)
+    liar = Handshaking(guest, certificate=Certificate()).talk()
+    assert wire.events == [SecurityFailed("guest", "audio", "fingerprint", PHONE)]
+    assert liar.shake.keys is None
+    guest.say(Sealer(SUITE, THEIRS).rtp(packet(1)), packet(2))
+    guest.protection.expire(wire.loop.now)
+    assert len(wire.events) == 1
+    assert (sent(host.track), guest.taken) == ([], [])
+
+
+def test_a_socket_that_takes_nothing_is_counted():
+    wire = Wire()
+    guest = Side(wire)
+    rtp_socket(guest.track).error = OSError(101, "Network is unreachable")
+    guest.configure(crypto=dtls(active=True), mux=True)
+    assert guest.track.sender.failed == 1
