@@ -3,6 +3,7 @@
     at110 serve            start the whole exchange: supervisor → signalling, media, recorder, embedded PostgreSQL
     at110 call | desk      scripted phones, see `pbx.phone`
     at110 verify FOLDER    check evidence, see `recordings.verify`
+    at110 why | statistics | simulate      what the queue did and would do, see `pbx.routing_command`
 
 Every command imports what it needs when it runs: whoever checks evidence waits for no SIP stack.
 """
@@ -31,6 +32,9 @@ USAGE: Final = """usage: at110 COMMAND …
   call [options]   place a scripted video call to 110     拨打一次脚本化视频报警
   desk [options]   a scripted dispatcher                  脚本化接警坐席
   verify FOLDER    check a call's evidence                校验一次呼叫的证据
+  why CALL         who got a call, out of whom, and why   为什么由该坐席接警
+  statistics       service level, waits, occupancy        接警统计
+  simulate         a day of calls through the queue       模拟一天的呼入
 
 at110 call --help, at110 desk --help, at110 verify --help"""
 
@@ -55,6 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             from pbx.phone import desk
 
             return desk.main(rest)
+        case ["why" | "statistics" | "simulate" as name, *rest]:
+            from pbx import routing_command
+
+            commands = {
+                "why": routing_command.why,
+                "statistics": routing_command.statistics,
+                "simulate": routing_command.simulate,
+            }
+            return commands[name](rest)
         case ["help" | "--help" | "-h"]:
             print(USAGE)
             return 0

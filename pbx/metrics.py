@@ -39,6 +39,16 @@ class Metrics:
         self.registrations = Gauge("at110_registrations", "Phones registered now", registry=r)
         self.desks = Gauge("at110_desks", "Desks now, by state", ["state"], registry=r)
         """state: signed_out | calling | free | busy | wrap_up | paused."""
+        self.waiting = Gauge("at110_queue_waiting", "Callers waiting now, by queue", ["queue"], registry=r)
+        self.reconciled = Counter(
+            "at110_reconciled_total",
+            "Seats, rooms and calls that did not fit and were mended",
+            ["what"],
+            registry=r,
+        )
+        self.put_away = Counter(
+            "at110_desks_put_away_total", "Desks that had a caller and sent no sound", registry=r
+        )
         self.sip_messages = Gauge("at110_sip_messages", "SIP messages since the start", ["what"], registry=r)
         """what: received | malformed | sent | unsendable | refused | overdue | faults | guarded, as the endpoint counts them."""
         self.guarded = Counter(

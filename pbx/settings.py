@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
@@ -26,6 +26,7 @@ from pbx.listen_settings import (
     WebSocketSettings,
     own_address,
 )
+from pbx.queue_settings import QueueSettings, wrong
 from pbx.section import Seconds, Section, tables_of
 from pbx.trunks import settings as trunks
 from pbx.trunks.settings import TrunkSettings
@@ -49,7 +50,6 @@ __all__ = [
     "prepare",
 ]
 
-Language = Literal["zh", "en"]
 EncryptionPolicy = Literal["off", "opportunistic", "mandatory", "dtls"]
 MEDIA_SOCKET = "media-{}.sock"
 
@@ -126,20 +126,6 @@ class EmergencySettings(Section, frozen=True, kw_only=True):
     """What counts as a call for help, beside 110, `tel:110` and `urn:service:sos`."""
 
     numbers: tuple[Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z_.+*-]{1,64}\Z")], ...] = ()
-
-
-class QueueSettings(Section, frozen=True, kw_only=True):
-    """Waiting callers and desks."""
-
-    wrap_up_seconds: Seconds = 5.0
-    """How long a desk rests after a call; 0 allowed."""
-    language: Language = "zh"
-    """Language of prompts and texts to callers."""
-    spoken: tuple[Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*\Z")], ...] = (
-        "zh",
-        "en",
-    )
-    """Languages dispatchers speak, best first (BCP 47): the answer to a phone that asks (RFC 8373)."""
 
 
 class StorageSettings(Section, frozen=True, kw_only=True):
@@ -400,6 +386,7 @@ def _whole(settings: Settings, sources: Mapping[str, str]) -> list[str]:
         )
     problems += [f"{_where(sources, 'sip.listen')}{text}" for text in _twice(settings)]
     problems += list(trunks.problems(settings.trunk))
+    problems += [f"{_where(sources, 'queue')}{text}" for text in wrong(settings.queue)]
     fixed = media.port_min <= settings.sip.port <= media.port_max
     if fixed:
         problems.append(f"{_where(sources, 'sip.port')}sip.port lies inside media.port_min…port_max")

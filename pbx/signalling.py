@@ -26,7 +26,10 @@ from pbx.call.call import State as CallState
 from pbx.call.control import Control, Rim, mint
 from pbx.call.encrypting import EncryptionRules
 from pbx.call.exchange import Exchange
+from pbx.call.keeping import LOG_FOLDER, Keeping
 from pbx.call.leg import LegSetup
+from pbx.call.reconcile import reconcile
+from pbx.call.routing_service import RoutingService, queues_view
 from pbx.call.service import Service
 from pbx.call.site import Policy, Site
 from pbx.call.trunk_service import TrunkService
@@ -34,6 +37,7 @@ from pbx.call.watch import Watch
 from pbx.guard import Guesses, Limit
 from pbx.guarding import Peers, make_guard, watch_guard
 from pbx.metrics import Metrics, watch_loop
+from pbx.queue_settings import rules
 from pbx.registrar import BindingAdded, BindingRefreshed, Registrar
 from pbx.registrar import Effect as BindingChange
 from pbx.sdp.offer_answer import CAPABILITIES
@@ -64,6 +68,8 @@ log = structlog.get_logger("signalling")
 
 GOODBYE_SECONDS = 4.0
 """How long a stop waits for phones to answer BYE and for evidence to close."""
+RECONCILE_SECONDS = 1.0
+"""How often seats, dialogs and rooms are compared."""
 FEED_SECONDS = 0.1
 """How often watchers hear of changes."""
 
@@ -127,6 +133,7 @@ class Signalling:
         self._registrar = Registrar()
         self._exchange = Exchange(_site(settings), mint)
         self._answering = Answering(self._exchange, self._registrations())
+        self._keeping = Keeping(settings.state, self._exchange, time.time())
         self._watch = Watch(
             self._exchange,
             outbox=self._outbox,
@@ -134,6 +141,7 @@ class Signalling:
             metrics=self._metrics,
             spool=settings.spool,
             registered=self._registered,
+            also=self._keeping.noted,
         )
         self._media = MediaClient(str(settings.media_socket()), self._on_media, self._tasks)
         self._certificates = listening.certificates(settings, dt.datetime.now(dt.UTC))
@@ -226,6 +234,12 @@ class Signalling:
             max_readers=settings.limits.feed_readers,
             more=self._web_routes(),
             further=Handlers(self._trunks).routes(),
+            routing=RoutingService(
+                self._control,
+                self._keeping.callbacks,
+                log=settings.state / LOG_FOLDER,
+                evidence=settings.evidence_folder,
+            ),
         )
         certificates = self._certificates
         self._listener = await listen(
@@ -242,6 +256,7 @@ class Signalling:
             watch_guard(self._guard, lambda: self._endpoint.backlog, self._metrics), name="guard"
         )
         self._tasks.spawn(self._publish(), name="publish")
+        self._tasks.spawn(self._reconcile(), name="reconcile")
         self._tasks.spawn(listening.watch(self._certificates), name="certificate")
         log.info("signalling_started", sip_port=self._endpoint.port, http_port=self._listener.port)
 
@@ -278,6 +293,14 @@ class Signalling:
             for state, desks in self._watch.desk_states(self._directory.desks()).items():
                 self._metrics.desks.labels(state).set(desks)
 
+    async def _reconcile(self) -> None:
+        while True:
+            await asyncio.sleep(RECONCILE_SECONDS)
+            self._control.act(lambda now: reconcile(self._exchange, now))
+            self._keeping.flush()
+            for view in queues_view(self._exchange):
+                self._metrics.waiting.labels(view["queue"]).set(view["waiting"])
+
     async def _stop(self) -> None:
         """Say goodbye to every phone, close the evidence, then end the parts, the last started first."""
         self._trunks.close()
@@ -292,6 +315,7 @@ class Signalling:
         await self._endpoint.close()
         await self._media.close()
         self._watch.close()
+        self._keeping.close()
         await self._outbox.close()
         await self._database.close()
         await self._tasks.close()
@@ -390,10 +414,12 @@ def _site(settings: Settings) -> Site:
             folder=str(settings.evidence_folder),
             languages=(language, other),
             host_picture_in_silent=settings.media.host_picture_in_silent,
+            stay_seconds=settings.queue.stay_seconds,
         ),
         host=host,
         port=settings.sip.port,
         wrap_up=settings.queue.wrap_up_seconds,
+        routing=rules(settings.queue),
         encryption=EncryptionRules(
             settings.media.encryption, settings.media.encryption_for, settings.media.sdes_in_clear
         ),

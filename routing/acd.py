@@ -1,290 +1,359 @@
-"""Automatic call distribution: the queue and the desks as one machine.
+"""Automatic call distribution: the queues and the desks as one machine.
 
-in → out: a caller waits, a desk becomes free (events) → `PutThrough`, `PositionChanged`, `BackToQueue` (effects).
+in → out: a caller waits, a desk becomes free (events) → `PutThrough`, `PositionChanged`, `BackToQueue` … (effects).
 
-The one rule: while somebody waits no desk is idle. The caller who has waited longest goes to the desk that has been
-idle longest. A caller whose desk was lost goes to the head and keeps the arrival time.
+The one rule: while somebody waits for whom a desk is allowed, no allowed desk is idle. Callers are served in the order of
+`Waiting.key` (class, then arrival), each by the best desk that may take it (`assignment`). Nobody is lost: a caller leaves
+the machine by `CallEnds` alone.
 
 An event about an unknown call or desk, or one that a state does not expect, is ignored: the queue must survive every
 order of events, because hang-ups race with everything. Time is monotonic seconds.
 """
 
-from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Any, Self
 
+from routing.acd_events import (
+    AcdEffect,
+    AcdEvent,
+    BackToQueue,
+    CallEnds,
+    CallWaits,
+    Candidate,
+    DeskChanged,
+    DeskHeard,
+    DeskNotComing,
+    DeskPauses,
+    DeskResumes,
+    DeskSignsIn,
+    DeskSignsOut,
+    DeskSilent,
+    HoldBack,
+    Overflowed,
+    OverflowToTrunk,
+    PositionChanged,
+    Prioritise,
+    PutThrough,
+    Routed,
+    SameIncident,
+    Seize,
+    SeizeFailed,
+    ToHead,
+)
+from routing.assignment import Scene
+from routing.desks import Desk, DeskState
+from routing.floor import Floor, Out
+from routing.persons import Gone, Person
+from routing.queues import DEFAULT, Priority, Profile, QueueRule, Rules, Skill, Waiting
 
-class DeskState(StrEnum):
-    """What a desk is. A signed-out desk is not in the machine at all."""
-
-    IDLE = "idle"
-    TALKING = "talking"
-    WRAP_UP = "wrap_up"
-    PAUSED = "paused"
-
-
-# --- events -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class CallWaits:
-    """A caller joins the end of the queue."""
-
-    call: str
-
-
-@dataclass(frozen=True, slots=True)
-class CallEnds:
-    """A caller is gone, from the queue or from a desk."""
-
-    call: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeskSignsIn:
-    """A desk's permanent leg is up."""
-
-    desk: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeskSignsOut:
-    """A desk's permanent leg is gone, by intent or not."""
-
-    desk: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeskPauses:
-    """The dispatcher takes no further caller; a present one stays."""
-
-    desk: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeskResumes:
-    """The dispatcher takes callers again; ends wrap-up early too."""
-
-    desk: str
-
-
-AcdEvent = CallWaits | CallEnds | DeskSignsIn | DeskSignsOut | DeskPauses | DeskResumes
-
-
-# --- effects ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class PutThrough:
-    """Make the caller the guest of this desk's room, now."""
-
-    call: str
-    desk: str
-    waited: float
-    """Seconds since the caller arrived."""
-
-
-@dataclass(frozen=True, slots=True)
-class PositionChanged:
-    """Tell a waiting caller the place in the queue; 1 is the next."""
-
-    call: str
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class BackToQueue:
-    """The caller lost the desk and waits again, at the head."""
-
-    call: str
-    desk: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeskChanged:
-    """A desk is something else than before; `state` is None when it signed out."""
-
-    desk: str
-    state: DeskState | None
-    call: str | None
-
-
-AcdEffect = PutThrough | PositionChanged | BackToQueue | DeskChanged
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """One place in the queue."""
-
-    call: str
-    since: float
-    """Arrival, monotonic seconds; kept when the caller comes back to the queue."""
-    returned: bool
-    """Came back from a lost desk: stands before everybody who did not."""
-    told: int
-    """The position last told; 0 when none was."""
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """One desk that is signed in."""
-
-    desk: str
-    state: DeskState
-    since: float
-    """When it entered this state."""
-    call: str | None = None
-    arrived: float = 0.0
-    """Arrival of its caller, so that the place is kept if the desk is lost."""
-    pausing: bool = False
-    """Will be paused when its caller is gone."""
+__all__ = [
+    "DEFAULT", "Acd", "AcdEffect", "AcdEvent", "BackToQueue", "CallEnds", "CallWaits", "Candidate", "Desk", "DeskChanged",
+    "DeskHeard", "DeskNotComing", "DeskPauses", "DeskResumes", "DeskSignsIn", "DeskSignsOut", "DeskSilent", "DeskState",
+    "HoldBack", "OverflowToTrunk", "Overflowed", "PositionChanged", "Prioritise", "Priority", "Profile", "PutThrough",
+    "QueueRule", "Routed", "Rules", "SameIncident", "Seize", "SeizeFailed", "Skill", "ToHead", "Waiting",
+]  # fmt: skip
 
 
 class Acd:
-    """The queue and the desks of one site."""
+    """The queues and the desks of one site."""
 
-    def __init__(self, *, wrap_up: float = 0.0) -> None:
-        """`wrap_up`: seconds a desk rests after a caller; 0 means none."""
-        self._wrap_up = wrap_up
-        self._queue: list[Waiting] = []
-        self._desks: dict[str, Desk] = {}
+    def __init__(self, rules: Rules | None = None, *, wrap_up: float = 0.0) -> None:
+        """`wrap_up`: seconds a desk rests after a caller, when there are no other rules."""
+        self._floor = Floor(rules or Rules(wrap_up=wrap_up))
+        self._held: set[str] = set()
+        self._number = 0
 
     # --- what stands ---
 
     @property
+    def rules(self) -> Rules:
+        """What the site decided."""
+        return self._floor.rules
+
+    @property
     def queue(self) -> tuple[Waiting, ...]:
-        """The queue, the next caller first."""
-        return tuple(self._queue)
+        """The waiting callers of all queues, the next one first."""
+        return tuple(self._floor.line)
 
     @property
     def desks(self) -> tuple[Desk, ...]:
         """The desks that are signed in."""
-        return tuple(self._desks.values())
+        return tuple(self._floor.desks)
+
+    @property
+    def attached(self) -> dict[str, str]:
+        """Second calls of people who wait or talk already → the call that has the place."""
+        leads = [place.call for place in self._floor.line]
+        leads += [desk.call for desk in self._floor.desks if desk.call is not None]
+        return {call: lead for lead in leads for call in self._floor.persons.attached(lead)}
+
+    @property
+    def held_back(self) -> frozenset[str]:
+        """Beginnings of identities and numbers that a supervisor holds back."""
+        return frozenset(self._held)
 
     def desk(self, name: str) -> Desk | None:
         """Return one desk, None while it is signed out."""
-        return self._desks.get(name)
+        return self._floor.desks.get(name)
+
+    def place(self, call: str) -> Waiting | None:
+        """Return the place of a waiting caller."""
+        return self._floor.line.find(call)
+
+    def scene(self, now: float) -> Scene:
+        """Return the desks as they stand, to ask who may take whom."""
+        return self._floor.scene(now)
 
     # --- the machine ---
 
-    def receive(self, event: AcdEvent, now: float) -> list[AcdEffect]:
+    def receive(self, event: AcdEvent, now: float) -> Out:
         """Take one event; return what must happen."""
-        out: list[AcdEffect] = []
+        out: Out = []
         match event:
-            case CallWaits(call):
-                self._call_waits(call, now)
-            case CallEnds(call):
-                self._call_ends(call, now, out)
-            case DeskSignsIn(desk):
-                if desk not in self._desks:
-                    self._set(Desk(desk, DeskState.IDLE, now), out)
-            case DeskSignsOut(desk):
-                self._desk_signs_out(desk, out)
-            case DeskPauses(desk):
-                self._desk_pauses(desk, now, out)
-            case DeskResumes(desk):
-                self._desk_resumes(desk, now, out)
-        self._assign(now, out)
+            case CallWaits():
+                self._call_waits(event, now, out)
+            case CallEnds(call, returns):
+                self._call_ends(call, now, out, returns=returns)
+            case DeskSignsIn() | DeskSignsOut() | DeskPauses() | DeskResumes() | DeskHeard():
+                self._desk(event, now, out)
+            case ToHead():
+                self._to_head(event, now, out)
+            case Seize(call, desk):
+                self._seize(call, desk, now, out)
+            case Prioritise():
+                self._prioritise(event)
+            case HoldBack(prefix, on):
+                self._hold_back(prefix, on=on)
+        self._floor.settle(now, out)
         return out
 
     @property
     def next_due(self) -> float | None:
-        """When the next wrap-up ends."""
-        ends = [d.since + self._wrap_up for d in self._desks.values() if d.state is DeskState.WRAP_UP]
-        return min(ends, default=None)
+        """When something may be due: the end of a wrap-up, of patience, of a place that was kept."""
+        return self._floor.next_due
 
-    def expire(self, now: float) -> list[AcdEffect]:
-        """End the wrap-ups that are over."""
-        out: list[AcdEffect] = []
-        for desk in list(self._desks.values()):
-            if desk.state is DeskState.WRAP_UP and desk.since + self._wrap_up <= now:
-                self._set(Desk(desk.desk, DeskState.IDLE, now), out)
-        self._assign(now, out)
+    def expire(self, now: float) -> Out:
+        """Do what is due."""
+        out: Out = []
+        floor, rules = self._floor, self._floor.rules
+        floor.rung(now)
+        floor.persons.expire(now, rules.redial)
+        for desk in list(floor.desks.resting.values()):
+            if desk.since + rules.wrap_up <= now:
+                floor.set_desk(replace(desk, state=DeskState.IDLE, since=now), out)
+        for desk in list(floor.desks.unheard.values()) if rules.no_sound is not None else ():
+            if desk.place is not None and _overdue(desk, rules, now):
+                self._put_away(desk, desk.place, now, out)
+        for place in self.queue:
+            if place.only is not None and place.until is not None and place.until <= now:
+                floor.gives_up(place, place.only, now, out)
+        floor.settle(now, out)
         return out
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data for the journal and the API."""
-        return {
-            "wrap_up": self._wrap_up,
-            "queue": [asdict(w) for w in self._queue],
-            "desks": [{**asdict(d), "state": str(d.state)} for d in self._desks.values()],
-        }
+        mine = {"wrap_up": self.rules.wrap_up, "held": sorted(self._held), "number": self._number}
+        return {**mine, **self._floor.pack()}
 
     @classmethod
-    def restore(cls, data: dict[str, Any]) -> Self:
-        """Make the machine that `snapshot` described."""
-        acd = cls(wrap_up=data["wrap_up"])
-        acd._queue = [Waiting(**w) for w in data["queue"]]
-        for d in data["desks"]:
-            acd._desks[d["desk"]] = Desk(**{**d, "state": DeskState(d["state"])})
+    def restore(cls, data: dict[str, Any], rules: Rules | None = None) -> Self:
+        """Make the machine that `snapshot` described. `rules` come from the settings."""
+        acd = cls(rules, wrap_up=data["wrap_up"])
+        acd._held = set(data["held"])
+        acd._number = data["number"]
+        acd._floor.unpack(data)
         return acd
 
-    # --- one event each ---
+    # --- callers ---
 
-    def _call_waits(self, call: str, now: float) -> None:
-        if any(w.call == call for w in self._queue) or any(d.call == call for d in self._desks.values()):
+    def _call_waits(self, event: CallWaits, now: float, out: Out) -> None:
+        floor = self._floor
+        if floor.knows(event.call):
             return
-        self._queue.append(Waiting(call, now, returned=False, told=0))
+        self._number += 1
+        place = Waiting(
+            event.call,
+            now,
+            self._number,
+            now,
+            event.queue,
+            Priority.HELD if self._is_held(event.origin) else event.priority,
+            asked=event.priority,
+            needs=event.needs,
+            identity=event.identity,
+            origin=event.origin,
+        )
+        if event.identity is not None:
+            known = floor.persons.find(event.identity)
+            leads = () if known is None else tuple(known.calls)
+            gone = None if known is None else known.gone
+            person = floor.persons.add(event.identity, event.call)
+            if leads:
+                self._attach(place, leads, person, out)
+                return
+            if gone is not None:
+                out.append(SameIncident(event.call, person.incident, "redialled"))
+                place = _kept(place, gone)
+                desk = floor.desks.get(gone.desk)
+                if desk is not None and desk.state in {DeskState.IDLE, DeskState.WRAP_UP}:
+                    floor.put(place, desk, "same-dispatcher", now, out)
+                    return
+        floor.join(place, now)
 
-    def _call_ends(self, call: str, now: float, out: list[AcdEffect]) -> None:
-        self._queue = [w for w in self._queue if w.call != call]
-        for desk in list(self._desks.values()):
-            if desk.call == call:
-                self._set(self._after_call(desk, now), out)
+    def _attach(self, place: Waiting, leads: tuple[str, ...], person: Person, out: Out) -> None:
+        """Let a second call of the same person share the place of the first; in the queue the newest holds it."""
+        out.append(SameIncident(place.call, person.incident, "attached"))
+        for lead in leads:
+            if (old := self._floor.line.find(lead)) is not None:
+                self._floor.line.change(old, replace(old, call=place.call, told=0))
+                return
+        out.append(PositionChanged(place.call, 1))
 
-    def _after_call(self, desk: Desk, now: float) -> Desk:
-        if desk.pausing:
-            return Desk(desk.desk, DeskState.PAUSED, now)
-        if self._wrap_up > 0:
-            return Desk(desk.desk, DeskState.WRAP_UP, now)
-        return Desk(desk.desk, DeskState.IDLE, now)
+    def _call_ends(self, call: str, now: float, out: Out, *, returns: bool) -> None:
+        floor = self._floor
+        place, desk = floor.line.find(call), floor.desks.at(call)
+        person = floor.persons.end(call)
+        heir = person.calls[-1] if person is not None and person.calls else None
+        if place is not None and heir is not None:
+            floor.line.change(place, replace(place, call=heir, told=0))
+        elif place is not None:
+            floor.line.remove(call)
+        elif desk is not None and desk.place is not None:
+            place = desk.place
+            floor.set_desk(floor.after_call(desk, now), out)
+            if heir is not None:
+                again = replace(place, call=heir, told=0)
+                free = floor.desks.get(desk.desk)
+                assert free is not None, "set two lines above"
+                floor.put(again, free, "same-dispatcher", now, out)
+        if place is not None and person is not None and heir is None and returns and self.rules.redial > 0:
+            floor.persons.keep(place, person.incident, None if desk is None else desk.desk, now)
+            floor.alarm(now + self.rules.redial)
 
-    def _desk_signs_out(self, name: str, out: list[AcdEffect]) -> None:
-        desk = self._desks.pop(name, None)
-        if desk is None:
-            return
-        out.append(DeskChanged(name, None, None))
-        if desk.call is None:
-            return
-        place = Waiting(desk.call, desk.arrived, returned=True, told=0)
-        # Several callers may come back at once: among them the one who arrived first stands first.
-        index = sum(1 for w in self._queue if w.returned and w.since <= place.since)
-        self._queue.insert(index, place)
-        out.append(BackToQueue(desk.call, name))
+    def _prioritise(self, event: Prioritise) -> None:
+        place = self._floor.line.find(event.call)
+        if place is not None and not place.returned and (event.lower or event.priority < place.priority):
+            self._floor.line.change(place, replace(place, priority=event.priority, asked=event.priority))
 
-    def _desk_pauses(self, name: str, now: float, out: list[AcdEffect]) -> None:
-        desk = self._desks.get(name)
-        if desk is None or desk.state is DeskState.PAUSED:
-            return
+    def _hold_back(self, prefix: str, *, on: bool) -> None:
+        (self._held.add if on else self._held.discard)(prefix)
+        for place in self.queue:
+            held = self._is_held(place.origin)
+            if held and place.priority is not Priority.HELD:
+                self._floor.line.change(place, replace(place, priority=Priority.HELD, asked=place.priority))
+            elif not held and place.priority is Priority.HELD:
+                self._floor.line.change(place, replace(place, priority=place.asked))
+
+    def _is_held(self, origin: str) -> bool:
+        return bool(origin) and any(origin.startswith(prefix) for prefix in self._held)
+
+    # --- desks ---
+
+    def _desk(
+        self,
+        event: DeskSignsIn | DeskSignsOut | DeskPauses | DeskResumes | DeskHeard,
+        now: float,
+        out: Out,
+    ) -> None:
+        floor, desk = self._floor, self._floor.desks.get(event.desk)
+        match event:
+            case DeskSignsIn(name, agent, away) if desk is None:
+                state = DeskState.IDLE if away is None else DeskState.PAUSED
+                floor.set_desk(Desk(name, state, now, agent or name, reason=away or ""), out)
+            case DeskSignsOut() if desk is not None:
+                self._signs_out(desk, now, out)
+            case DeskPauses(_, reason) if desk is not None:
+                self._pauses(desk, reason, now, out)
+            case DeskResumes() if desk is not None and desk.state is DeskState.TALKING:
+                floor.desks.set(replace(desk, pausing=False, reason=""))
+            case DeskResumes() if desk is not None and desk.state is not DeskState.IDLE:
+                floor.set_desk(replace(desk, state=DeskState.IDLE, since=now, reason=""), out)
+            case DeskHeard() if desk is not None and desk.place is not None:
+                floor.desks.set(replace(desk, heard=True))
+
+    def _signs_out(self, desk: Desk, now: float, out: Out) -> None:
+        self._floor.desks.remove(desk.desk)
+        out.append(DeskChanged(desk.desk, None, None))
+        for place in self.queue:
+            if place.only == desk.desk:
+                self._floor.gives_up(place, desk.desk, now, out)
+        if desk.place is not None:
+            self._floor.back(desk.place, desk.desk, "desk_lost", now, out)
+
+    def _pauses(self, desk: Desk, reason: str, now: float, out: Out) -> None:
         if desk.state is DeskState.TALKING:
-            self._desks[name] = replace(desk, pausing=True)
+            self._floor.desks.set(replace(desk, pausing=True, reason=reason))
+        elif desk.state is not DeskState.PAUSED:
+            self._floor.set_desk(replace(desk, state=DeskState.PAUSED, since=now, reason=reason), out)
+        elif desk.reason != reason:
+            self._floor.set_desk(replace(desk, reason=reason), out)
+
+    def _put_away(self, desk: Desk, place: Waiting, now: float, out: Out) -> None:
+        """Give up a desk that has sent no sound, unless its caller would have nobody else."""
+        seconds = now - desk.since
+        if not self._floor.scene(now).replaceable(place, desk.desk):
+            self._floor.desks.set(replace(desk, heard=True))  # said once: a mute desk beats none
+            out.append(DeskSilent(desk.desk, place.call, seconds, put_away=False))
             return
-        self._set(Desk(name, DeskState.PAUSED, now), out)
+        out.append(DeskSilent(desk.desk, place.call, seconds))
+        self._floor.back(place, desk.desk, "no_sound", now, out)
+        away = replace(desk, state=DeskState.PAUSED, since=now, place=None, pausing=False, reason="no_sound")
+        self._floor.set_desk(away, out)
 
-    def _desk_resumes(self, name: str, now: float, out: list[AcdEffect]) -> None:
-        desk = self._desks.get(name)
-        if desk is None or desk.state is DeskState.IDLE:
+    # --- hands ---
+
+    def _to_head(self, event: ToHead, now: float, out: Out) -> None:
+        place, origin = self._floor.take_out(event.call, "transferred", now, out)
+        if place is None:
             return
-        if desk.state is DeskState.TALKING:
-            self._desks[name] = replace(desk, pausing=False)
+        queue = event.queue or place.queue
+        place = replace(
+            place,
+            queue=queue,
+            priority=Priority.HEAD,
+            joined=now,
+            told=0,
+            reach=(),
+            only=None,
+            until=None,
+            fallback=event.fallback or queue,
+            prefers=None,
+            avoids=origin,
+            trunked=False,
+        )
+        if self._floor.desks.get(event.desk) is not None:
+            place = replace(place, only=event.desk, until=now + event.seconds)
+            self._floor.alarm(now + event.seconds)
+        self._floor.join(place, now)
+        if event.desk is not None and place.only is None:
+            self._floor.gives_up(place, event.desk, now, out)
+
+    def _seize(self, call: str, name: str, now: float, out: Out) -> None:
+        desk = self._floor.desks.get(name)
+        if desk is None or desk.state is DeskState.TALKING:
+            out.append(SeizeFailed(call, name, "signed_out" if desk is None else "busy"))
             return
-        self._set(Desk(name, DeskState.IDLE, now), out)
+        place, _ = self._floor.take_out(call, "seized", now, out)
+        if place is None:
+            out.append(SeizeFailed(call, name, "unknown_call"))
+            return
+        self._floor.put(replace(place, only=None, until=None), desk, "by-hand", now, out)
 
-    # --- the rule ---
 
-    def _assign(self, now: float, out: list[AcdEffect]) -> None:
-        idle = sorted((d for d in self._desks.values() if d.state is DeskState.IDLE), key=lambda d: d.since)
-        for desk, place in zip(idle, self._queue.copy(), strict=False):
-            self._queue.remove(place)
-            self._set(
-                replace(desk, state=DeskState.TALKING, since=now, call=place.call, arrived=place.since), out
-            )
-            out.append(PutThrough(place.call, desk.desk, now - place.since))
-        for index, place in enumerate(self._queue):
-            if place.told != index + 1:
-                self._queue[index] = replace(place, told=index + 1)
-                out.append(PositionChanged(place.call, index + 1))
+def _overdue(desk: Desk, rules: Rules, now: float) -> bool:
+    """Say whether a desk has had its caller for too long without a sound."""
+    return not desk.heard and rules.no_sound is not None and desk.since + rules.no_sound <= now
 
-    def _set(self, desk: Desk, out: list[AcdEffect]) -> None:
-        self._desks[desk.desk] = desk
-        out.append(DeskChanged(desk.desk, desk.state, desk.call))
+
+def _kept(place: Waiting, gone: Gone) -> Waiting:
+    """Give whoever dialled again the place that was left."""
+    left = Priority.HEAD if gone.desk is not None else gone.priority
+    priority = place.priority if place.priority is Priority.HELD else min(place.priority, left)
+    return replace(
+        place,
+        since=gone.since,
+        number=gone.number,
+        priority=priority,
+        queue=gone.queue,
+        prefers=gone.desk,
+    )

@@ -22,6 +22,7 @@ from pbx.api.commands import Commands
 from pbx.api.evidence import Check, Evidence, check
 from pbx.api.exchange import Exchange
 from pbx.api.feed import Events
+from pbx.api.routing import Routes, Routing
 from pbx.metrics import CONTENT_TYPE, Metrics
 from pbx.tasks import Tasks
 from pbx.transport import gate
@@ -61,6 +62,7 @@ def build(
     checker: Check = check,
     more: Sequence[web.RouteDef] = (),
     further: Sequence[web.RouteDef] = (),
+    routing: Routing | None = None,
     wall: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> web.Application:
@@ -103,6 +105,7 @@ def build(
             *Commands(exchange).routes(),
             *Evidence(evidence, exchange, checker).routes(),
             *further,
+            *(() if routing is None else Routes(routing).routes()),
             *more,
         ]
     )

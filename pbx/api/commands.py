@@ -1,7 +1,7 @@
 """What dispatchers see and do: calls, queue, desks."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import structlog
@@ -22,6 +22,11 @@ class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who sits there; None: the desk's own account."""
 
 
+class Pause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    reason: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    """Why the dispatcher is away; kept through restarts."""
+
+
 class Silent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Exactly one of the two. Off needs `request`, then `confirm` within ten seconds."""
 
@@ -40,7 +45,6 @@ class Commands:
         """Give the routes."""
         plain_acts: Mapping[str, Callable[[str], Awaitable[None]]] = {
             "sign-out": self._exchange.sign_out,
-            "pause": self._exchange.pause,
             "resume": self._exchange.resume,
             "end-call": self._exchange.end_call,
         }
@@ -51,6 +55,7 @@ class Commands:
             web.get("/api/queue", self.queue),
             web.get("/api/desks", self.desks),
             web.post(f"/api/desks/{DESK}/sign-in", self.sign_in),
+            web.post(f"/api/desks/{DESK}/pause", self.pause),
             *(
                 web.post(f"/api/desks/{DESK}/{name}", self._act(name, act))
                 for name, act in plain_acts.items()
@@ -83,6 +88,13 @@ class Commands:
         wanted = await read_body(request, SignIn) if request.can_read_body else SignIn()
         await self._exchange.sign_in(desk, wanted.user or desk)
         return self._done(request, "sign-in", desk=desk)
+
+    async def pause(self, request: web.Request) -> web.Response:
+        """`POST /api/desks/{desk}/pause`, body optional."""
+        desk = request.match_info["desk"]
+        wanted = await read_body(request, Pause) if request.can_read_body else Pause()
+        await self._exchange.pause(desk, wanted.reason)
+        return self._done(request, "pause", desk=desk)
 
     async def silent(self, request: web.Request) -> web.Response:
         """`POST /api/calls/{call}/silent`."""

@@ -7,7 +7,9 @@ call view: `call` (id), `state` ("waiting" | "active" | "held" | "ended"), `call
   `silent_off_until` (float | None: an off request is open until then), `started`, `attached` (float | None),
   `position` (1 = next | None), `desk` (user | None), `audio`, `video` (bool: media flowing), `alarm` (str | None)
 queue entry: `call`, `position`, `since`, `caller`, `identity`, `silent`
-desk view: `desk` (= user), `state` ("signed_out" | "calling" | "free" | "busy" | "wrap_up" | "paused"),
+  `queue`, `class` ("head" | "danger" | "authority" | "raised" | "normal" | "held"), `needs`, `expected` (s | None), `incident`
+desk view: `desk` (= user), `agent` (who sits there | None), `seat` (see `pbx.call.seat_facts`), `reason`, `queues`, `skills`,
+  `state` ("signed_out" | "calling" | "free" | "busy" | "wrap_up" | "paused"),
   `call` (id | None), `since`, `registered` (bool)
 event: `type` ("call" | "desk" | "queue" | "health" | …) and what changed: `{"type": "call", "call": {view}}`,
   `{"type": "call_ended", "call": {"call": id}}`, `{"type": "desk", "desk": {view}}`, `{"type": "queue", "queue": [entries]}`,
@@ -52,7 +54,7 @@ class Exchange(Protocol):
 
     async def sign_out(self, desk: str) -> None: ...
 
-    async def pause(self, desk: str) -> None: ...
+    async def pause(self, desk: str, reason: str = "") -> None: ...
 
     async def resume(self, desk: str) -> None: ...
 

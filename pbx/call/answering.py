@@ -16,6 +16,7 @@ from pbx.call.call import Call
 from pbx.call.caller import Caller
 from pbx.call.claims import claims as stated
 from pbx.call.effects import Effect, Item, MoveFlow, Note, Refuse, Respond
+from pbx.call.entry import entry
 from pbx.call.exchange import CALL_PATIENCE, Exchange, Owner
 from pbx.call.leg import Leg
 from pbx.call.watching import Watching
@@ -272,6 +273,7 @@ class Answering:
             patience=CALL_PATIENCE,
             emergency=True,
         )
+        claimed = stated(said.request)
         call, arriving = Call.arrive(
             call_id,
             leg.id,
@@ -282,6 +284,14 @@ class Answering:
             target=emergency.asked,
             claims=facts,
             early=trunk_arrival.early(request, trunk),
+            entry=entry(
+                said.request,
+                facts,
+                silent=emergency.silent,
+                identity=caller.user,
+                number=caller.number,
+                trusted=trunk is not None,
+            ),
         )
         if trunk is not None:
             trunk_arrival.mark(leg, trunk)

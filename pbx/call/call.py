@@ -18,6 +18,7 @@ from typing import Any, Self
 from pbx.call import texts
 from pbx.call.call_events import (
     AnswerLeg,
+    BelongsTo,
     CallCommand,
     CallEvent,
     CaptureClosed,
@@ -41,8 +42,9 @@ from pbx.call.call_events import (
 )
 from pbx.call.caller import Caller
 from pbx.call.effects import CallFinished, Effect, Note, Reason, ToMedia
+from pbx.call.entry import Entry
 from pbx.call.site import Policy
-from routing.acd import CallEnds, CallWaits
+from routing.acd import CallEnds, Prioritise, Priority
 from rtp.control import CloseEvidence, Join, Leave, OpenEvidence, Play, SetGates, StopPlay
 from rtp.prompts import number_items
 
@@ -97,6 +99,11 @@ class Call:
         self._off_until: float | None = None
         self._deadline: float | None = now + ARRIVING_SECONDS
         self._capture_closing = False
+        self.entry = Entry()
+        self.incident = call
+        """The call this emergency began with: another one when a person dialled again, or twice."""
+        self.expected: float | None = None
+        self._sent_off = False  # the dispatcher ended the call: no place is kept
 
     @classmethod
     def arrive(
@@ -111,14 +118,18 @@ class Call:
         target: str,
         claims: Mapping[str, Any],
         early: bool = False,
+        entry: Entry | None = None,
     ) -> tuple[Self, list[Effect | CallCommand]]:
         """Begin: the capture is opened before the leg's ports, so that evidence precedes the first packet.
 
-        `claims`: what the INVITE says of its sender and nobody vouches for; noted, and used for nothing.
+        `claims`: what the INVITE says of its sender and nobody vouches for; noted, and used for nothing. `entry`: what
+        the queue is told.
         """
         self = cls(call, leg, caller, policy, silent=silent, now=now)
         self.early = early
-        noted = {**asdict(caller), "silent": silent, "target": target, **claims}
+        self.entry = entry or Entry()
+        where = {"silent": silent, "target": target, "queue": self.entry.queue}
+        noted = {**asdict(caller), **where, **claims}
         return self, [
             Note("call_arrived", call, noted),
             ToMedia(OpenEvidence(call, f"{policy.folder}/{call}")),
@@ -147,14 +158,18 @@ class Call:
             case Confirmed():
                 self._confirmed = True
                 return [Note("call_confirmed", self.id), *self._write_place()]
-            case PlaceTold(position):
-                self.position = position
+            case PlaceTold(position, expected):
+                self.position, self.expected = position, expected
                 return self._tell_soon(now)
+            case BelongsTo(incident):
+                self.incident = incident
+                return []
             case GivenTo():
                 return self._given_to(event)
-            case DeskLost(desk):
-                return self._desk_lost(desk)
+            case DeskLost(desk, why):
+                return self._desk_lost(desk, why)
             case HostEnds(desk):
+                self._sent_off = True
                 return [Note("ended_by_host", self.id, {"desk": desk}), EndLeg(self.leg)]
             case SilentOn(by):
                 return self._silent_on(by)
@@ -204,7 +219,7 @@ class Call:
             return []
         self.state = State.WAITING
         self._deadline = None
-        return [*self._answer(), ToAcd(CallWaits(self.id))]
+        return [*self._answer(), ToAcd(self.entry.waits(self.id))]
 
     def _answer(self) -> list[Effect | CallCommand]:
         header = (("X-At110-Evidence", self.id),)
@@ -228,17 +243,17 @@ class Call:
             Note("put_through", self.id, noted),
         ]
 
-    def _desk_lost(self, desk: str) -> list[Effect | CallCommand]:
+    def _desk_lost(self, desk: str, why: str) -> list[Effect | CallCommand]:
         if self.state is not State.TALKING:
             return []
         self.state = State.WAITING
         self.desk = None
-        self._returned = True
+        self._returned = why in {"desk_lost", "no_sound"}
         out: list[Effect | CallCommand] = [
             ToMedia(Leave(self.leg)),
-            Note("desk_lost", self.id, {"desk": desk}),
+            Note("desk_lost", self.id, {"desk": desk, "why": why}),
         ]
-        if self._confirmed and not self.silent:
+        if self._returned and self._confirmed and not self.silent:
             out.append(Say(self.leg, texts.say(texts.LOST, self._policy.languages)))
         return out
 
@@ -262,7 +277,7 @@ class Call:
             noted["reason"] = list(reason)
         return [
             Note("call_ended", self.id, noted),
-            ToAcd(CallEnds(self.id)),
+            ToAcd(CallEnds(self.id, returns=not self._sent_off)),
         ]
 
     def _close_capture(self, now: float) -> list[Effect | CallCommand]:
@@ -289,7 +304,8 @@ class Call:
         if self.silent:
             return []
         self.silent = True
-        return [self._gates(), ToMedia(StopPlay(self.leg)), Note("silent_on", self.id, {"by": by})]
+        first = ToAcd(Prioritise(self.id, Priority.DANGER, lower=False))
+        return [self._gates(), ToMedia(StopPlay(self.leg)), Note("silent_on", self.id, {"by": by}), first]
 
     def _silent_off(self, by: str, now: float) -> list[Effect | CallCommand]:
         asked, self._off_until = self._off_until, None
@@ -318,7 +334,8 @@ class Call:
         if now < earliest and not self._returned:
             self._tell_at = earliest
             return []
-        self._told_at, self._tell_at = now, None
+        stay = self._policy.stay_seconds
+        self._told_at, self._tell_at = now, now + stay if stay > 0 and not self.silent else None
         out: list[Effect | CallCommand] = [Note("position", self.id, {"position": self.position})]
         out += [*self._write_place(), *self.wait_sound()]
         self._returned = False
@@ -328,7 +345,7 @@ class Call:
         """Say the place in text. A silent caller's phone must not even beep for a message."""
         if self.state is not State.WAITING or not self._confirmed or self.silent or self.position == 0:
             return []
-        return [Say(self.leg, texts.say(texts.WAITS, self._policy.languages, self.position))]
+        return [Say(self.leg, texts.waits(self._policy.languages, self.position, self.expected))]
 
     def wait_sound(self) -> list[Effect]:
         """Play what a waiting caller hears; nothing in silent mode or at a desk."""
@@ -341,8 +358,8 @@ class Call:
             if self._returned:
                 items.append(f"{lang}/desk-lost")
                 continue
-            if first:
-                items += [f"{lang}/welcome", f"{lang}/please-wait"]
+            items += [f"{lang}/welcome"] if first else []
+            items += [f"{lang}/please-wait"]
             items += [f"{lang}/you-are-number", *number_items(lang, self.position), f"{lang}/in-the-queue"]
         items += ["tone:waiting"]
         return [ToMedia(Play(self.leg, f"{self.id}/{self._plays}", tuple(items), loop=True))]
@@ -370,6 +387,10 @@ class Call:
             "off_until": self._off_until,
             "deadline": self._deadline,
             "capture_closing": self._capture_closing,
+            "entry": self.entry.pack(),
+            "incident": self.incident,
+            "expected": self.expected,
+            "sent_off": self._sent_off,
         }
 
     @classmethod
@@ -392,4 +413,8 @@ class Call:
         self._off_until = data["off_until"]
         self._deadline = data["deadline"]
         self._capture_closing = data["capture_closing"]
+        self.entry = Entry.unpack(data["entry"])
+        self.incident = data["incident"]
+        self.expected = data["expected"]
+        self._sent_off = data["sent_off"]
         return self

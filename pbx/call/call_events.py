@@ -30,6 +30,8 @@ class PlaceTold:
     """The queue gave a new place."""
 
     position: int
+    expected: float | None = None
+    """Seconds the wait is expected to take; None when nobody can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,18 @@ class GivenTo:
 
 @dataclass(frozen=True, slots=True)
 class DeskLost:
-    """The desk is gone; the queue has taken the caller back."""
+    """The desk has the caller no more; the queue has taken it back."""
 
     desk: str
+    why: str = "desk_lost"
+    """See `routing.acd.BackToQueue`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BelongsTo:
+    """The call is part of an incident that began with another call of the same person."""
+
+    incident: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +110,8 @@ class SilentOffConfirmed:
 
 
 CallEvent = (
-    Opened | CaptureOpened | Confirmed | PlaceTold | GivenTo | DeskLost | LegOver | LegGone | CaptureClosed | HostEnds
-    | SilentOn | SilentOffAsked | SilentOffConfirmed
+    Opened | CaptureOpened | Confirmed | PlaceTold | GivenTo | DeskLost | BelongsTo | LegOver | LegGone | CaptureClosed
+    | HostEnds | SilentOn | SilentOffAsked | SilentOffConfirmed
 )  # fmt: skip
 
 

@@ -51,13 +51,7 @@ from pbx.sip.flow import Flow, restore_flow
 from pbx.sip.message import Request
 from pbx.sip.uri import NameAddr, Uri
 from pbx.trunks.trunks import Trunks
-from routing.acd import (
-    Acd,
-    BackToQueue,
-    DeskChanged,
-    PositionChanged,
-    PutThrough,
-)
+from routing.acd import Acd, AcdEffect, DeskSignsIn
 
 Mint = Callable[[str], str]
 """Gives a fresh id nobody can guess; the argument says what for: `call`, `leg`, `tag`, or a number: `session`, `draw`."""
@@ -92,13 +86,17 @@ class Exchange:
     def __init__(self, site: Site, mint: Mint) -> None:
         self.site = site
         self.mint = mint
-        self.acd = Acd(wrap_up=site.wrap_up)
+        self.acd = Acd(site.routing, wrap_up=site.wrap_up)
         self.trunks = Trunks()
         self.legs: dict[str, Leg] = {}
         self.calls: dict[str, Call] = {}
         self.rooms: dict[str, Room] = {}
         self.owners: dict[str, Owner] = {}
         self.media: dict[str, Media] = {}
+        self.sounds: dict[str, tuple[str, int]] = {}
+        """Desk → its caller, and how many packets of sound it had sent when that was first looked at (`hearing`)."""
+        self.away: dict[str, str] = {}
+        """Dispatchers who are away, and why: what they are when they sign in again after a crash."""
         self.orphans: set[str] = set()
         """Captures the media process held of calls nobody knows any more; they are closed and sealed."""
         self._agenda = Agenda()
@@ -321,15 +319,16 @@ class Exchange:
                 return [] if (found := self.leg(leg)) is None else list(hangup.hang_up(found))
             case events.Say(leg, text):
                 return [] if (found := self.leg(leg)) is None else list(found.text(text))
+            case events.ToAcd(DeskSignsIn(desk)):
+                agent = self.room(desk).agent or desk
+                return list(self.acd.receive(DeskSignsIn(desk, agent, self.away.get(agent)), now))
             case events.ToAcd(event):
                 return list(self.acd.receive(event, now))
             case PeerSaid() | Counted():
                 return trunk_outcomes.take(self, item, now)
             case rooms.EndGuest(call, desk):
                 return self.to_call(call, events.HostEnds(desk), now)
-            case PutThrough() | PositionChanged() | BackToQueue() | DeskChanged():
-                return owners.acd_said(self, item, now)
-        return None
+        return owners.acd_said(self, item, now) if isinstance(item, AcdEffect) else None
 
     def _refuse(self, leg: str, status: int) -> list[Item]:
         found = self.leg(leg)
@@ -373,6 +372,7 @@ class Exchange:
         """Return plain data."""
         return {
             "acd": self.acd.snapshot(),
+            "away": dict(self.away),
             "legs": [leg_snapshot.snapshot(leg) for leg in self.legs.values()],
             "calls": [call.snapshot() for call in self.calls.values()],
             "rooms": [room.snapshot() for room in self.rooms.values()],
@@ -384,7 +384,8 @@ class Exchange:
     def restore(cls, data: dict[str, Any], site: Site, mint: Mint) -> Self:
         """Make the exchange that `snapshot` described. Reports of media are not kept: the next ones come in seconds."""
         self = cls(site, mint)
-        self.acd = Acd.restore(data["acd"])
+        self.acd = Acd.restore(data["acd"], site.routing)
+        self.away = dict(data["away"])
         owners = {leg: Owner(kind, owner) for leg, kind, owner in data["owners"]}
         for call in data["calls"]:
             self.add_call(Call.restore(call, site.policy))

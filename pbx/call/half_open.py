@@ -34,17 +34,44 @@ def check_others(exchange: Exchange, user: str) -> None:
 
 
 def supersede(exchange: Exchange, user: str, now: float) -> list[Item]:
-    """Give up the calls of this person that were answered, whose phone never said it heard the answer."""
+    """Give up the calls of this person whose phone never said it heard our answer, or from which no sound comes any more.
+
+    Whoever dials again has lost the old call, even if its phone had no time to say so: the new one gets its place.
+    """
     out: list[Item] = []
     for call in list(exchange.calls.values()):
         leg = exchange.legs.get(call.leg)
         if call.caller.user != user or leg is None or call.state is CallState.CLOSING:
             continue
-        if _unheard(leg, now):
+        if _unheard(leg, now) or _lost(exchange, call.id):
             found = exchange.leg(leg.id)
             assert found is not None, "it is in the table"
             out += [Note("call_superseded", call.id), *hang_up(found, reason.ELSEWHERE)]
     return out
+
+
+def replaced(exchange: Exchange, call: str) -> list[Item]:
+    """Give up a call whose sound was lost, if the same person has another one from which sound may still come."""
+    found = exchange.calls.get(call)
+    if found is None or found.caller.user is None or found.state is CallState.CLOSING:
+        return []
+    others = [
+        other
+        for other in exchange.calls.values()
+        if other.id != call
+        and other.caller.user == found.caller.user
+        and other.state in {CallState.WAITING, CallState.TALKING}
+        and not _lost(exchange, other.id)
+    ]
+    leg = exchange.leg(found.leg)
+    if not others or leg is None:
+        return []
+    return [Note("call_superseded", call), *hang_up(leg, reason.ELSEWHERE)]
+
+
+def _lost(exchange: Exchange, call: str) -> bool:
+    media = exchange.media.get(call)
+    return media is not None and "audio" in media.lost
 
 
 def _unheard(leg: Leg, now: float) -> bool:

@@ -5,7 +5,7 @@ in → out: an `Event` of `rtp.control` → effects.
 
 from typing import Final, assert_never
 
-from pbx.call import answer, hangup, probe
+from pbx.call import answer, half_open, hangup, hearing, probe
 from pbx.call import call as calls
 from pbx.call import call_events as events
 from pbx.call.effects import CallFinished, Effect, Item, LegDigit, Note, ToMedia
@@ -143,7 +143,8 @@ def _media_started(exchange: Exchange, leg: str, medium: str, at: int) -> list[I
     if owner.kind == "call" and (media := exchange.media.get(owner.id)) is not None:
         media.flowing.add(medium)
         media.lost.discard(medium)
-    return _note(exchange, leg, "media_started", {"medium": medium, "media_at_ns": at})
+    heard = hearing.started(exchange, owner.id) if owner.kind == "desk" and medium == "audio" else []
+    return [*_note(exchange, leg, "media_started", {"medium": medium, "media_at_ns": at}), *heard]
 
 
 def _media_lost(exchange: Exchange, leg: str, medium: str, seconds: float, now: float) -> list[Item]:
@@ -156,6 +157,8 @@ def _media_lost(exchange: Exchange, leg: str, medium: str, seconds: float, now: 
             items += _note(exchange, leg, "media_lost", {"medium": medium, "seconds": seconds})
         media.flowing.discard(medium)
         media.lost.add(medium)
+        if medium == "audio" and (given_up := half_open.replaced(exchange, owner.id)):
+            return [*items, *given_up]
     # Sound decides whether somebody is there: a picture may stop because a camera was covered.
     return [*items, *probe.probe(found, now)] if medium == "audio" or not _has_sound(found) else items
 
@@ -171,6 +174,8 @@ def _play_ended(exchange: Exchange, leg: str) -> list[Item]:
 
 def _report(exchange: Exchange, leg: str, streams: tuple[StreamReport, ...]) -> list[Item]:
     owner = exchange.owners.get(leg)
+    if owner is not None and owner.kind == "desk":
+        return hearing.reported(exchange, owner.id, streams)
     if owner is not None and owner.kind == "call" and (media := exchange.media.get(owner.id)) is not None:
         media.report = streams
     return []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pbx.call import align, answer, over_trunk, place
+from pbx.call import align, answer, over_trunk, place, routed
 from pbx.call import call_events as events
 from pbx.call import room as rooms
 from pbx.call.effects import (
@@ -156,13 +156,21 @@ def acd_said(exchange: Exchange, effect: AcdEffect, now: float) -> list[Item]:
     match effect:
         case PutThrough(call, desk, waited):
             return _put_through(exchange, call, desk, waited, now)
-        case PositionChanged(call, position):
-            return exchange.to_call(call, events.PlaceTold(position), now)
-        case BackToQueue(call, desk):
-            return exchange.to_call(call, events.DeskLost(desk), now)
-        case DeskChanged(desk, state, call):
-            noted = {"desk": desk, "state": None if state is None else str(state), "guest": call}
+        case PositionChanged(call, position, expected):
+            return exchange.to_call(call, events.PlaceTold(position, expected), now)
+        case BackToQueue(call, desk, why):
+            out = exchange.room(desk).receive(rooms.GuestOut(call))
+            return [*exchange.to_call(call, events.DeskLost(desk, why), now), *out]
+        case DeskChanged(desk, state, call, reason):
+            routed.keep_away(exchange, effect)
+            noted = {
+                "desk": desk,
+                "state": None if state is None else str(state),
+                "guest": call,
+                "reason": reason,
+            }
             return [Note("desk_changed", None, noted)]
+    return routed.said(exchange, effect, now)
 
 
 def _aligned(exchange: Exchange, host: str, guest: str) -> list[Item]:

@@ -33,6 +33,8 @@ class SignsIn:
     """A permanent leg is being set up, called by us or dialled in."""
 
     leg: str
+    agent: str | None = None
+    """Who sits there; None: the desk's own dispatcher."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ class Room:
         self.guest: str | None = None
         self.fault: str | None = None
         """Why the last sign-in failed or the last leg was lost."""
+        self.agent: str | None = None
+        """Who sits there; None: the desk's own dispatcher."""
         self._keys = ""
 
     @property
@@ -120,8 +124,8 @@ class Room:
     def receive(self, event: RoomEvent) -> list[Effect | RoomCommand]:
         """Take one event; return what must happen."""
         match event:
-            case SignsIn(leg):
-                return self._signs_in(leg)
+            case SignsIn(leg, agent):
+                return self._signs_in(leg, agent)
             case HostUp(leg) if leg == self.leg and self.state is State.JOINING:
                 return self._host_up(leg)
             case HostGone(leg, cause, status, reason) if leg == self.leg:
@@ -137,13 +141,14 @@ class Room:
                 return self._feature(code)
         return []
 
-    def _signs_in(self, leg: str) -> list[Effect | RoomCommand]:
+    def _signs_in(self, leg: str, agent: str | None) -> list[Effect | RoomCommand]:
         if self.state is not State.ABSENT and self.leg is not None:
             # The dispatcher sits down elsewhere or dials in again: the new leg replaces the old one.
             old = self.leg
-            return [*self._host_gone("replaced", None), EndLeg(old), *self._signs_in(leg)]
+            return [*self._host_gone("replaced", None), EndLeg(old), *self._signs_in(leg, agent)]
         self.state = State.JOINING
         self.leg = leg
+        self.agent = agent
         self.fault = None
         return []
 
@@ -198,6 +203,7 @@ class Room:
             "leg": self.leg,
             "guest": self.guest,
             "fault": self.fault,
+            "agent": self.agent,
             "keys": self._keys,
         }
 
@@ -209,5 +215,6 @@ class Room:
         self.leg = data["leg"]
         self.guest = data["guest"]
         self.fault = data["fault"]
+        self.agent = data["agent"]
         self._keys = data["keys"]
         return self

@@ -8,13 +8,14 @@ from typing import Final
 
 from pbx.binding import Binding
 from pbx.call import room as rooms
-from pbx.call.effects import Effect, Item
+from pbx.call.call_events import ToAcd
+from pbx.call.effects import Effect, Item, Note
 from pbx.call.exchange import DESK_PATIENCE, Exchange, Owner
 from pbx.call.leg import Leg
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request
 from pbx.sip.uri import NameAddr, Uri
-from routing.acd import DeskState
+from routing.acd import DeskPauses, DeskState
 
 
 @dataclass
@@ -53,10 +54,12 @@ AUTO_ANSWER: Final = (
 """What makes desk phones pick up by themselves: Alert-Info as many phones read it, Answer-Mode as in RFC 5373 §3."""
 
 
-def sign_in(exchange: Exchange, desk: str, bindings: tuple[Binding, ...], now: float) -> list[Effect]:
+def sign_in(
+    exchange: Exchange, desk: str, bindings: tuple[Binding, ...], now: float, agent: str | None = None
+) -> list[Effect]:
     """Call the desk's phone, once; its leg stays for the shift.
 
-    `bindings`: the phones registered for the desk, the newest first. Raises `Impossible`.
+    `bindings`: the phones registered for the desk, the newest first; `agent`: who sits there. Raises `Impossible`.
     """
     room = exchange.room(desk)
     if room.state is not rooms.State.ABSENT:
@@ -84,7 +87,7 @@ def sign_in(exchange: Exchange, desk: str, bindings: tuple[Binding, ...], now: f
         leg_id, invite, flow, session=exchange.session(), contact=contact, setup=exchange.setup(flow, desk)
     )
     exchange.add_leg(leg, Owner("desk", desk), None)
-    return exchange.run([*room.receive(rooms.SignsIn(leg_id)), *effects], now)
+    return exchange.run([*room.receive(rooms.SignsIn(leg_id, agent)), *effects], now)
 
 
 def dial_in(
@@ -116,9 +119,12 @@ def sign_out(exchange: Exchange, desk: str, now: float) -> list[Effect]:
     return exchange.run(exchange.room(desk).receive(rooms.Feature("sign_out")), now)
 
 
-def pause(exchange: Exchange, desk: str, now: float) -> list[Effect]:
-    """Give the desk no further caller. Raises `Impossible`."""
-    return _signed_in(exchange, desk, "*11", now)
+def pause(exchange: Exchange, desk: str, now: float, reason: str = "") -> list[Effect]:
+    """Give the desk no further caller, for this reason. Raises `Impossible`."""
+    if not exchange.room(desk).present:
+        raise Impossible("signed_out")
+    noted = Note("desk_pauses", None, {"desk": desk, "reason": reason})
+    return exchange.run([noted, ToAcd(DeskPauses(desk, reason))], now)
 
 
 def resume(exchange: Exchange, desk: str, now: float) -> list[Effect]:

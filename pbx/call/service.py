@@ -5,6 +5,7 @@ in → out: what a dispatcher asks → a verb run by `control`, or an `ExchangeE
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from pbx.api.exchange import ExchangeError, View
@@ -76,15 +77,15 @@ class Service:
         if account is None or desk not in self._accounts.desks():
             raise _error(Impossible("unknown_desk"))
         exchange = self._control.exchange
-        self._act(lambda now: seats.sign_in(exchange, desk, self._bindings(user, now), now))
+        self._act(lambda now: seats.sign_in(exchange, desk, self._bindings(user, now), now, user))
 
     async def sign_out(self, desk: str) -> None:
         """Hang up the permanent leg."""
         self._at_desk(desk, seats.sign_out)
 
-    async def pause(self, desk: str) -> None:
+    async def pause(self, desk: str, reason: str = "") -> None:
         """Give the desk no further caller."""
-        self._at_desk(desk, seats.pause)
+        self._at_desk(desk, partial(seats.pause, reason=reason))
 
     async def resume(self, desk: str) -> None:
         """Give the desk callers again."""

@@ -6,6 +6,7 @@ from pbx.call.encrypting import EncryptionRules
 from pbx.call.leg import LegSetup
 from pbx.places import Place, Places
 from pbx.sip.flow import Flow
+from routing.queues import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Policy:
     host_picture: bool = True
     """Whether callers see the dispatcher."""
     host_picture_in_silent: bool = False
+    stay_seconds: float = 60.0
+    """How often a waiting caller whose place does not change is told it again and asked to stay; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class Site:
     """Host of our Contact."""
     port: int
     wrap_up: float = 5.0
+    routing: Rules | None = None
+    """Queues and dispatchers; None: one queue, and every desk takes everybody."""
     places: Places = field(default_factory=Places)
     """Where we listen; empty: at `host` and `port` only, whatever the transport."""
     encryption: EncryptionRules = field(default_factory=EncryptionRules)

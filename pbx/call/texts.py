@@ -12,6 +12,21 @@ LOST: Final = {
     "zh": "您与接警员的连接中断，您排在最前面，请不要挂断。",
     "en": "Your dispatcher was disconnected. You are first in the queue, please stay on the line.",
 }
+EXPECTED: Final = {
+    "zh": "预计还需等待约{minutes}分钟。",
+    "en": "The wait is expected to take about {minutes} more min.",
+}
+
+
+def waits(languages: Sequence[str], place: int, expected: float | None) -> str:
+    """Tell a waiting caller the place, and the seconds the wait is expected to take if anybody can say."""
+    if expected is None:
+        return say(WAITS, languages, place)
+    minutes = max(1, round(expected / 60))
+    known = [lang for lang in languages if lang in WAITS]
+    return "\n".join(
+        f"{WAITS[lang].format(n=place)} {EXPECTED[lang].format(minutes=minutes)}" for lang in known
+    )
 
 
 def say(texts: Mapping[str, str], languages: Sequence[str], place: int = 0) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pbx.call.call import Call, State
 from pbx.call.exchange import Exchange
+from pbx.call.seat_facts import seat
 from pbx.call.seats import seat_state
 from rtp.control import StreamReport
 
@@ -50,6 +51,8 @@ def call_view(exchange: Exchange, call: Call, times: Times) -> dict[str, Any]:
         "started": times.started,
         "attached": times.attached,
         "position": call.position or None,
+        "queue": call.entry.queue,
+        "incident": call.incident,
         "desk": call.desk,
         "audio": "audio" in flowing,
         "video": "video" in flowing,
@@ -83,6 +86,11 @@ def queue_view(exchange: Exchange, times: dict[str, Times]) -> list[dict[str, An
         {
             "call": call.id,
             "position": place.told,
+            "queue": place.queue,
+            "class": place.priority.name.lower(),
+            "needs": sorted(place.needs),
+            "expected": call.expected,
+            "incident": call.incident,
             "since": times[call.id].started,
             "caller": call.caller.number or call.caller.user or call.caller.address,
             "identity": "verified" if call.caller.verified else "unverified",
@@ -96,8 +104,15 @@ def queue_view(exchange: Exchange, times: dict[str, Times]) -> list[dict[str, An
 def desk_view(exchange: Exchange, desk: str, *, since: float, registered: bool) -> dict[str, Any]:
     """Return one desk."""
     room = exchange.rooms.get(desk)
+    now, reason = seat(exchange, desk)
+    profile = exchange.acd.rules.profile(desk if room is None else room.agent or desk)
     return {
         "desk": desk,
+        "agent": None if room is None else room.agent or desk,
+        "seat": now,
+        "reason": reason,
+        "queues": dict(profile.queues),
+        "skills": sorted(profile.skills),
         "state": seat_state(exchange, desk),
         "call": None if room is None else room.guest,
         "since": since,

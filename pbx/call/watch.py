@@ -25,7 +25,7 @@ from recordings.events import EventLog
 
 log = structlog.get_logger("signalling")
 
-QUIET: Final = frozenset({"desk_changed", "media_negotiated", "position"})
+QUIET: Final = frozenset({"desk_changed", "media_negotiated", "position", "routed"})
 """Notes that are no lines of the log: they follow from others, or say too much."""
 IDENTITY: Final = frozenset({"user", "name", "number", "address"})
 """Fields that stay out of the log when the caller asked for privacy (RFC 3323)."""
@@ -51,6 +51,7 @@ class Watch:
         metrics: Metrics,
         spool: Path,
         registered: Callable[[str], bool],
+        also: Callable[[Note, float], None] | None = None,
     ) -> None:
         """`publish` takes events of the live feed; `spool` is where the recorder looks for finished calls."""
         self._exchange = exchange
@@ -59,6 +60,7 @@ class Watch:
         self._metrics = metrics
         self._spool = spool
         self._registered = registered
+        self._also = also
         self._logs: dict[str, EventLog] = {}
         self._changed: set[str] = set()
         self._over = False  # a call ended since the last flush
@@ -71,6 +73,8 @@ class Watch:
 
     def noted(self, note: Note, wall_ns: int, mono: float) -> None:
         """Take one note."""
+        if self._also is not None:
+            self._also(note, wall_ns / 1e9)
         if note.call is not None:
             self._keep_times(note, note.call, wall_ns / 1e9)
             self._to_evidence(note, note.call, wall_ns, mono)
@@ -239,6 +243,10 @@ class Watch:
         match note.event:
             case "call_ended":
                 self._metrics.calls_total.labels(_result(note.fields)).inc()
+            case "reconciled":
+                self._metrics.reconciled.labels(note.fields["what"]).inc()
+            case "desk_sent_no_sound" if note.fields["put_away"]:
+                self._metrics.put_away.inc()
             case "capture_closed":
                 self._metrics.evidence_bytes.inc(note.fields["bytes"])
 

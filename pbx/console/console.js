@@ -18,6 +18,7 @@ const TEXT = {
     silent_off_title: "关闭静默模式？", keep_silent: "保持静默", silent_off_confirm: "确认关闭",
     silent_off_warning: "关闭后来电人会听到声音。只有确认不会危及来电人时才可关闭。",
     seconds_left: "剩余 {n} 秒", off_open: "关闭申请中",
+    rank_head: "队首", rank_danger: "危险", rank_authority: "优先", rank_raised: "提前", rank_held: "暂缓",
     connecting: "正在连接…", live: "实时", lost: "连接中断，正在重连…",
     database_down: "数据库不可用（接警不受影响）", media_down: "媒体进程不可用", not_ready: "系统尚未就绪",
     not_recorded: "未能录制！", no_media: "没有收到媒体", no_picture: "没有收到图像", journal_failed: "本地日志写入失败",
@@ -40,6 +41,7 @@ const TEXT = {
     silent_off_title: "Switch silent mode off?", keep_silent: "Keep silent", silent_off_confirm: "Switch off",
     silent_off_warning: "The caller will hear sound. Switch off only when that can't endanger the caller.",
     seconds_left: "{n} s left", off_open: "off requested",
+    rank_head: "head", rank_danger: "danger", rank_authority: "priority", rank_raised: "raised", rank_held: "held back",
     connecting: "connecting…", live: "live", lost: "connection lost, reconnecting…",
     database_down: "database away (calls go on)", media_down: "media process away", not_ready: "not ready yet",
     not_recorded: "NOT RECORDED", no_media: "no media arrives", no_picture: "no picture arrives", journal_failed: "the local journal can't be written",
@@ -167,7 +169,9 @@ function silentCell(call) {
 
 function deskRow(desk) {
   const row = make("tr");
-  row.append(make("td", desk.desk), badgeCell(desk.state), badgeCell(desk.registered ? "registered" : "unregistered"));
+  const state = badgeCell(desk.state);
+  if (desk.reason) state.append(" ", make("small", desk.reason));
+  row.append(make("td", desk.desk), state, badgeCell(desk.registered ? "registered" : "unregistered"));
   row.append(timeCell(desk.state === "signed_out" ? null : desk.since));
   const acts = make("td");
   for (const name of ACTS[desk.state] ?? []) {
@@ -208,6 +212,8 @@ async function askTrunks() {
 function callRow(call, waiting) {
   const row = make("tr");
   const first = make("td", waiting ? call.position ?? "" : call.desk ?? "");
+  if (waiting && call.queue && call.queue !== "default") first.append(" ", make("small", call.queue));
+  if (waiting && call.rank && call.rank !== "normal") first.append(" ", make("small", t(`rank_${call.rank}`)));
   row.append(first, callerCell(call), badgeCell(call.identity ?? "unverified"), mediaCell(call));
   row.append(timeCell(waiting ? call.started : call.attached ?? call.started), silentCell(call));
   return row;
@@ -332,7 +338,7 @@ function take(event) {
 function place(queue) {
   for (const entry of queue) {
     const call = shown.calls.get(entry.call);
-    if (call) call.position = entry.position;
+    if (call) Object.assign(call, { position: entry.position, queue: entry.queue, rank: entry.class });
   }
 }
 

@@ -47,8 +47,8 @@ class FakeExchange:
     async def sign_out(self, desk: str) -> None:
         self._tell("sign_out", desk)
 
-    async def pause(self, desk: str) -> None:
-        self._tell("pause", desk)
+    async def pause(self, desk: str, reason: str = "") -> None:
+        self._tell("pause", desk, *([reason] if reason else []))
 
     async def resume(self, desk: str) -> None:
         self._tell("resume", desk)

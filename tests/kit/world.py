@@ -25,7 +25,6 @@ from pbx.sip.effects import AckArrived, Cancelled, RequestArrived, ResponseArriv
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
 from pbx.sip.parser import parse
-from routing.acd import DeskState
 from rtp.control import (
     CloseEvidence,
     CloseLeg,
@@ -61,16 +60,26 @@ def sdp(*, audio="8", video="96", direction="sendrecv", address="192.0.2.77", po
 class World:
     """One exchange and everybody around it. `media_answers=False` leaves the media process mute until `media()`."""
 
-    def __init__(self, *, desks=("d1", "d2"), wrap_up=0.0, media_answers=True):
+    def __init__(
+        self,
+        *,
+        desks=("d1", "d2"),
+        wrap_up=0.0,
+        media_answers=True,
+        stay=0.0,
+        routing=None,
+        callers=("alice",),
+    ):
         self.now = 100.0
         self._ids = itertools.count(1)
         self._ports = itertools.count(20000, 4)
         site = Site(
             legs=LegSetup(CAPABILITIES, address=HOST, bind=HOST),
-            policy=Policy("/evidence", ("en",)),
+            policy=Policy("/evidence", ("en",), stay_seconds=stay),
             host=HOST,
             port=5060,
             wrap_up=wrap_up,
+            routing=routing,
         )
         self.exchange = Exchange(
             site,
@@ -84,7 +93,7 @@ class World:
                 kind="dispatcher" if name in desks else "caller",
                 verified_name=None if name in desks else f"Citizen {name}",
             )
-            for name in (*desks, "alice")
+            for name in (*desks, *callers)
         }
         self.registrar = Registrar()
         nonces = Nonces(b"n" * 32)
@@ -180,13 +189,18 @@ class World:
     def check(self):
         calls = self.exchange.calls.values()
         queued = [w.call for w in self.exchange.acd.queue]
+        attached = self.exchange.acd.attached
         talking = {d.call: d.desk for d in self.exchange.acd.desks if d.call is not None}
-        assert not (queued and any(d.state is DeskState.IDLE for d in self.exchange.acd.desks))
+        scene = self.exchange.acd.scene(self.now)
+        for place in self.exchange.acd.queue:
+            assert not [d for d in scene.desks if scene.verdict(place, d) == "free"], (
+                "an allowed desk is idle"
+            )
         for call in calls:
             place = self.rooms.get(call.leg)
             match call.state:
                 case CallState.WAITING:
-                    assert call.id in queued
+                    assert (call.id in queued) != (call.id in attached)
                     assert place is None
                 case CallState.TALKING:
                     assert talking[call.id] == call.desk
@@ -196,7 +210,7 @@ class World:
                     assert call.id not in talking
                     assert place is None
         live = {c.id for c in calls if c.state in {CallState.WAITING, CallState.TALKING}}
-        assert set(queued) | set(talking) == live
+        assert set(queued) | set(talking) | set(attached) == live
         assert len(self.finished) == len(set(self.finished))
 
     # --- phones ---

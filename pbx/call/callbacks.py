@@ -1,0 +1,92 @@
+"""Callers who gave up before anybody took them: tasks to call them back, until somebody did or they dialled again.
+
+in → out: notes → tasks (who, where from, what was seen, said and written), plain data that outlives a restart.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pbx.call.effects import Note
+
+MAX_TASKS: Final = 1000
+"""Open tasks that are kept; the oldest go first. More than that no watch can call back."""
+MAX_TEXTS: Final = 20
+MAX_PLACES: Final = 5
+
+
+class Callbacks:
+    """All open tasks. A silent caller is never called back by itself: a ringing phone may be what kills."""
+
+    def __init__(self, tasks: Sequence[Mapping[str, Any]] = ()) -> None:
+        self._tasks: dict[str, dict[str, Any]] = {str(task["call"]): dict(task) for task in tasks}
+        self._live: dict[str, dict[str, Any]] = {}
+        self.changed = False
+        """Set when the tasks are others than were stored last."""
+
+    def tasks(self) -> list[dict[str, Any]]:
+        """Return the open tasks, the oldest first."""
+        return [dict(task) for task in self._tasks.values()]
+
+    def find(self, call: str) -> dict[str, Any] | None:
+        """Return one open task."""
+        return self._tasks.get(call)
+
+    def done(self, call: str) -> bool:
+        """Close a task; False when there is none."""
+        self.changed = self.changed or call in self._tasks
+        return self._tasks.pop(call, None) is not None
+
+    def noted(self, note: Note, wall: float) -> None:
+        """Take one note."""
+        if note.call is None:
+            return
+        fields = note.fields
+        if note.event == "call_arrived":
+            self._arrived(note.call, fields, wall)
+        live = self._live.get(note.call)
+        if live is None:
+            return
+        match note.event:
+            case "location_sent" if len(live["places"]) < MAX_PLACES:
+                live["places"].append(str(fields.get("geolocation", "")))
+            case "text" if fields.get("from") == "caller" and len(live["texts"]) < MAX_TEXTS:
+                live["texts"].append(wall)
+            case "media_started" if fields.get("medium") == "video" and fields.get("leg") == "caller":
+                live["picture"] = True
+            case "same_incident":
+                live["incident"] = str(fields.get("incident"))
+                # The person is there again: whatever was open of this incident is.
+                for call in [c for c, t in self._tasks.items() if t["incident"] == live["incident"]]:
+                    self.done(call)
+            case "silent_on":
+                live["silent"] = True
+            case "put_through":
+                live["served"] = True
+            case "call_ended":
+                self._ended(note.call, fields, wall)
+
+    def _arrived(self, call: str, fields: Mapping[str, Any], wall: float) -> None:
+        self._live[call] = {
+            "call": call,
+            "incident": call,
+            "arrived": wall,
+            "number": fields.get("number"),
+            "account": fields.get("user"),
+            "name": fields.get("name"),
+            "verified": bool(fields.get("verified")),
+            "silent": bool(fields.get("silent")),
+            "queue": fields.get("queue", "default"),
+            "places": [],
+            "texts": [],
+            "picture": False,
+            "served": False,
+        }
+
+    def _ended(self, call: str, fields: Mapping[str, Any], wall: float) -> None:
+        live = self._live.pop(call)
+        if live.pop("served") or fields.get("while") not in {"waiting", "arriving"}:
+            return
+        self._tasks[call] = {**live, "abandoned": wall, "evidence": call}
+        self.changed = True
+        while len(self._tasks) > MAX_TASKS:
+            del self._tasks[next(iter(self._tasks))]

@@ -1,0 +1,85 @@
+"""What of the shift outlives a restart: who is away and why, whom to call back, and the routing log.
+
+in → out: notes → files of the state folder, written by a thread. Nothing here decides anything, and no fault here may
+touch a call.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from pbx.call import ledger
+from pbx.call.callbacks import Callbacks
+from pbx.call.effects import Note
+from pbx.call.exchange import Exchange
+from pbx.call.ledger import Ledger
+from pbx.credentials import write_private
+
+log = structlog.get_logger("signalling")
+
+LOG_FOLDER: Final = "routing"
+AWAY_FILE: Final = "away.json"
+CALLBACKS_FILE: Final = "callbacks.json"
+
+
+class Keeping:
+    """See the module."""
+
+    def __init__(self, state: Path, exchange: Exchange, wall: float) -> None:
+        """Read what was kept; a damaged file is passed over and said. `wall`: seconds since 1970."""
+        self._state = state
+        self._exchange = exchange
+        exchange.away.update(_read(state / AWAY_FILE, dict[str, str], {}))
+        self.callbacks = Callbacks(_read(state / CALLBACKS_FILE, list[dict[str, Any]], []))
+        self._away = dict(exchange.away)
+        self._ledger = Ledger(state / LOG_FOLDER, exchange)
+        self._disk = ThreadPoolExecutor(1, "routing")
+        self._write(lambda: ledger.write(*self._ledger.started(wall)))
+
+    def noted(self, note: Note, wall: float) -> None:
+        """Take one note."""
+        self.callbacks.noted(note, wall)
+        found = self._ledger.line(note, wall)
+        if found is not None:
+            file, line = found
+            self._write(lambda: ledger.write(file, line))
+
+    def flush(self) -> None:
+        """Store what changed; call it every second."""
+        if self._exchange.away != self._away:
+            self._away = dict(self._exchange.away)
+            data = msgspec.json.encode(self._away)
+            self._write(lambda: write_private(self._state / AWAY_FILE, data))
+        if self.callbacks.changed:
+            self.callbacks.changed = False
+            tasks = msgspec.json.encode(self.callbacks.tasks())
+            self._write(lambda: write_private(self._state / CALLBACKS_FILE, tasks))
+
+    def close(self) -> None:
+        """Store what changed and wait until it is on the disk."""
+        self.flush()
+        self._disk.shutdown()
+
+    def _write(self, work: Callable[[], None]) -> None:
+        self._disk.submit(_guarded, work)
+
+
+def _guarded(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except OSError as error:
+        log.error("routing_not_recorded", why=str(error))
+
+
+def _read(file: Path, kind: Any, nothing: Any) -> Any:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return nothing
+    except (OSError, msgspec.MsgspecError) as error:
+        log.error("not_read", file=file.name, why=str(error))
+        return nothing

@@ -1,0 +1,125 @@
+"""One desk that is signed in. Pure values."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any, Self
+
+from routing.queues import Waiting
+
+
+class DeskState(StrEnum):
+    """What a desk is. A signed-out desk is not in the machine at all."""
+
+    IDLE = "idle"
+    TALKING = "talking"
+    WRAP_UP = "wrap_up"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One desk that is signed in."""
+
+    desk: str
+    state: DeskState
+    since: float
+    """When it entered this state."""
+    agent: str = ""
+    """Who sits there: whose profile counts."""
+    place: Waiting | None = None
+    """The place its caller had, so that it is kept if the desk is lost."""
+    pausing: bool = False
+    """Will be paused when its caller is gone."""
+    reason: str = ""
+    """Why it is away, or will be."""
+    heard: bool = False
+    """It sent sound since it was given its caller."""
+    served: int = 0
+    """Callers since it signed in."""
+
+    @property
+    def call(self) -> str | None:
+        """Its caller."""
+        return None if self.place is None else self.place.call
+
+    @property
+    def staffed(self) -> bool:
+        """Whether somebody sits there who takes callers, now or soon."""
+        return self.state is not DeskState.PAUSED and not self.pausing
+
+    def pack(self) -> dict[str, Any]:
+        """Return plain data."""
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        place = None if self.place is None else self.place.pack()
+        return {**data, "state": str(self.state), "place": place}
+
+    @classmethod
+    def unpack(cls, data: Mapping[str, Any]) -> Self:
+        """Make the desk that `pack` described."""
+        place = None if data["place"] is None else Waiting.unpack(data["place"])
+        return cls(**{**data, "state": DeskState(data["state"]), "place": place})
+
+
+class Desks:
+    """The desks that are signed in, found by name, by caller, and by what they are."""
+
+    def __init__(self, desks: Iterable[Desk] = (), idle: Iterable[str] = ()) -> None:
+        """`idle`: names in the order they became idle."""
+        self._desks: dict[str, Desk] = {}
+        self._calls: dict[str, str] = {}
+        self.idle: dict[str, Desk] = {}
+        """Longest idle first."""
+        self.resting: dict[str, Desk] = {}
+        self.unheard: dict[str, Desk] = {}
+        """With a caller, and without sound since."""
+        self.states: Counter[DeskState] = Counter()
+        for desk in desks:
+            self.set(desk)
+        self.idle = {name: self._desks[name] for name in idle}
+
+    def __iter__(self) -> Iterator[Desk]:
+        return iter(self._desks.values())
+
+    def __len__(self) -> int:
+        return len(self._desks)
+
+    def get(self, name: str | None) -> Desk | None:
+        """Return one desk."""
+        return None if name is None else self._desks.get(name)
+
+    def at(self, call: str) -> Desk | None:
+        """Return the desk that has this caller."""
+        return self.get(self._calls.get(call))
+
+    def set(self, desk: Desk) -> None:
+        """Take a desk in, or what it is now."""
+        name = desk.desk
+        self._forget(name)
+        self._desks[name] = desk
+        self.states[desk.state] += 1
+        if desk.call is not None:
+            self._calls[desk.call] = name
+        match desk.state:
+            case DeskState.IDLE:
+                self.idle[name] = desk
+            case DeskState.WRAP_UP:
+                self.resting[name] = desk
+            case DeskState.TALKING if not desk.heard:
+                self.unheard[name] = desk
+
+    def remove(self, name: str) -> None:
+        """Forget a desk."""
+        self._forget(name)
+        del self._desks[name]
+
+    def _forget(self, name: str) -> None:
+        old = self._desks.get(name)
+        if old is None:
+            return
+        self.states[old.state] -= 1
+        if old.call is not None:
+            self._calls.pop(old.call, None)
+        for kept in (self.idle, self.resting, self.unheard):
+            kept.pop(name, None)

@@ -1,0 +1,235 @@
+"""The floor: who waits and which desks are there, with the few moves everything else is made of.
+
+in → out: a move (join, put through, send back …) → changed state, and what must be told is added to `out`.
+
+`acd` says which moves an event makes. Moves keep every caller at exactly one place: in line, at a desk, or attached to
+another call of the same person.
+"""
+
+import heapq
+from collections import Counter
+from dataclasses import replace
+from typing import Any, Final
+
+from routing import overflow
+from routing.acd_events import (
+    AcdEffect,
+    BackToQueue,
+    DeskChanged,
+    DeskNotComing,
+    PositionChanged,
+    PutThrough,
+    Routed,
+)
+from routing.assignment import Choice, Scene
+from routing.desks import Desk, Desks, DeskState
+from routing.line import Line
+from routing.persons import Persons
+from routing.queues import Priority, Rules, Waiting
+
+HANDLING: Final = 120.0
+"""Seconds a caller keeps a desk, until there is experience; only for the expected wait that callers are told."""
+NEWEST: Final = 0.1
+"""What the newest call counts in the average of these."""
+
+Out = list[AcdEffect]
+
+
+class Floor:
+    """See the module."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.line = Line()
+        self.desks = Desks()
+        self.persons = Persons()
+        self._last: dict[str, str] = {}
+        self._handling = HANDLING
+        self._alarms: list[float] = []  # a heap of moments at which something may be due
+
+    # --- what stands ---
+
+    def scene(self, now: float) -> Scene:
+        """Return the desks as they stand, to ask who may take whom."""
+        return Scene(self.rules, self.desks, now, self._last)
+
+    def knows(self, call: str) -> bool:
+        """Say whether a caller is here, in line, at a desk or attached."""
+        return (
+            self.line.find(call) is not None
+            or self.desks.at(call) is not None
+            or self.persons.of(call) is not None
+        )
+
+    # --- time ---
+
+    @property
+    def next_due(self) -> float | None:
+        """When something may be due."""
+        return self._alarms[0] if self._alarms else None
+
+    def alarm(self, due: float) -> None:
+        """Ask to be looked at then."""
+        if due not in self._alarms[:1]:
+            heapq.heappush(self._alarms, due)
+
+    def rung(self, now: float) -> None:
+        """Drop the alarms that are over."""
+        while self._alarms and self._alarms[0] <= now:
+            heapq.heappop(self._alarms)
+
+    # --- moves ---
+
+    def join(self, place: Waiting, now: float) -> None:
+        """Put a caller in line."""
+        self.line.add(place)
+        for due in overflow.dues(self.rules, place):
+            if due > now:
+                self.alarm(due)
+
+    def put(
+        self, place: Waiting, desk: Desk, rule: str, now: float, out: Out, *, choice: Choice | None = None
+    ) -> None:
+        """Give a caller who is in line no more to a desk without caller; `choice`: how that was found."""
+        seen = choice or self.scene(now).choose(place)
+        out.append(
+            Routed(
+                place.call,
+                place.queue,
+                desk.desk,
+                rule,
+                place.priority,
+                place.told,
+                seen.candidates,
+                seen.others,
+            )
+        )
+        self._last[place.queue] = desk.desk
+        taken = replace(
+            desk,
+            state=DeskState.TALKING,
+            since=now,
+            place=place,
+            pausing=desk.pausing or desk.state is DeskState.PAUSED,
+            heard=False,
+            served=desk.served + 1,
+        )
+        self.set_desk(taken, out)
+        out.append(PutThrough(place.call, desk.desk, now - place.joined))
+        if self.rules.no_sound is not None:
+            self.alarm(now + self.rules.no_sound)
+
+    def back(self, place: Waiting, desk: str, why: str, now: float, out: Out) -> None:
+        """Take a caller back, to the head; of several the one who arrived first stands first."""
+        again = replace(place, priority=Priority.HEAD, told=0, only=None, until=None, prefers=None)
+        self.join(again, now)
+        out.append(BackToQueue(place.call, desk, why))
+
+    def take_out(self, call: str, why: str, now: float, out: Out) -> tuple[Waiting | None, str | None]:
+        """Take a caller out of line or from its desk; return the place and the desk it had."""
+        place = self.line.remove(call)
+        desk = self.desks.at(call)
+        if place is not None or desk is None or desk.place is None:
+            return place, None
+        out.append(BackToQueue(call, desk.desk, why))
+        self.set_desk(self.after_call(desk, now), out)
+        return desk.place, desk.desk
+
+    def gives_up(self, place: Waiting, desk: str, now: float, out: Out) -> None:
+        """Wait no longer for one desk: stand at the head of the fallback."""
+        queue = place.fallback or place.queue
+        self.line.remove(place.call)
+        self.join(replace(place, queue=queue, only=None, until=None, told=0, joined=now), now)
+        out.append(DeskNotComing(place.call, desk, queue))
+
+    def after_call(self, desk: Desk, now: float) -> Desk:
+        """Return what a desk is when its caller is gone."""
+        self._handling += NEWEST * (now - desk.since + self.rules.wrap_up - self._handling)
+        state = DeskState.WRAP_UP if self.rules.wrap_up > 0 else DeskState.IDLE
+        if desk.pausing:
+            state = DeskState.PAUSED
+        return replace(desk, state=state, since=now, place=None, pausing=False, heard=False)
+
+    def set_desk(self, desk: Desk, out: Out) -> None:
+        """Change a desk, and say so."""
+        self.desks.set(desk)
+        if desk.state is DeskState.WRAP_UP:
+            self.alarm(desk.since + self.rules.wrap_up)
+        out.append(DeskChanged(desk.desk, desk.state, desk.call, desk.reason if desk.place is None else ""))
+
+    # --- the rule ---
+
+    def settle(self, now: float, out: Out) -> None:
+        """Let nobody wait for whom a desk is allowed and idle; tell the others where they stand."""
+        if not len(self.line):
+            return
+        scene = self.scene(now)
+        for old, new, told in list(overflow.widen(self.line, scene)):
+            self.line.change(old, new)
+            out += told
+        self._assign(scene, now, out)
+        self._tell(now, out)
+
+    def _assign(self, scene: Scene, now: float, out: Out) -> None:
+        for place in tuple(self.line) if self.desks.idle else ():
+            choice = scene.choose(place)
+            if choice.desk is not None:
+                self.line.remove(place.call)
+                self.put(place, choice.desk, self.rules.queue(place.queue).strategy, now, out, choice=choice)
+            if not self.desks.idle:
+                break
+
+    def _tell(self, now: float, out: Out) -> None:
+        scene = self.scene(now)
+        ahead: Counter[str] = Counter()
+        pace: dict[str, float | None] = {}
+        for index, place in enumerate(tuple(self.line)):
+            ahead[place.queue] += 1
+            position = ahead[place.queue]
+            if place.told == position:
+                continue
+            if place.queue not in pace:
+                staff = scene.staffed(place.queue)
+                pace[place.queue] = self._handling / staff if staff else None
+            if place.told == 0:
+                seen = scene.choose(place)
+                out.append(
+                    Routed(
+                        place.call,
+                        place.queue,
+                        None,
+                        "waits",
+                        place.priority,
+                        position,
+                        seen.candidates,
+                        seen.others,
+                    )
+                )
+            self.line.update(index, replace(place, told=position))
+            each = pace[place.queue]
+            expected = None if each is None else round(position * each, 1)
+            calls = (place.call, *self.persons.attached(place.call))
+            out += [PositionChanged(call, position, expected) for call in calls]
+
+    # --- for the journal ---
+
+    def pack(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "queue": [place.pack() for place in self.line],
+            "desks": [desk.pack() for desk in self.desks],
+            "idle": list(self.desks.idle),
+            "persons": self.persons.pack(),
+            "last": dict(self._last),
+            "handling": self._handling,
+            "alarms": sorted(self._alarms),
+        }
+
+    def unpack(self, data: dict[str, Any]) -> None:
+        """Take in what `pack` described."""
+        self.line = Line(Waiting.unpack(place) for place in data["queue"])
+        self.desks = Desks((Desk.unpack(packed) for packed in data["desks"]), data["idle"])
+        self.persons = Persons.unpack(data["persons"])
+        self._last = dict(data["last"])
+        self._handling = data["handling"]
+        self._alarms = list(data["alarms"])  # sorted, and so a heap
