@@ -4,6 +4,7 @@
 `GET /api/statistics?since=…&until=…&period=hour|day|month`, `GET /api/callbacks`, `POST /api/callbacks/{call}/done`.
 """
 
+import asyncio
 import math
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
@@ -103,7 +104,9 @@ class Routes:
         if period not in PERIODS:
             raise _bad("period")
         try:
-            zone: tzinfo = ZoneInfo(request.query["zone"]) if "zone" in request.query else UTC
+            # A zone is read from a file when it is first asked for.
+            named = request.query.get("zone")
+            zone: tzinfo = UTC if named is None else await asyncio.to_thread(ZoneInfo, named)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise _bad("zone") from None
         return json_answer(await self._routing.statistics(since, until, cast("Period", period), zone))
