@@ -296,7 +296,7 @@ class Signalling:
     async def _reconcile(self) -> None:
         while True:
             await asyncio.sleep(RECONCILE_SECONDS)
-            self._control.act(lambda now: reconcile(self._exchange, now))
+            self._control.look("reconcile", lambda now: reconcile(self._exchange, now))
             self._keeping.flush()
             for view in queues_view(self._exchange):
                 self._metrics.waiting.labels(view["queue"]).set(view["waiting"])

@@ -163,6 +163,11 @@ class Control:
         self._flush_sip_notes()
         self._arm()
 
+    def look(self, what: str, verb: Callable[[float], Iterable[Effect]]) -> None:
+        """Run what is done again and again; a bug in it is logged and ends nothing."""
+        now = time.monotonic()
+        self._guarded(what, lambda: self._run(verb(now), now))
+
     def _guarded(self, what: str, work: Callable[[], None]) -> None:
         """Keep a bug in one message from ending the others (bars S18): it is logged loudly and counted."""
         try:
