@@ -10,7 +10,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import structlog
@@ -37,6 +37,7 @@ from pbx.call.watch import Watch
 from pbx.guard import Guesses, Limit
 from pbx.guarding import Peers, make_guard, watch_guard
 from pbx.metrics import Metrics, watch_loop
+from pbx.packet_counts import PacketCounts
 from pbx.queue_settings import rules
 from pbx.registrar import BindingAdded, BindingRefreshed, Registrar
 from pbx.registrar import Effect as BindingChange
@@ -62,7 +63,7 @@ from pbx.transport.websocket import SipSocket
 from pbx.trunks import secret
 from pbx.trunks.trunks import Trunks
 from rtp.client import MediaClient
-from rtp.control import Event, LegReport, SoundLoad, StreamReport
+from rtp.control import Event, LegReport, SoundLoad
 
 log = structlog.get_logger("signalling")
 
@@ -373,27 +374,6 @@ class Signalling:
             "waiting": len(self._exchange.acd.queue),
             "registrations": len(self._registrar),
         }
-
-
-class PacketCounts:
-    """Turns the growing counts of each leg into steps of the metric."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._seen: dict[tuple[str, str], tuple[int, int, int, int]] = {}
-
-    def add(self, leg: str, stream: StreamReport) -> None:
-        """Take one report."""
-        now = (stream.received, stream.sent, stream.lost, stream.rejected)
-        before = self._seen.get((leg, stream.medium), (0, 0, 0, 0))
-        for what, new, old in zip(("received", "sent", "lost", "rejected"), now, before, strict=True):
-            self._metrics.packets.labels(what).inc(max(0, new - old))
-        self._seen[leg, stream.medium] = now
-
-    def forget(self, legs: Iterable[str]) -> None:
-        """Drop the counts of all legs but `legs`."""
-        kept = set(legs)
-        self._seen = {key: value for key, value in self._seen.items() if key[0] in kept}
 
 
 def _site(settings: Settings) -> Site:

@@ -46,7 +46,6 @@ from pbx.call.entry import Entry
 from pbx.call.site import Policy
 from routing.acd import CallEnds, Prioritise, Priority
 from rtp.control import CloseEvidence, Join, Leave, OpenEvidence, Play, SetGates, StopPlay
-from rtp.prompts import number_items
 
 ARRIVING_SECONDS = 10.0
 """How long ports may take; a media process that died is back in one second."""
@@ -353,16 +352,8 @@ class Call:
             return []
         first = self._plays == 0
         self._plays += 1
-        items: list[str] = []
-        for lang in self._policy.languages:
-            if self._returned:
-                items.append(f"{lang}/desk-lost")
-                continue
-            items += [f"{lang}/welcome"] if first else []
-            items += [f"{lang}/please-wait"]
-            items += [f"{lang}/you-are-number", *number_items(lang, self.position), f"{lang}/in-the-queue"]
-        items += ["tone:waiting"]
-        return [ToMedia(Play(self.leg, f"{self.id}/{self._plays}", tuple(items), loop=True))]
+        items = texts.sounds(self._policy.languages, self.position, first=first, lost=self._returned)
+        return [ToMedia(Play(self.leg, f"{self.id}/{self._plays}", items, loop=True))]
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""

@@ -1,7 +1,9 @@
-"""What callers are told in writing, in the languages of the site."""
+"""What callers are told, in writing and by prompts, in the languages of the site."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
+
+from rtp.prompts import number_items
 
 WAITS: Final = {
     "zh": "您好，这里是110视频报警。接警员正忙，请不要挂断，您排在第{n}位。您的声音和画面正在被接收和记录。",
@@ -32,3 +34,16 @@ def waits(languages: Sequence[str], place: int, expected: float | None) -> str:
 def say(texts: Mapping[str, str], languages: Sequence[str], place: int = 0) -> str:
     """Put a text together, one line for each language that has it; `place`: the caller's place in the queue."""
     return "\n".join(texts[lang].format(n=place) for lang in languages if lang in texts)
+
+
+def sounds(languages: Sequence[str], place: int, *, first: bool, lost: bool) -> tuple[str, ...]:
+    """Return the prompts a waiting caller hears over and over; `first`: for the first time; `lost`: had a dispatcher."""
+    items: list[str] = []
+    for lang in languages:
+        if lost:
+            items.append(f"{lang}/desk-lost")
+            continue
+        items += [f"{lang}/welcome"] if first else []
+        items += [f"{lang}/please-wait"]
+        items += [f"{lang}/you-are-number", *number_items(lang, place), f"{lang}/in-the-queue"]
+    return (*items, "tone:waiting")
