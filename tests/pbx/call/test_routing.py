@@ -332,7 +332,13 @@ def test_a_stuck_seat_is_impossible(seed, breaks):
 
 
 def broken_parts(world):
-    return (world.exchange.acd.snapshot(), [room.snapshot() for room in world.exchange.rooms.values()])
+    exchange = world.exchange
+    return (
+        sorted(place.call for place in exchange.acd.queue),
+        {desk.desk: desk.call for desk in exchange.acd.desks},
+        {room.desk: (room.guest, room.state) for room in exchange.rooms.values()},
+        {call.id: (call.state, call.desk) for call in exchange.calls.values()},
+    )
 
 
 def break_one(world, what, which):
