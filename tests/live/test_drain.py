@@ -42,7 +42,8 @@ def test_two_hundred_wait_and_twenty_desks_drain_them_in_order(
         f"{one.user};[authentication username={one.user} password={one.password}]"
         for one in exchange.dispatchers
     ]
-    desks = sipp("desk_dials_in", calls=DESKS, rate=10, service="*10", fields=people)
+    auth_uri = f"*10@{exchange.sip[0]}:{exchange.sip[1]}"
+    desks = sipp("desk_dials_in", calls=DESKS, rate=10, service="*10", fields=people, auth_uri=auth_uri)
     ended: list[str] = []
 
     def serve() -> bool:
