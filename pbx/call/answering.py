@@ -273,7 +273,6 @@ class Answering:
             patience=CALL_PATIENCE,
             emergency=True,
         )
-        claimed = stated(said.request)
         call, arriving = Call.arrive(
             call_id,
             leg.id,
@@ -291,6 +290,7 @@ class Answering:
                 identity=caller.user,
                 number=caller.number,
                 trusted=trunk is not None,
+                queue="default" if trunk is None else trunk.settings.queue,
             ),
         )
         if trunk is not None:

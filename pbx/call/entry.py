@@ -57,17 +57,20 @@ def entry(
     identity: str | None,
     number: str | None,
     trusted: bool,
+    queue: str = DEFAULT,
 ) -> Entry:
     """Return how the sender of an emergency INVITE enters the queue.
 
     `claims`: as `pbx.call.claims` gives them; `identity`: who it is, if proven; `number`: what it says it is; `trusted`:
-    the request came from a peer whose word counts.
+    the request came from a peer whose word counts; `queue`: where its callers go unless their place says otherwise.
     """
     priority = Priority.DANGER if silent else Priority.NORMAL
     if trusted and not silent and has_authority(request):
         priority = Priority.AUTHORITY
     wanted = needs(claims, silent=silent, media=_media(request))
-    return Entry(priority=priority, needs=wanted, identity=identity, origin=identity or number or "")
+    return Entry(
+        queue=queue, priority=priority, needs=wanted, identity=identity, origin=identity or number or ""
+    )
 
 
 def has_authority(request: Request) -> bool:
