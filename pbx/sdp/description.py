@@ -6,7 +6,11 @@ strict where a text is no SDP at all. What it can't use it keeps: `parse(d.encod
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import lru_cache
+from string import ascii_letters
+from typing import Any, Final, Literal
+
+from msgspec import structs
 
 from pbx.sdp.codecs import STATIC, format_rtpmap, parse_rtpmap
 from pbx.sip.errors import SipError
@@ -18,6 +22,14 @@ Attributes = tuple[tuple[str, str | None], ...]
 MAX_BODY: Final = 16 * 1024  # bytes; an offer of a browser with all codecs and candidates is about 8 KiB
 MAX_MEDIA: Final = 10  # m-lines; a conference phone with sound, picture, slides, floor and text has six
 MAX_PTIME: Final = 1000  # ms
+REMEMBERED: Final = 1024
+"""Lines kept as they were read: all phones of a make write the same formats."""
+_COMMON: Final = frozenset(
+    {"a=rtpm", "a=fmtp", "a=rtcp", "a=send", "a=recv", "a=inac", "a=ptim", "a=mid:", "a=labe"}
+)
+"""How lines begin that phones share; what each call has of its own would only push them out."""
+REMEMBERED_LENGTH: Final = 160
+"""Characters of a line worth keeping: strangers can't fill more than 2048 × some 1 KiB."""
 
 _DIRECTIONS: Final[dict[str, Direction]] = {
     "sendrecv": "sendrecv",
@@ -25,15 +37,15 @@ _DIRECTIONS: Final[dict[str, Direction]] = {
     "recvonly": "recvonly",
     "inactive": "inactive",
 }
-_LINE: Final = re.compile(r"[A-Za-z]=.*", re.DOTALL)
-_ORIGIN: Final = re.compile(r"(\S+) +([0-9]{1,20}) +([0-9]{1,20}) +\S+ +\S+ +(\S+)", re.ASCII)
-_CONNECTION: Final = re.compile(r"IN +IP[46] +(\S{1,255})", re.ASCII | re.IGNORECASE)
+_LETTERS: Final = frozenset(ascii_letters)
+_ORIGIN_LINE: Final = re.compile(r"(\S+) +([0-9]{1,20}) +([0-9]{1,20}) +\S+ +\S+ +(\S+)", re.ASCII)
+_ADDRESS: Final = re.compile(r"IN +IP[46] +(\S{1,255})", re.ASCII | re.IGNORECASE)
 _PORT: Final = re.compile(r"([0-9]{1,5})(?:/[0-9]{1,5})?")
-_PAYLOAD_TYPE: Final = re.compile(r"[0-9]{1,3}")
-_RTCP: Final = re.compile(r"([0-9]{1,5})(?: +IN +IP[46] +(\S{1,255}))?", re.ASCII | re.IGNORECASE)
-_PTIME: Final = re.compile(r"[0-9]{1,4}")
+_PAYLOAD_TYPES: Final = {f"{number:0{width}}": number for number in range(128) for width in (1, 2, 3)}
+_PORT_AND_HOST: Final = re.compile(r"([0-9]{1,5})(?: +IN +IP[46] +(\S{1,255}))?", re.ASCII | re.IGNORECASE)
+_MILLISECONDS: Final = re.compile(r"[0-9]{1,4}")
 _FMTP: Final = re.compile(r"([0-9]{1,3})[ \t]+(.*)", re.DOTALL)
-_FEEDBACK: Final = re.compile(r"([0-9]{1,3}|\*)[ \t]+(.*)", re.DOTALL)
+_RTCP_FB: Final = re.compile(r"([0-9]{1,3}|\*)[ \t]+(.*)", re.DOTALL)
 _BLANK: Final = re.compile(r"[ \t]+")
 # RFC 8866 §5: the order of lines is fixed. Letters not named here are nobody's and go last.
 _BEFORE_CONNECTION: Final = "iuep"
@@ -127,47 +139,60 @@ class Description:
 
 def parse(body: bytes) -> Description:
     """Read one body of application/sdp; raises SipError 400 (no SDP, or past a limit) or 488 (another version)."""
-    lines = _split(body)
-    if not lines or lines[0][0] != "v":
+    if len(body) > MAX_BODY:
+        raise SipError(400, "SDP Too Large")
+    # RFC 8866 §5: "parsers SHOULD be tolerant and also accept lines terminated with a single newline character"
+    text = body.decode("utf-8", "surrogateescape").replace("\r\n", "\n").removesuffix("\r")
+    # RFC 8866 §9: byte-string excludes NUL, CR and LF
+    if "\0" in text or "\r" in text:
+        raise SipError(400, "Malformed Line In SDP")
+    lines = [line for line in text.split("\n") if line and (line[0] not in " \t" or line.strip(" \t"))]
+    if not lines or not lines[0].startswith("v="):
         raise SipError(400, "SDP Does Not Begin With v=")
-    if lines[0][1] != "0":
+    if lines[0][2:].strip(" \t") != "0":
         raise SipError(488, "SDP Version Not Supported")
-    starts = [index for index, (key, _) in enumerate(lines) if key == "m"]
-    if len(starts) > MAX_MEDIA:
-        raise SipError(400, "Too Many Media Lines In SDP")
-    first, *ends = [*starts, len(lines)]
-    session = _Section(lines[1:first])
+    session = section = _Section("")
+    sections: list[_Section] = []
+    for line in lines[1:]:
+        common = line[:6] in _COMMON and len(line) <= REMEMBERED_LENGTH
+        kind, value = _remembered(line) if common else _read_line(line)
+        if kind != _MEDIA:
+            section.take(kind, value)
+            continue
+        if len(sections) == MAX_MEDIA:
+            raise SipError(400, "Too Many Media Lines In SDP")
+        section = _Section(value)
+        sections.append(section)
     others = session.others
     if not any(key == "t" for key, _ in others):
         others.append(("t", "0 0"))  # RFC 8866 §5: t= is mandatory; some phones leave it out
     return Description(
         origin=session.origin or Origin(),
         connection=session.connection,
-        media=tuple(
-            _media(lines[start][1], _Section(lines[start + 1 : end]), session)
-            for start, end in zip(starts, ends, strict=True)
-        ),
+        media=tuple([_media(section, session) for section in sections]),
         name=session.name or "-",
         bandwidth=tuple(session.bandwidth),
         attributes=tuple(session.attributes),
-        lines=tuple(sorted(others, key=_rank)),
+        lines=_ranked(others),
     )
 
 
-def _split(body: bytes) -> list[tuple[str, str]]:
-    if len(body) > MAX_BODY:
-        raise SipError(400, "SDP Too Large")
-    lines = []
-    # RFC 8866 §5: "parsers SHOULD be tolerant and also accept lines terminated with a single newline character"
-    for raw in body.split(b"\n"):
-        line = raw.removesuffix(b"\r").decode("utf-8", "surrogateescape")
-        if not line.strip(" \t"):
-            continue
-        # RFC 8866 §9: byte-string excludes NUL, CR and LF
-        if "\0" in line or "\r" in line or _LINE.fullmatch(line) is None:
-            raise SipError(400, "Malformed Line In SDP")
-        lines.append((line[0], line[2:].strip(" \t")))
-    return lines
+# What a line is, the most frequent first: `_Section.take` asks in this order.
+(
+    _RTPMAP,
+    _FORMAT,
+    _PLAIN,
+    _FEEDBACK,
+    _WAY,
+    _PTIME,
+    _RTCP,
+    _BANDWIDTH,
+    _CONNECTION,
+    _ORIGIN,
+    _NAME,
+    _OTHER,
+    _MEDIA,
+) = range(13)
 
 
 class _Section:
@@ -175,10 +200,12 @@ class _Section:
 
     __slots__ = (
         "attributes", "bandwidth", "connection", "direction", "feedback", "fmtp", "name", "origin", "others",
-        "ptime", "rtcp", "rtpmap",
+        "ptime", "rtcp", "rtpmap", "start",
     )  # fmt: skip
 
-    def __init__(self, lines: list[tuple[str, str]]) -> None:
+    def __init__(self, start: str) -> None:
+        self.start = start
+        """The m-line; empty: this is the session."""
         self.origin: Origin | None = None
         self.name: str | None = None
         self.connection: str | None = None
@@ -191,53 +218,85 @@ class _Section:
         self.feedback: list[Feedback] = []
         self.rtcp: tuple[int, str | None] | None = None
         self.ptime: int | None = None
-        for key, value in lines:
-            match key:
-                case "a":
-                    self._attribute(value)
-                case "b":
-                    self.bandwidth.append(value)
-                case "c":
-                    found = _CONNECTION.fullmatch(value)
-                    if found is not None and self.connection is None:
-                        self.connection = found[1]
-                case "o":
-                    self.origin = self.origin or _origin(value)
-                case "s":
-                    self.name = self.name or value or None
-                case _:
-                    self.others.append((key, value))
 
-    def _attribute(self, line: str) -> None:
-        """Take an attribute that means something to us; keep every other one as it is."""
-        name, colon, rest = line.partition(":")
-        value = rest.strip(" \t")
-        match name:
-            case "rtpmap" if (codec := parse_rtpmap(value)) is not None:
-                self.rtpmap.setdefault(codec.payload_type, codec)
-            case "fmtp" if (found := _FMTP.fullmatch(value)) is not None:
-                self.fmtp.setdefault(int(found[1]), found[2])
-            case "rtcp-fb" if (found := _FEEDBACK.fullmatch(value)) is not None:
-                self._feedback(found[1], found[2])
-            case "rtcp" if (found := _RTCP.fullmatch(value)) is not None and 0 < int(found[1]) <= 65535:
-                self.rtcp = self.rtcp or (int(found[1]), found[2])
-            case "ptime" if _PTIME.fullmatch(value) is not None and 0 < int(value) <= MAX_PTIME:
-                self.ptime = self.ptime or int(value)
-            case "sendrecv" | "sendonly" | "recvonly" | "inactive" if not colon:
-                self.direction = self.direction or _DIRECTIONS[name]
-            case _:
-                self.attributes.append((name, rest if colon else None))
-
-    def _feedback(self, payload_type: str, value: str) -> None:
-        words = _BLANK.sub(" ", value)
-        feedback = Feedback(None if payload_type == "*" else int(payload_type), words)
-        if feedback.value.isascii():
-            feedback = Feedback(feedback.payload_type, words.lower())
-        self.feedback.append(feedback)
+    def take(self, kind: int, value: Any) -> None:
+        """Take what `_read_line` made of a line."""
+        if kind == _RTPMAP:
+            self.rtpmap.setdefault(value.payload_type, value)
+        elif kind == _FORMAT:
+            self.fmtp.setdefault(*value)
+        elif kind == _PLAIN:
+            self.attributes.append(value)
+        elif kind == _FEEDBACK:
+            self.feedback.append(value)
+        elif kind == _WAY:
+            self.direction = self.direction or value
+        elif kind == _PTIME:
+            self.ptime = self.ptime or value
+        elif kind == _RTCP:
+            self.rtcp = self.rtcp or value
+        elif kind == _BANDWIDTH:
+            self.bandwidth.append(value)
+        elif kind == _CONNECTION:
+            self.connection = self.connection or value
+        elif kind == _ORIGIN:
+            self.origin = self.origin or value
+        elif kind == _NAME:
+            self.name = self.name or value
+        else:
+            self.others.append(value)
 
 
-def _media(value: str, section: _Section, session: _Section) -> Media:
-    kind, *words = _BLANK.split(value)
+def _read_line(line: str) -> tuple[int, Any]:
+    """Return what a line is and what it says; None where it says nothing that can be. Raises SipError(400)."""
+    key, value = line[0], line[2:].strip(" \t")
+    if line[1:2] != "=" or key not in _LETTERS:
+        raise SipError(400, "Malformed Line In SDP")
+    match key:
+        case "a":
+            return _read_attribute(value)
+        case "m":
+            return _MEDIA, value
+        case "b":
+            return _BANDWIDTH, value
+        case "c":
+            found = _ADDRESS.fullmatch(value)
+            return _CONNECTION, None if found is None else found[1]
+        case "o":
+            return _ORIGIN, _origin(value)
+        case "s":
+            return _NAME, value
+    return _OTHER, (key, value)
+
+
+_remembered: Final = lru_cache(REMEMBERED)(_read_line)
+
+
+def _read_attribute(line: str) -> tuple[int, Any]:
+    """Read an attribute that means something to us; keep every other one as it is."""
+    name, colon, rest = line.partition(":")
+    value = rest.strip(" \t")
+    match name:
+        case "rtpmap" if (codec := parse_rtpmap(value)) is not None:
+            return _RTPMAP, codec
+        case "fmtp" if (found := _FMTP.fullmatch(value)) is not None:
+            return _FORMAT, (int(found[1]), found[2])
+        case "rtcp-fb" if (found := _RTCP_FB.fullmatch(value)) is not None:
+            words = _BLANK.sub(" ", found[2])
+            number = None if found[1] == "*" else int(found[1])
+            return _FEEDBACK, Feedback(number, words.lower() if words.isascii() else words)
+        case "rtcp" if (found := _PORT_AND_HOST.fullmatch(value)) is not None and 0 < int(found[1]) <= 65535:
+            return _RTCP, (int(found[1]), found[2])
+        case "ptime" if _MILLISECONDS.fullmatch(value) is not None and 0 < int(value) <= MAX_PTIME:
+            return _PTIME, int(value)
+        case "sendrecv" | "sendonly" | "recvonly" | "inactive" if not colon:
+            return _WAY, _DIRECTIONS[name]
+    return _PLAIN, (name, rest if colon else None)
+
+
+def _media(section: _Section, session: _Section) -> Media:
+    start = section.start
+    kind, *words = _BLANK.split(start) if "  " in start or "\t" in start else start.split(" ")
     if len(words) < 2:
         raise SipError(400, "Malformed Media Line In SDP")  # nothing that could be refused in place
     found = _PORT.fullmatch(words[0])
@@ -245,40 +304,44 @@ def _media(value: str, section: _Section, session: _Section) -> Media:
     protocol, formats = words[1], tuple(words[2:])
     rtcp_port, rtcp_address = section.rtcp or (None, None)
     return Media(
-        kind=kind,
+        kind,
         # A medium that can't be is refused in place, and the call goes on with the others.
-        port=port if port <= 65535 else 0,
-        protocol=protocol,
-        formats=formats,
-        codecs=_codecs(formats, section) if "RTP/" in protocol.upper() else (),
-        connection=section.connection or session.connection,
-        direction=section.direction or session.direction or "sendrecv",
-        rtcp_port=rtcp_port,
-        rtcp_address=rtcp_address,
-        feedback=tuple(section.feedback),
-        ptime=section.ptime,
-        bandwidth=tuple(section.bandwidth),
-        attributes=tuple(section.attributes),
-        lines=tuple(sorted(section.others, key=_rank)),
+        port if port <= 65535 else 0,
+        protocol,
+        formats,
+        _codecs(formats, section) if "RTP/" in protocol.upper() else (),
+        section.connection or session.connection,
+        section.direction or session.direction or "sendrecv",
+        rtcp_port,
+        rtcp_address,
+        tuple(section.feedback),
+        section.ptime,
+        tuple(section.bandwidth),
+        tuple(section.attributes),
+        _ranked(section.others),
     )
 
 
 def _codecs(formats: tuple[str, ...], section: _Section) -> tuple[Codec, ...]:
     found: dict[int, Codec] = {}
     for text in formats:
-        if _PAYLOAD_TYPE.fullmatch(text) is None or int(text) > 127:
+        number = _PAYLOAD_TYPES.get(text)
+        if number is None:
             continue
-        number = int(text)
         codec = section.rtpmap.get(number) or STATIC.get(number)
-        if codec is not None:
-            fmtp = section.fmtp.get(number, "")
-            found.setdefault(number, Codec(codec.name, number, codec.clock_rate, codec.channels, fmtp))
+        if codec is not None and number not in found:
+            fmtp = section.fmtp.get(number)
+            found[number] = structs.replace(codec, fmtp=fmtp) if fmtp else codec
     return tuple(found.values())
 
 
 def _origin(value: str) -> Origin | None:
-    found = _ORIGIN.fullmatch(value)
+    found = _ORIGIN_LINE.fullmatch(value)
     return None if found is None else Origin(found[1], int(found[2]), int(found[3]), found[4])
+
+
+def _ranked(lines: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(lines, key=_rank) if len(lines) > 1 else lines)
 
 
 def _rank(line: tuple[str, str]) -> int:

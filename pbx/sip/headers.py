@@ -76,9 +76,11 @@ _KNOWN: Final[dict[str, tuple[str, str]]] = {
 } | {spelling: (name.lower(), name) for short, name in COMPACT.items() for spelling in (short, short.upper())}
 
 
+_KEYS: Final[dict[str, str]] = {spelling: key for spelling, (key, _) in _KNOWN.items()}
+
+
 def _key(name: str) -> str:
-    known = _KNOWN.get(name)
-    return known[0] if known else grammar.lower(name)
+    return _KEYS.get(name) or grammar.lower(name)
 
 
 class Headers:
@@ -113,21 +115,16 @@ class Headers:
             raise SipError(513, "Header field too long")
         if text.count("\n") >= len(lines) or text.count("\r") >= len(lines):
             raise SipError(400, "Bare CR or LF in a header field")
-        items, index = headers._items, dict[str, list[str]]()
+        index: dict[str, list[str]] = {}
+        add, spellings = headers._items.append, _KNOWN
         for line in lines:
             name, colon, value = line.partition(":")
-            known = _KNOWN.get(name)
+            known = spellings.get(name) if colon else None
             if known is None:
-                name = name.rstrip(" \t")
-                if not colon or not grammar.is_token(name):
-                    raise SipError(400, "Malformed header field")
-                key = grammar.lower(name)
-                known = _KNOWN.get(key) or (key, name)
-            elif not colon:
-                raise SipError(400, "Malformed header field")
-            value = value.strip(" \t")
+                known = _unknown(name, colon)
             key, name = known
-            items.append((name, value))
+            value = value.strip(" \t")
+            add((name, value))
             if key in index:
                 index[key].append(value)
             else:
@@ -149,7 +146,8 @@ class Headers:
 
     def get(self, name: str) -> str | None:
         """The value of the first field of that name, whole (not split at commas); None when there is none."""
-        lines = self._lines(_key(name))
+        index = self._index
+        lines = self._lines(_key(name)) if index is None else index.get(_KEYS.get(name) or _key(name))
         return lines[0] if lines else None
 
     def lines(self, name: str) -> list[str]:
@@ -168,11 +166,11 @@ class Headers:
 
     def parsed(self, name: str, parse: Callable[[list[str]], T]) -> T:
         """What `parse` makes of the lines of that name, kept until the headers change. One `parse` for a name, always."""
-        if name in self._parsed:
+        try:
             return self._parsed[name]  # type: ignore[return-value]  # the one parse of this name made it
-        value = parse(self._lines(_key(name)) or [])
-        self._parsed[name] = value
-        return value
+        except KeyError:
+            value = self._parsed[name] = parse(self._lines(_KEYS.get(name) or _key(name)) or [])
+            return value
 
     def add(self, name: str, value: str) -> None:
         """Append a field."""
@@ -225,6 +223,9 @@ class Headers:
         return twin
 
     def __contains__(self, name: object) -> bool:
+        index = self._index
+        if index is not None and name in _KEYS:
+            return _KEYS[name] in index
         return isinstance(name, str) and self._lines(_key(name)) is not None
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
@@ -246,6 +247,15 @@ class Headers:
     def encode(self) -> str:
         """The fields as lines, each with its CRLF."""
         return "".join([f"{name}: {value}\r\n" for name, value in self._items])
+
+
+def _unknown(name: str, colon: str) -> tuple[str, str]:
+    """Return key and name for the wire of a header that is none of those known by their spelling. Raises SipError(400)."""
+    name = name.rstrip(" \t")
+    if not colon or not grammar.is_token(name):
+        raise SipError(400, "Malformed header field")
+    key = grammar.lower(name)
+    return _KNOWN.get(key) or (key, name)
 
 
 def _checked(name: str, value: str) -> tuple[str, str]:

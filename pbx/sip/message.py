@@ -4,12 +4,14 @@ in → out: the parser or `Request.build()` / `Request.response()` make messages
 the headers when first asked for and kept until the headers change.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from pbx.sip import grammar
 from pbx.sip.errors import REASONS, SipError
+from pbx.sip.grammar import MAX_UINT32
 from pbx.sip.headers import Headers
 from pbx.sip.uri import (
     NameAddr,
@@ -23,6 +25,8 @@ from pbx.sip.uri import (
 
 __all__ = ["REASONS", "CSeq", "Request", "Response"]
 
+_CSEQ: Final = re.compile("([0-9]{1,10}) ([A-Z]{1,20})")
+"""A CSeq as nearly everybody writes it; others are read with more patience."""
 _DIALOG_MAKERS: Final = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 
 
@@ -292,6 +296,8 @@ def _parse_to(lines: list[str]) -> NameAddr:
 def _parse_cseq(lines: list[str]) -> CSeq:
     if not lines:
         raise SipError(400, "Missing CSeq")
+    if (plain := _CSEQ.fullmatch(lines[0])) is not None and (sequence := int(plain[1])) <= MAX_UINT32:
+        return CSeq(sequence, plain[2])
     words = lines[0].replace("\t", " ").split(" ")
     number = grammar.number(words[0])
     if number is None or len(words) < 2 or any(words[1:-1]) or not grammar.is_token(words[-1]):

@@ -166,7 +166,7 @@ def _read(text: str) -> Request | Response:
     if len(start) > MAX_START_LINE:
         raise SipError(513, "Request line too long")
     words = start.rstrip(" ").split(" ")
-    if len(words) != 3 or not grammar.is_token(words[0]):
+    if len(words) != 3 or (words[0] not in KNOWN_METHODS and not grammar.is_token(words[0])):
         raise SipError(400, "Malformed request line")
     method, target, version = words
     if version != "SIP/2.0" and grammar.lower(version) != "sip/2.0":
@@ -195,9 +195,12 @@ def _judge(message: Request | Response) -> None:
             lines = headers.lines(name)
             if len(lines) > 1 and lines.count(lines[0]) != len(lines):
                 raise SipError(400, f"More than one {name}")
-    if len(message.vias) > MAX_VIAS:
+    vias = message.vias
+    if len(vias) > MAX_VIAS:
         raise SipError(400, "Too many Via values")
-    _ = message.via, message.from_, message.to, message.cseq, message.contacts
+    if not vias:
+        raise SipError(400, "Missing Via")
+    _ = message.from_, message.to, message.cseq, message.contacts
     if "Route" in headers or "Record-Route" in headers:
         _ = message.routes, message.record_routes
     if _CALL_ID.fullmatch(message.call_id) is None:

@@ -28,6 +28,10 @@ _DISPLAY: Final = re.compile(r'[^<>",;\r\n]*+')
 _VIA: Final = re.compile(
     rf"[ \t]*+[Ss][Ii][Pp][ \t]*+/[ \t]*+2\.0[ \t]*+/[ \t]*+([{WORD_CHARS}]++)[ \t]++{HOST}(?:[ \t]*+:[ \t]*+([0-9]{{1,5}}))?+"
 )
+_PLAIN_VIA: Final = re.compile(
+    r"SIP/2\.0/([A-Z]{2,3}) ([A-Za-z0-9.\-]++)(?::([0-9]{1,4}))?+;(branch)=([A-Za-z0-9.\-]++)(?:;(rport))?+"
+)
+"""A Via as nearly every phone writes it; others are read parameter by parameter."""
 _USER_SAFE: Final = (
     "-_.!~*'()&=+$,;?/"  # RFC 3261 §25.1 mark and user-unreserved: never escaped in an address-of-record
 )
@@ -345,6 +349,11 @@ class Via:
 
 def parse_via(text: str) -> Via:
     """Read one Via value, with or without branch. Raises SipError(400)."""
+    plain = _PLAIN_VIA.fullmatch(text)
+    if plain is not None:
+        transport, name, port_text, branch, value, rport = plain.groups()
+        params: Params = ((branch, value), (rport, None)) if rport else ((branch, value),)
+        return Via(transport, name, int(port_text) if port_text else None, params)
     match = _VIA.match(text)
     if match is None:
         raise SipError(400, "Malformed Via")
@@ -358,4 +367,6 @@ def parse_via(text: str) -> Via:
 
 def parse_via_list(lines: Iterable[str]) -> tuple[Via, ...]:
     """Read the Via values of a message, topmost first. Raises SipError(400), also for an empty element."""
-    return tuple([parse_via(piece) for line in lines for piece in grammar.split_list(line)])
+    return tuple(
+        [parse_via(p) for line in lines for p in (grammar.split_list(line) if "," in line else (line,))]
+    )

@@ -1,6 +1,6 @@
-"""`make bench`: measure Q1, Q3, Q4, Q5, Q6 and Q8, print one table, write `bench.json`.
+"""`make bench`: measure Q1, Q3, Q4, Q5, Q6, Q8, the parser and what refusals tell of who exists; print a table, write `bench.json`.
 
-    python -m tests.bench.run [Q1 Q3 Q4 Q5 Q6 Q8] [--quick] [--json FILE] [--folder FOLDER]
+    python -m tests.bench.run [Q1 Q3 Q4 Q5 Q6 Q8 parser S5] [--quick] [--json FILE] [--folder FOLDER]
 
 Everything stays on 127.0.0.1. Figures are processor time, ratios within this run, or delays by the kernel's time of
 arrival, so that a busy machine blurs them but does not turn them over. See docs/performance.md.
@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.bench import calls, mixing, picture, relay, waiting
+from tests.bench import calls, guessing, mixing, parsing, picture, relay, waiting
 from tests.bench.cpu import filesystem, machine
 from tests.bench.figures import Figure, table, write
 from tests.bench.native import NoCompilerError, compile_program
 from tests.bench.site import SetUpError
 
-ROWS = ("Q1", "Q3", "Q4", "Q5", "Q6", "Q8")
+ROWS = ("Q1", "Q3", "Q4", "Q5", "Q6", "Q8", "parser", "S5")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,8 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         for bars, measure in _measurements(programs, options.folder, set(rows), quick=options.quick):
             try:
                 figures += measure()
-            except (OSError, RuntimeError, SetUpError, AssertionError, KeyError) as error:
-                why = "no C compiler" if not programs else str(error).partition("\n")[0][:200]
+            except (ImportError, OSError, RuntimeError, SetUpError, AssertionError, KeyError) as error:
+                why = str(error).partition("\n")[0][:200]
+                if not programs and not isinstance(error, ImportError):
+                    why = "no C compiler"
                 _say(f"{', '.join(bars)}: not measured: {error!r}")
                 figures += [replace(bar, note=why) for bar in bars.values()]
     print(f"\n{table(figures)}\n", flush=True)
@@ -100,6 +102,19 @@ def _measurements(
         yield (
             _missing(Figure("Q8", "66 rooms of three voices mixed", None, "core", mixing.BAR)),
             lambda: mixing.measure(programs, folder, rounds=rounds, seconds=seconds, say=_say),
+        )
+
+    if "parser" in rows:
+        yield (
+            _missing(Figure("parser", "messages a second ÷ those of aiosipua", None, "×", 2.0, "more")),
+            lambda: parsing.measure(5 if quick else parsing.ROUNDS),
+        )
+    if "S5" in rows:
+        yield (
+            _missing(
+                Figure("S5", "p of the times of known and unknown users", None, "", guessing.BAR, "more")
+            ),
+            lambda: guessing.measure(500 if quick else guessing.REQUESTS),
         )
 
 

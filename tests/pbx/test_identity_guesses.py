@@ -1,5 +1,8 @@
 """Guessing passwords (bars S4, S5): ten wrong ones a minute from one address, and what that must not do."""
 
+import hashlib
+import hmac
+
 import pytest
 
 from pbx.guard.guesses import Guesses
@@ -107,3 +110,43 @@ def test_a_stale_nonce_is_no_guess():
         )
         late = it.check(request("REGISTER", f"sip:{REALM}", "alice", [token]), n + 61.0, HERE, to_tag="t")
         assert (late.why, late.response.status) == ("stale", 401)
+
+
+def spy(patch, module, name, noted, done):
+    """Have a function of a module note what it was asked for before it does it."""
+    real = getattr(module, name)
+
+    def told(*args, **named):
+        done.append(noted(*args))
+        return real(*args, **named)
+
+    patch.setattr(module, name, told)
+
+
+def work(monkeypatch, user, algorithm):
+    """Return how many hashes of how many bytes the gate makes over a wrong password, and how many comparisons."""
+    it = gate()
+    challenge = it.check(request("REGISTER", f"sip:{REALM}", user), 0.0, HERE, to_tag="t")
+    values = challenge.response.headers.all("WWW-Authenticate")
+    value = next(v for v in values if f"algorithm={algorithm}" in v)
+    made = authorize(value, user=user, password="x", method="REGISTER", uri=f"sip:{REALM}", cnonce="c", nc=1)
+    asked = request("REGISTER", f"sip:{REALM}", user, [made])
+    done: list[tuple[str, int]] = []
+    with monkeypatch.context() as patch:
+        spy(patch, hashlib, "new", lambda name, raw: (name, len(raw)), done)
+        spy(patch, hmac, "new", lambda _key, message, _hash: ("hmac", len(message)), done)
+        spy(patch, hmac, "compare_digest", lambda one, _: ("compare", len(one)), done)
+        verdict = it.check(asked, 0.0, HERE, to_tag="t")
+    assert isinstance(verdict, Challenge)
+    return done
+
+
+@pytest.mark.parametrize("algorithm", ["SHA-256", "MD5"])
+def test_the_work_over_a_wrong_password_does_not_tell_who_exists(monkeypatch, algorithm):
+    known = work(monkeypatch, "alice", algorithm)
+    assert known == work(monkeypatch, "alica", algorithm), "as many hashes and comparisons, of as many bytes"
+    kinds = [what for what, _ in known]
+    # H(A2) and the response; the nonce and the stand-in for unknown users; the nonce and the response compared.
+    assert (kinds.count("sha256") + kinds.count("md5") >= 2, kinds.count("hmac") >= 2, kinds.count("compare")) == (
+        True, True, 2,
+    )  # fmt: skip
