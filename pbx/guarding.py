@@ -49,13 +49,17 @@ class Peers:
         legs: Callable[[], Iterable[LiveLeg]],
         call_of: Callable[[str], str | None],
         registrar: Registered,
+        calls: int = 1_000_000,
     ) -> None:
+        """`calls`: how many the media ports suffice for."""
+        self._capacity = calls
         self._legs = legs
         self._call_of = call_of
         self._registrar = registrar
         self._looked_at = -STALE_SECONDS
         self._flows: set[tuple[str, tuple[str, int]]] = set()
         self._dialogs: set[str] = set()
+        self._count = 0
 
     def flow(self, flow: Flow, now: float) -> Literal["live", "registered"] | None:
         """Tell whether a call is up on this very flow, or an account registered from it."""
@@ -69,11 +73,17 @@ class Peers:
         self._look(now)
         return call_id in self._dialogs or self._call_of(call_id) is not None
 
+    def room(self, now: float) -> bool:
+        """Tell whether there are media ports for another call; who dials again keeps them busy for half a minute more."""
+        self._look(now)
+        return self._count < self._capacity
+
     def _look(self, now: float) -> None:
         if now - self._looked_at < STALE_SECONDS:
             return
         self._looked_at = now
         legs = list(self._legs())
+        self._count = len(legs)
         self._flows = {(leg.flow.transport, leg.flow.remote) for leg in legs}
         self._dialogs = {leg.invite.call_id for leg in legs if leg.invite is not None}
 
@@ -86,8 +96,16 @@ def make_guard(
     return Guard(rules(limits, emergency, trunks), peers, draw, epoch=time.time() - time.monotonic())
 
 
-async def watch_guard(guard: Guard, backlog: Callable[[], float], metrics: Metrics) -> None:
-    """Tell the guard of the load, and metrics and log of the guard, for ever; spawn it through `Tasks`."""
+async def watch_guard(
+    guard: Guard,
+    backlog: Callable[[], float],
+    metrics: Metrics,
+    admit: Callable[[bytes, Flow], None],
+) -> None:
+    """Tell the guard of the load, and metrics and log of the guard, for ever; spawn it through `Tasks`.
+
+    `admit` takes the emergency INVITEs that had to wait when it is their turn.
+    """
     clock = asyncio.get_running_loop().time
     shown: Counter[str] = Counter()
     while True:
@@ -99,6 +117,8 @@ async def watch_guard(guard: Guard, backlog: Callable[[], float], metrics: Metri
         for reason, count in (guard.counts - shown).items():
             metrics.guarded.labels(reason).inc(count)
         shown = guard.counts.copy()
+        for data, flow in guard.waiting(time.monotonic()):
+            admit(data, flow)
         metrics.shed_pressure.set(guard.load.pressure)
         for host, why in guard.news():
             log.warning("source_limited", address=host, why=why)

@@ -37,6 +37,9 @@ class Limits(Section, frozen=True, kw_only=True):
     """Emergency INVITEs of one address and port, repetitions included; never blocked."""
     emergency_host_rate: Rate = 50.0
     emergency_host_burst: Count = 500
+    emergency_spare_rate: Rate = 10.0
+    emergency_spare_burst: Count = 50
+    """Emergency INVITEs over both, of all sources together; they are taken, or wait their turn, while a port is free."""
     known_rate: Rate = 200.0
     known_burst: Count = 600
     """A registered phone, or one with a live call."""
@@ -58,6 +61,7 @@ def rules(limits: Limits, emergency: EmergencySettings, trunks: tuple[str, ...] 
         per_host=Limit(limits.host_rate, limits.host_burst, block),
         emergency_per_flow=Limit(limits.emergency_flow_rate, limits.emergency_flow_burst),
         emergency_per_host=Limit(limits.emergency_host_rate, limits.emergency_host_burst),
+        emergency_spare=Limit(limits.emergency_spare_rate, limits.emergency_spare_burst),
         known=Limit(limits.known_rate, limits.known_burst),
         flows=limits.flows,
         hosts=limits.hosts,

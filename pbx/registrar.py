@@ -12,6 +12,7 @@ Not done: GRUU (RFC 5627): none is handed out, for a request to one would have t
 """
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -127,6 +128,23 @@ class Registrar:
         """Return the live bindings of `aor`, the most recently refreshed first."""
         bindings = (item for item in self._bindings.get(aor, {}).values() if item.expires_at > now)
         return tuple(sorted(bindings, key=_order, reverse=True))
+
+    def adopt(self, bindings: Iterable[Binding], now: float) -> list[Effect]:
+        """Take in phones that were registered before a restart, unless they (or newer ones in their place) are here by now."""
+        effects: list[Effect] = []
+        for binding in bindings:
+            known = self._bindings.get(binding.aor, {})
+            if (
+                binding.expires_at <= now
+                or binding_key(binding.contact) in known
+                or len(known) >= MAX_BINDINGS
+            ):
+                continue
+            self._order += 1
+            kept_again = replace(binding, order=self._order)
+            self._store(kept_again)
+            effects.append(BindingAdded(kept_again))
+        return effects
 
     def registered_from(self, flow: Flow, now: float) -> tuple[str, ...]:
         """Return the addresses-of-record with a live binding on exactly this flow."""

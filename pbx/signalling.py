@@ -39,8 +39,8 @@ from pbx.guarding import Peers, make_guard, watch_guard
 from pbx.metrics import Metrics, watch_loop
 from pbx.packet_counts import PacketCounts
 from pbx.queue_settings import rules
-from pbx.registrar import BindingAdded, BindingRefreshed, Registrar
 from pbx.registrar import Effect as BindingChange
+from pbx.registrar import Registrar
 from pbx.sdp.offer_answer import CAPABILITIES
 from pbx.settings import Settings
 from pbx.sip.digest import NonceCounts, Nonces
@@ -52,6 +52,7 @@ from pbx.sip.session_timer import SessionSettings
 from pbx.sip.transactions import TransactionLayer
 from pbx.sip.uri import NameAddr, Uri
 from pbx.sound_cost import SoundCost
+from pbx.storage import phones
 from pbx.storage.accounts import Accounts
 from pbx.storage.database import Database
 from pbx.storage.outbox import Outbox
@@ -146,7 +147,7 @@ class Signalling:
         )
         self._media = MediaClient(str(settings.media_socket()), self._on_media, self._tasks)
         self._certificates = listening.certificates(settings, dt.datetime.now(dt.UTC))
-        peers = Peers(self._exchange.legs.values, self._exchange.call_of, self._registrar)
+        peers = Peers(self._exchange.legs.values, self._exchange.call_of, self._registrar, _calls(settings))
         sources = tuple(source for trunk in settings.trunk for source in trunk.sources)
         self._guard = make_guard(settings.limits, _emergency(settings), peers, sources)
         self._endpoint = Endpoint(
@@ -225,6 +226,7 @@ class Signalling:
         await self._outbox.start()
         self._database.start()
         self._accounts.start(self._database, self._tasks)
+        self._tasks.spawn(phones.bring_back(self._database, self._adopt), name="registrations")
         await self._media.connect()
         await self._endpoint.start()
         application = build(
@@ -254,7 +256,8 @@ class Signalling:
         self._trunks.start()
         self._tasks.spawn(watch_loop(self._metrics), name="loop_lag")
         self._tasks.spawn(
-            watch_guard(self._guard, lambda: self._endpoint.backlog, self._metrics), name="guard"
+            watch_guard(self._guard, lambda: self._endpoint.backlog, self._metrics, self._endpoint.admit),
+            name="guard",
         )
         self._tasks.spawn(self._publish(), name="publish")
         self._tasks.spawn(self._reconcile(), name="reconcile")
@@ -345,19 +348,10 @@ class Signalling:
 
     def _bindings_changed(self, changes: Sequence[BindingChange]) -> None:
         for change in changes:
-            binding = change.binding
-            live = isinstance(change, BindingAdded | BindingRefreshed)
-            self._outbox.append(
-                "registration",
-                {
-                    "aor": binding.aor,
-                    "contact": str(binding.contact),
-                    "source": f"{binding.flow.remote[0]}:{binding.flow.remote[1]}",
-                    "user_agent": binding.user_agent,
-                    "at": binding.registered_at,
-                    "expires_at": binding.expires_wall if live else time.time(),
-                },
-            )
+            self._outbox.append("registration", phones.record(change, time.time()))
+
+    def _adopt(self, bindings: Sequence[Binding]) -> None:
+        self._control.act(lambda now: self._answering.adopt(bindings, now))
 
     def _database_changed(self, up: bool) -> None:
         self._metrics.database_up.set(int(up))
@@ -404,6 +398,11 @@ def _site(settings: Settings) -> Site:
             settings.media.encryption, settings.media.encryption_for, settings.media.sdes_in_clear
         ),
     )
+
+
+def _calls(settings: Settings) -> int:
+    """How many calls the media ports suffice for: two ports of sound and two of picture each."""
+    return (settings.media.port_max - settings.media.port_min + 1) // 4
 
 
 def _emergency(settings: Settings) -> EmergencySettings:

@@ -104,6 +104,13 @@ class Answering:
         """
         return not flow.web and self._phones.is_proxy(flow.remote[0])
 
+    def adopt(self, bindings: Sequence[Binding], now: float) -> list[Effect]:
+        """Take in phones that were registered before a restart; nothing is written of them, for it stands there already."""
+        added = self._phones.registrar.adopt(bindings, now)
+        for change in added:
+            self._phones.flows.registered(change.binding, direct=True)
+        return self.watching.registered(added, now)
+
     def _bindings_changed(self, changes: Sequence[BindingChange], now: float) -> list[Effect]:
         self._phones.changed(changes)
         return self.watching.registered(changes, now)

@@ -3,6 +3,7 @@
 in → out: bytes and the flow they came on → None (go on), or a `Refusal` (and perhaps 503 bytes to send).
 
     emergency INVITE ──▶ buckets of its own, per flow and per address; never shed
+            too much └──▶ while a port is free: at a rate for all sources together, waiting its turn in `lane`
     everything else  ──▶ bucket of the flow ─▶ bucket of the address ─▶ shed by rank when overloaded
             too much └──▶ a registered flow, a live call's flow or Call-ID: a wide bucket; others: dropped in silence
 
@@ -18,6 +19,7 @@ from typing import Final, Literal, Protocol
 from pbx.guard import feedback
 from pbx.guard.buckets import Buckets, Limit
 from pbx.guard.glance import Emergencies, Rank, call_id, method
+from pbx.guard.lane import Lane
 from pbx.guard.load import Load
 from pbx.guard.refusal import refuse
 from pbx.sip.flow import Flow, answer_flow
@@ -36,6 +38,7 @@ MAX_NEWS: Final = 256
 Address = tuple[str, int]
 _KNOWN: Final = Limit(200, 600)
 _EMERGENCY_PER_HOST: Final = Limit(50, 500)
+_EMERGENCY_SPARE: Final = Limit(10, 50)
 _EMERGENCY_PER_FLOW: Final = Limit(2, 20)
 _PER_HOST: Final = Limit(200, 2000, 5.0)
 _PER_FLOW: Final = Limit(20, 60, 5.0)
@@ -50,6 +53,9 @@ class Standing(Protocol):
     def dialog(self, call_id: str, now: float) -> bool:
         """Tell whether a live call or desk has this Call-ID; strangers can't guess one."""
 
+    def room(self, now: float) -> bool:
+        """Tell whether there are media ports for another call."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -62,6 +68,8 @@ class Rules:
     emergency_per_flow: Limit = _EMERGENCY_PER_FLOW
     """INVITE to an emergency target: one call is at most seven datagrams in 32 s."""
     emergency_per_host: Limit = _EMERGENCY_PER_HOST
+    emergency_spare: Limit = _EMERGENCY_SPARE
+    """Emergency INVITEs over these two, of all sources together, which are taken as long as there are ports for them."""
     known: Limit = _KNOWN
     """A registered flow or one with a live call."""
     flows: int = 20_000
@@ -80,9 +88,12 @@ class Refusal:
 
     answer: bytes | None = None
     flow: Flow | None = None
+    kept: bool = False
+    """It is not lost: it waits, or is a repetition of one that does. A stream it came on stays open."""
 
 
 _SILENCE: Final = Refusal()
+_KEPT: Final = Refusal(kept=True)
 
 
 class Guard:
@@ -94,7 +105,7 @@ class Guard:
         """`draw` gives 0…1 at random. `epoch`: wall clock minus monotonic clock in seconds, for `oc-seq`."""
         self.load = Load()
         self.counts: Counter[str] = Counter()
-        """What was turned away, by reason: `flow`, `host`, `known`, `emergency`, `shed_other`, `shed_register`, `shed_owner`."""
+        """What was turned away, by reason: `flow`, `host`, `known`, `emergency`, `emergency_waits`, `shed_other`, `shed_register`, `shed_owner`."""
         self._news: list[tuple[str, str]] = []
         self._told: dict[str, float] = {}
         self._standing = standing
@@ -105,6 +116,7 @@ class Guard:
         self._hosts: Buckets[str] = Buckets(rules.per_host, rules.hosts)
         self._emergency_flows: Buckets[Address] = Buckets(rules.emergency_per_flow, rules.flows)
         self._emergency_hosts: Buckets[str] = Buckets(rules.emergency_per_host, rules.hosts)
+        self._lane = Lane(rules.emergency_spare)
         self._known: Buckets[Address] = Buckets(rules.known, rules.flows)
         self._upstreams = tuple(ipaddress.ip_network(text) for text in rules.upstreams)
         self._trunks = tuple(ipaddress.ip_network(text) for text in rules.trunks)
@@ -145,9 +157,22 @@ class Guard:
             self._tell(flow.remote[0], "emergency_calls", now)
         if self._is_known(data, flow, now) and self._known.take(flow.remote, now):
             return None
+        if self._standing.room(now):
+            match self._lane.offer(data, flow, call_id(data), now):
+                case "go":
+                    return None
+                case "waits":
+                    self.counts["emergency_waits"] += 1
+                    return _KEPT
+                case "again":
+                    return _KEPT
         self.counts["emergency"] += 1
         # On UDP the phone sends it again, and by then there may be room; on a stream nothing is ever sent again.
         return self._answer(data, flow, now) if flow.reliable else _SILENCE
+
+    def waiting(self, now: float) -> list[tuple[bytes, Flow]]:
+        """Return the emergency INVITEs that waited and whose turn it is now; to be asked ten times a second."""
+        return self._lane.turns(now) if self._standing.room(now) else []
 
     def _limit(self, data: bytes, flow: Flow, now: float) -> Refusal | None:
         remote = flow.remote
@@ -226,7 +251,7 @@ class Guard:
     def remembered(self) -> int:
         """How many flows and addresses are remembered."""
         buckets = (self._flows, self._hosts, self._emergency_flows, self._emergency_hosts, self._known)
-        return sum(len(bucket) for bucket in buckets)
+        return sum(len(bucket) for bucket in buckets) + len(self._lane)
 
 
 def _within(host: str, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:

@@ -252,11 +252,15 @@ class Endpoint:
             if refusal.answer is not None:
                 self.send(refusal.answer, refusal.flow or flow)
             return
+        self.admit(data, flow)
+
+    def admit(self, data: bytes, flow: Flow) -> None:
+        """Take a message whole that the gate let in, at once or after it had it wait."""
         try:
             message = parse(data)
         except ParseError as error:
             self.counts.malformed += 1
-            answer = error.answer(*source)
+            answer = error.answer(*flow.remote)
             if answer is not None:
                 self.send(answer, answer_flow(error.via, flow))
             return
@@ -283,6 +287,8 @@ class Endpoint:
             refusal = self._gate.judge(data, link.flow, monotonic())
             if refusal is not None:
                 self.counts.guarded += 1
+                if refusal.kept:
+                    return
                 # On a stream silence would be waited for in vain; who floods one loses it.
                 if refusal.answer is None or not link.send(refusal.answer):
                     link.abort()

@@ -72,9 +72,19 @@ def test_evidence_is_sealed_when_signalling_dies_in_mid_call(
     call = exchange.call_of("sila", state="active")["call"]
     exchange.until(lambda: caller.hears(1000), "the caller doesn't hear the dispatcher")
     before = children(exchange.pid)
+    registered = exchange.api("GET", "/healthz")["registrations"]
+    assert registered >= 1
+    exchange.until(
+        lambda: exchange.api("GET", "/healthz")["outbox_pending"] == 0, "the rows don't reach PostgreSQL"
+    )
     os.kill(before["signalling"], signal.SIGKILL)
     exchange.until(lambda: healthy(exchange), "signalling doesn't come back", timeout=12)
     assert children(exchange.pid)["media"] == before["media"], "the media process went on"
+    exchange.until(
+        lambda: exchange.api("GET", "/healthz")["registrations"] >= registered,
+        "the phones are not known again",
+        timeout=20,
+    )
     folder = exchange.evidence(call, timeout=20)
     assert at110("verify", folder).returncode == 0
     assert {e["event"] for e in read_events(folder)} >= {"call_arrived", "put_through"}

@@ -70,7 +70,7 @@ async def test_load_counts_and_news_are_shown(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("pbx.guarding.asyncio.sleep", nap)
     with pytest.raises(asyncio.CancelledError):
-        await watch_guard(guard, lambda: 1.0, metrics)
+        await watch_guard(guard, lambda: 1.0, metrics, lambda data, flow: None)
     text = metrics.render().decode()
     assert 'at110_guard_refused_total{reason="flow"} 2.0' in text
     shown = float(text.partition("\nat110_shed_pressure ")[2].partition("\n")[0])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pbx.guard.glance import Rank
-from pbx.guard.guard import Guard, Refusal, Rules
+from pbx.guard.guard import Guard, Limit, Refusal, Rules
 from pbx.sip.flow import Flow
 from pbx.sip.message import Response
 from pbx.sip.parser import parse
@@ -23,6 +23,7 @@ class Peers:
 
     def __init__(self):
         self.live, self.registered, self.dialogs = set(), set(), set()
+        self.free = 1_000_000  # media ports, in calls
 
     def flow(self, flow, now):
         return (
@@ -31,6 +32,9 @@ class Peers:
 
     def dialog(self, call_id, now):
         return call_id in self.dialogs
+
+    def room(self, now):
+        return self.free > 0
 
 
 def guard(seed=1, **rules):
@@ -148,8 +152,13 @@ def test_an_emergency_call_from_a_blocked_flow_is_heard():
     assert it.judge(b"\r\n\r\n" + HELP, udp(), 5.0) is None
 
 
-def test_a_flood_of_emergency_calls_is_bounded_per_flow_and_per_host():
-    it, _ = guard()
+def help_call(n):
+    return message("INVITE", uri="sip:110@192.0.2.1", call_id=f"help-{n}")
+
+
+def test_a_flood_of_emergency_calls_is_bounded_per_flow_per_host_and_in_all():
+    it, peers = guard()
+    peers.free = 0
     assert len(flood(it, udp(), HELP, rate=3000, start=0.0, seconds=10)) <= 20 + 2 * 10
     assert it.judge(HELP, udp(port=9999), 10.0) is None  # another phone behind the same address
     let_in = [n for n in range(12_000) if it.judge(HELP, udp("192.0.2.200", 1024 + n), n / 3000) is None]
@@ -158,8 +167,55 @@ def test_a_flood_of_emergency_calls_is_bounded_per_flow_and_per_host():
     assert ("192.0.2.200", "emergency_calls") in it.news()
 
 
-def test_an_emergency_call_too_many_is_answered_on_a_stream_and_left_to_retransmission_on_udp():
+def test_with_ports_free_a_flood_gets_the_spare_rate_and_no_more():
     it, _ = guard()
+    let_in = sum(it.judge(help_call(n), udp(), n / 3000) is None for n in range(30_000))
+    waited = sum(len(it.waiting(n / 10)) for n in range(1, 101))
+    assert let_in + waited <= (20 + 2 * 10) + (50 + 10 * 10) + 1
+    assert it.remembered <= 1000 + 10
+
+
+def test_a_repeated_call_is_taken_once():
+    it, _ = guard()
+    assert len(flood(it, udp(), HELP, rate=100, start=0.0, seconds=30)) <= 20 + 2 * 30 + 1
+
+
+def test_no_emergency_call_is_lost_while_a_port_is_free():
+    """A hundred people behind one address, each phone a call of its own: all are taken, the last of them within seconds."""
+    it, _ = guard(emergency_per_host=Limit(1, 10), emergency_spare=Limit(10, 20))
+    people = [udp(port=30_000 + n) for n in range(100)]
+    taken = {n for n, flow in enumerate(people) if it.judge(help_call(n), flow, 0.0) is None}
+    assert len(taken) == 30
+    at = 0.0
+    while len(taken) < 100 and at < 32.0:
+        at += 0.1
+        taken |= {flow.remote[1] - 30_000 for _, flow in it.waiting(at)}
+    assert len(taken) == 100
+    assert at < 8.0
+    assert it.counts["emergency"] == 0
+
+
+def test_one_source_does_not_take_the_places_of_others():
+    it, _ = guard(emergency_spare=Limit(10, 1))
+    for n in range(3000):
+        it.judge(help_call(n), udp("192.0.2.200", 1024 + n), 0.0)
+    honest = [it.judge(help_call(f"honest-{n}"), udp("192.0.2.7"), 0.0) for n in range(30)]
+    assert honest[:20] == [None] * 20
+    assert all(refusal is not None and refusal.kept for refusal in honest[20:])
+
+
+def test_who_gave_up_waiting_is_not_called_in():
+    it, _ = guard(emergency_per_flow=Limit(1, 1), emergency_spare=Limit(0.01, 1))
+    for n in range(5):
+        it.judge(help_call(n), udp(), 0.0)
+    assert it.waiting(31.0) == []
+    assert it.waiting(200.0) == []
+    assert it.remembered == 2, "of the flow and the address"
+
+
+def test_without_a_free_port_it_is_answered_on_a_stream_and_left_to_retransmission_on_udp():
+    it, peers = guard()
+    peers.free = 0
     for _ in range(20):
         assert it.judge(HELP, tcp(), 0.0) is None
         assert it.judge(HELP, udp(), 0.0) is None
