@@ -4,6 +4,7 @@ A view is plain data, ready for JSON after `plain()`. Times are wall-clock secon
 
 call view: `call` (id), `state` ("waiting" | "active" | "held" | "ended"), `caller` (what the phone says it is),
   `identity` ("verified" | "unverified" | "unavailable"), `name` (only ever from our accounts), `silent` (bool),
+  `diverted` (stations it came over, by its own word: `from`, `reason`, `header`),
   `silent_off_until` (float | None: an off request is open until then), `started`, `attached` (float | None),
   `position` (1 = next | None), `desk` (user | None), `audio`, `video` (bool: media flowing), `alarm` (str | None)
 queue entry: `call`, `position`, `since`, `caller`, `identity`, `silent`

@@ -194,6 +194,9 @@ class Answering:
             return [Respond(event.transaction, self._refusal(request, 404, (trunk_arrival.UNKNOWN_NUMBER,)))]
         if not isinstance(verdict, identity.Authenticated):
             return [Respond(event.transaction, verdict.response)]
+        if request.method == "OPTIONS" and self._exchange.draining:
+            # RFC 3261 §11.2: the answer is the one an INVITE would get.
+            return [Respond(event.transaction, self._refusal(request, 503, (("Retry-After", "10"),)))]
         if request.method == "OPTIONS":
             return [Respond(event.transaction, indialog.other(request))]
         assert verdict.account is not None, "everything but OPTIONS and emergency calls needs an account"

@@ -86,6 +86,8 @@ class Call:
         self.desk: str | None = None
         self.position = 0
         self.arrived = now
+        self.diverted: list[dict[str, Any]] = []
+        """Over which stations the call came, as it claims (`diverted.stations`)."""
         self._policy = policy
         self._opened = False
         self._captured = False
@@ -127,6 +129,7 @@ class Call:
         self = cls(call, leg, caller, policy, silent=silent, now=now)
         self.early = early
         self.entry = entry or Entry()
+        self.diverted = list(claims.get("diverted", ()))
         where = {"silent": silent, "target": target, "queue": self.entry.queue}
         noted = {**asdict(caller), **where, **claims}
         return self, [
@@ -361,6 +364,7 @@ class Call:
             "id": self.id,
             "leg": self.leg,
             "caller": asdict(self.caller),
+            "diverted": self.diverted,
             "silent": self.silent,
             "early": self.early,
             "state": str(self.state),
@@ -391,6 +395,7 @@ class Call:
         self = cls(data["id"], data["leg"], caller, policy, silent=data["silent"], now=data["arrived"])
         self.early = data["early"]
         self.state = State(data["state"])
+        self.diverted = data["diverted"]
         self.desk = data["desk"]
         self.position = data["position"]
         self._opened = data["opened"]

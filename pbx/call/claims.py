@@ -6,6 +6,7 @@ nothing of it is sent on to anybody.
 
 from typing import Any, Final
 
+from pbx.call.diverted import stations
 from pbx.claims import NAMES
 from pbx.sdp.description import parse
 from pbx.sdp.language import spoken_by
@@ -21,11 +22,13 @@ MAX_LENGTH: Final = 1024
 
 
 def claims(request: Request) -> dict[str, Any]:
-    """Return `claims` (header → values), `privacy` and `languages`, each only if the request has some."""
+    """Return `claims` (header → values), `diverted`, `privacy` and `languages`, each only if the request has some."""
     out: dict[str, Any] = {}
     found = {name: values for name in NAMES if (values := _values(request, name))}
     if found:
         out["claims"] = found
+    if came_over := stations(request):
+        out["diverted"] = came_over
     if asked := privacy(request):
         out["privacy"] = sorted(asked)
     if spoken := _languages(request):

@@ -333,6 +333,7 @@ class Control:
         now = time.monotonic()
 
         def work() -> None:
+            self.exchange.draining = True
             for leg in list(self.exchange.legs.values()):
                 self._run(self.exchange.run(hang_up(leg), now, leg.id), now)
             self._run(self._answering.watching.close(now), now)

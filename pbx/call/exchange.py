@@ -97,6 +97,8 @@ class Exchange:
         """Desk → its caller, and how many packets of sound it had sent when that was first looked at (`hearing`)."""
         self.away: dict[str, str] = {}
         """Dispatchers who are away, and why: what they are when they sign in again after a crash."""
+        self.draining = False
+        """It is being stopped: who asks whether we take calls is told to go elsewhere."""
         self.orphans: set[str] = set()
         """Captures the media process held of calls nobody knows any more; they are closed and sealed."""
         self._agenda = Agenda()

@@ -46,6 +46,7 @@ def call_view(exchange: Exchange, call: Call, times: Times) -> dict[str, Any]:
         "name": call.caller.name,
         "trunk": call.caller.trunk,
         "address": call.caller.address,
+        "diverted": call.diverted,
         "silent": call.silent,
         "silent_off_until": times.silent_off_until,
         "started": times.started,

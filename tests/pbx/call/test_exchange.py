@@ -357,6 +357,16 @@ def test_unknown_methods_and_schemes():
             assert answer.headers.get("Allow")
 
 
+def test_who_asks_while_the_exchange_stops_is_told_to_go_elsewhere():
+    world = World()
+    world.exchange.draining = True
+    asked = world.request("OPTIONS", "sip:192.0.2.1", "bob")
+    answer = world.answers[world.arrive(asked, "bob")][-1]
+    assert (answer.status, answer.headers.get("Retry-After")) == (503, "10")
+    world.invite("bob")
+    assert world.last_answer("bob").status == 200, "somebody in danger is heard to the end"
+
+
 def test_extension_that_is_required_is_refused_unless_it_is_an_emergency():
     world = World()
     required = (("Require", "noSuchThing"),)
