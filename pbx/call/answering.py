@@ -108,7 +108,7 @@ class Answering:
         """Take in phones that were registered before a restart; nothing is written of them, for it stands there already."""
         added = self._phones.registrar.adopt(bindings, now)
         for change in added:
-            self._phones.flows.registered(change.binding, direct=True)
+            self._phones.flows.registered(change.binding, direct=change.binding.direct)
         return self.watching.registered(added, now)
 
     def _bindings_changed(self, changes: Sequence[BindingChange], now: float) -> list[Effect]:

@@ -60,11 +60,15 @@ NON_INVITE: Final[Table] = {
     # RFC 3261 §17.2.2: "The state machine is initialized in the "Trying" state and is passed a request other than
     # INVITE or ACK when initialized. This request is passed up to the TU. Once in the "Trying" state, any further
     # request retransmissions are discarded." (no row)
-    (State.TRYING,     Input.START):            (State.TRYING,     Action.DELIVER, Action.START_UNANSWERED),
+    (State.TRYING,     Input.START):            (State.TRYING,     Action.DELIVER, Action.START_UNANSWERED, Action.START_LATE),
+    # RFC 4320 §4.1: "…an SIP element MUST respond to a non-INVITE request with a Status-Code of 100 if it has not
+    # otherwise responded after the amount of time it takes a client transaction's Timer E to be reset to T2."
+    (State.TRYING,     Input.TIMER_LATE):       (State.PROCEEDING, Action.SEND_100),
+    # "An SIP element MUST NOT send any provisional response with a Status-Code other than 100 to a non-INVITE request."
+    # (no row for what the TU might send)
     # After 64*T1 the client's timer F has fired and nobody listens any more, and RFC 4320 §4.2 forbids to send a 408
     # then. The RFC has no row here, our memory needs one.
     (State.TRYING,     Input.TIMER_UNANSWERED): (State.TERMINATED,),
-    (State.TRYING,     Input.PROVISIONAL):      (State.PROCEEDING, Action.SEND),
     # "If the TU passes a final response (status codes 200-699) to the server while in the "Trying" state, the response
     # MUST be passed to the transport layer … and … enter the "Completed" state."
     (State.TRYING,     Input.SUCCESS):          (State.COMPLETED,  Action.SEND, Action.START_J),
@@ -73,7 +77,6 @@ NON_INVITE: Final[Table] = {
     # provisional response MUST be passed to the transport layer for retransmission."
     (State.PROCEEDING, Input.REQUEST):          (State.PROCEEDING, Action.RESEND),
     (State.PROCEEDING, Input.TIMER_UNANSWERED): (State.TERMINATED,),
-    (State.PROCEEDING, Input.PROVISIONAL):      (State.PROCEEDING, Action.SEND),
     (State.PROCEEDING, Input.SUCCESS):          (State.COMPLETED,  Action.SEND, Action.START_J),
     (State.PROCEEDING, Input.FAILURE):          (State.COMPLETED,  Action.SEND, Action.START_J),
     # "While in the "Completed" state, the server transaction MUST pass the final response to the transport layer for

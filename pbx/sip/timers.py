@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Timer(StrEnum):
-    """Letters as in RFC 3261 and RFC 6026; C belongs to proxies. The last three have no letter there."""
+    """Letters as in RFC 3261 and RFC 6026; C belongs to proxies. The last four have no letter there."""
 
     A = "A"
     """INVITE request retransmission, unreliable transports only."""
@@ -38,6 +38,8 @@ class Timer(StrEnum):
     """INVITE server answers 100 by itself (§17.2.1)."""
     CANCELLED = "CANCELLED"
     """INVITE client: no final answer after the CANCEL (§9.1)."""
+    LATE = "LATE"
+    """Non-INVITE server whose TU has not answered yet: the client repeats its request every T2 by now (RFC 4320)."""
     UNANSWERED = "UNANSWERED"
     """Non-INVITE server whose TU never answers: the client gave up long ago (RFC 4320), free the memory."""
 
@@ -57,6 +59,15 @@ class Timers:
     trying: float = 0.2
     """RFC 3261 §17.2.1: 100 "unless it knows that the TU will generate a … response within 200 ms"."""
 
+    @property
+    def until_t2(self) -> float:
+        """Seconds until the timer E of a request's client is reset to T2: after T1, 2·T1, 4·T1 … (RFC 3261 §17.1.2.2)."""
+        passed, interval = 0.0, self.t1
+        while interval < self.t2:
+            passed += interval
+            interval *= 2
+        return passed
+
     def length(self, timer: Timer, *, reliable: bool) -> float | None:
         """Seconds until `timer` fires for the first time; 0: at once; None: the transport does not have it."""
         match timer:
@@ -72,6 +83,8 @@ class Timers:
                 return 0.0 if reliable else 64 * self.t1
             case Timer.TRYING:
                 return self.trying
+            case Timer.LATE:
+                return self.until_t2
             case _:
                 # B, F, H, and L, M on every transport: RFC 6026 §8.4 and §8.7.
                 return 64 * self.t1

@@ -57,6 +57,7 @@ class Input(StrEnum):
     TIMER_M = "M"
     TIMER_TRYING = "TRYING"
     TIMER_CANCELLED = "CANCELLED"
+    TIMER_LATE = "LATE"
     TIMER_UNANSWERED = "UNANSWERED"
 
 
@@ -93,6 +94,7 @@ class Action(StrEnum):
     START_M = "START_M"
     START_TRYING = "START_TRYING"
     START_CANCELLED = "START_CANCELLED"
+    START_LATE = "START_LATE"
     START_UNANSWERED = "START_UNANSWERED"
     DOUBLE_A = "DOUBLE_A"
     """Timer A again, twice as long."""

@@ -20,6 +20,7 @@ TABLE = [
     (Timer.M, 32.0, 32.0),
     (Timer.TRYING, 0.2, 0.2),
     (Timer.CANCELLED, 32.0, 32.0),
+    (Timer.LATE, 3.5, 3.5),
     (Timer.UNANSWERED, 32.0, 32.0),
 ]
 

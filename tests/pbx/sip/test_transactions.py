@@ -228,10 +228,34 @@ def test_a_request_is_given_to_the_tu_once() -> None:
     assert len(layer) == 0
 
 
+@pytest.mark.parametrize("flow", [UDP, TCP])
+def test_a_late_answer_is_announced_when_the_client_repeats_every_t2(flow: Flow) -> None:
+    layer = TransactionLayer()
+    asked = request("MESSAGE", flow=flow)
+    name = arrive(layer, asked, flow)
+    # RFC 4320 §4.1: "MUST NOT respond to a non-INVITE request with a Status-Code of 100 over any unreliable transport,
+    # such as UDP, before the amount of time it takes a client transaction's Timer E to be reset to T2"; §17.1.2.2: that
+    # is after T1 + 2·T1 + 4·T1.
+    assert layer.expire(3.49) == []
+    assert statuses(layer.expire(3.5)) == [100]
+    assert statuses(layer.receive(asked, flow, 4.0)) == [100]
+    assert statuses(layer.respond(name, asked.response(200, to_tag="t"), 5.0)) == [200]
+    assert statuses(layer.receive(asked, flow, 5.0)) == ([200] if flow is UDP else [])
+
+
+def test_nothing_but_100_is_provisional_to_other_requests_than_invite() -> None:
+    layer = TransactionLayer()
+    asked = request("MESSAGE")
+    name = arrive(layer, asked)
+    # RFC 4320 §4.1: "MUST NOT send any provisional response with a Status-Code other than 100 to a non-INVITE request."
+    assert layer.respond(name, asked.response(183, to_tag="t"), 0.1) == []
+    assert statuses(layer.respond(name, asked.response(200, to_tag="t"), 0.2)) == [200]
+
+
 def test_a_request_the_tu_never_answers_is_forgotten() -> None:
     layer = TransactionLayer()
     arrive(layer, request("OPTIONS"))
-    assert drain(layer, 100) == []
+    assert [statuses([effect]) for _, effect in drain(layer, 100)] == [[100]]
     assert len(layer) == 0
 
 
