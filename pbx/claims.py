@@ -23,7 +23,10 @@ CLAIMS: Final = frozenset(lower(name) for name in NAMES)
 
 def strip(request: Request) -> tuple[Request, tuple[str, ...]]:
     """Return the request without claims, and the names of those it had, in lower case; the request itself stays as it is."""
-    found = tuple(sorted({lower(name) for name, _ in request.headers.items()} & CLAIMS))
+    claims = (
+        CLAIMS - {"referred-by"} if request.method == "REFER" else CLAIMS
+    )  # it is noted there, and used for nothing
+    found = tuple(sorted({lower(name) for name, _ in request.headers.items()} & claims))
     if not found:
         return request, ()
     headers = request.headers.copy()

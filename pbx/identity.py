@@ -65,12 +65,16 @@ _ACCOUNTS: Final[frozenset[Role]] = frozenset({"caller", "dispatcher"})
 RULES: Final[dict[tuple[str, Target], frozenset[Role]]] = {
     ("INVITE",   "emergency"): _EVERYBODY,
     ("INVITE",   "feature"):   frozenset({"dispatcher"}),
+    ("INVITE",   "seat"):      frozenset({"dispatcher"}),  # one desk talks to another
+    ("INVITE",   "room"):      frozenset({"dispatcher"}),  # only with Replaces, and only the own one
     ("MESSAGE",  "emergency"): _ACCOUNTS,
     ("OPTIONS",  "own"):       _EVERYBODY,
     ("OPTIONS",  "emergency"): _EVERYBODY,
     ("OPTIONS",  "feature"):   _EVERYBODY,
     ("OPTIONS",  "other"):     _EVERYBODY,
     ("REGISTER", "own"):       _ACCOUNTS,
+    # To the focus: somebody is to be added to the own room, or sent out. Callers move nobody.
+    ("REFER",    "room"):      frozenset({"dispatcher"}),
     # Callers watch nothing, not even themselves: who is with whom is nobody's business but the centre's.
     ("SUBSCRIBE", "own"):      frozenset({"dispatcher"}),
     ("SUBSCRIBE", "seat"):     frozenset({"dispatcher"}),
@@ -123,7 +127,7 @@ class IdentitySettings:
     """Beginnings of User-Agent that are challenged with MD5 alone: these phones give up at a challenge they don't know
     instead of passing on to the next, as RFC 8760 §2.4 wants."""
     allow: tuple[str, ...] = (
-        "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "MESSAGE", "INFO", "SUBSCRIBE", "UPDATE", "PRACK",
+        "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "MESSAGE", "INFO", "SUBSCRIBE", "UPDATE", "PRACK", "REFER",
     )  # fmt: skip
     """The Allow header of refusals."""
 
@@ -237,7 +241,7 @@ class Authenticator:
             return self._challenge(request, now, source, trouble or "missing", to_tag)
         if method == "REGISTER":
             target = "own" if self._is_own(request, account) else "other"
-        elif method == "SUBSCRIBE":
+        elif method in {"SUBSCRIBE", "REFER"} or (method == "INVITE" and target == "other"):
             target, desk = self.seat(request.uri)
             target = "own" if target == "seat" and desk == account.user else target
         if account.kind not in RULES.get((method, target), ()):

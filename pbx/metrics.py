@@ -38,7 +38,7 @@ class Metrics:
         )
         self.registrations = Gauge("at110_registrations", "Phones registered now", registry=r)
         self.desks = Gauge("at110_desks", "Desks now, by state", ["state"], registry=r)
-        """state: signed_out | calling | free | busy | wrap_up | paused."""
+        """state: signed_out | calling | free | busy | wrap_up | paused | visiting."""
         self.waiting = Gauge("at110_queue_waiting", "Callers waiting now, by queue", ["queue"], registry=r)
         self.reconciled = Counter(
             "at110_reconciled_total",

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 
 from pbx.folders import SOCKET_PATH_LIMIT, make_private, short_folder
+from pbx.hands_settings import HandsSettings
 from pbx.limits import Limits
 from pbx.listen_settings import (
     AnyPort,
@@ -34,6 +35,7 @@ from pbx.trunks.settings import TrunkSettings
 __all__ = [
     "EmergencySettings",
     "EvidenceSettings",
+    "HandsSettings",
     "HttpSettings",
     "Limits",
     "ListenSettings",
@@ -154,6 +156,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     media: MediaSettings = MediaSettings()
     emergency: EmergencySettings = EmergencySettings()
     queue: QueueSettings = QueueSettings()
+    hands: HandsSettings = HandsSettings()
     limits: Limits = Limits()
     storage: StorageSettings = StorageSettings()
     evidence: EvidenceSettings = EvidenceSettings()
@@ -219,6 +222,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "media": MediaSettings,
     "emergency": EmergencySettings,
     "queue": QueueSettings,
+    "hands": HandsSettings,
     "limits": Limits,
     "storage": StorageSettings,
     "evidence": EvidenceSettings,
@@ -358,6 +362,8 @@ def _twice(settings: Settings) -> Iterator[str]:
 def _whole(settings: Settings, sources: Mapping[str, str]) -> list[str]:
     """What only shows when the parts are seen together."""
     problems = []
+    if (problem := settings.hands.problem()) is not None:
+        problems.append(f"{_where(sources, 'hands')}{problem}")
     media = settings.media
     if media.port_max - media.port_min < 3:
         where = _where(sources, "media.port_max")

@@ -397,6 +397,7 @@ def _site(settings: Settings) -> Site:
         encryption=EncryptionRules(
             settings.media.encryption, settings.media.encryption_for, settings.media.sdes_in_clear
         ),
+        hands=settings.hands,
     )
 
 

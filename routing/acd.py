@@ -13,6 +13,7 @@ order of events, because hang-ups race with everything. Time is monotonic second
 from dataclasses import replace
 from typing import Any, Self
 
+from routing import moves
 from routing.acd_events import (
     AcdEffect,
     AcdEvent,
@@ -43,6 +44,7 @@ from routing.acd_events import (
 from routing.assignment import Scene
 from routing.desks import Desk, DeskState
 from routing.floor import Floor, Out
+from routing.moves import DeskCalls, DeskReturns, DeskVisits, Move, PartyJoins
 from routing.persons import Gone, Person
 from routing.queues import DEFAULT, Priority, Profile, QueueRule, Rules, Skill, Waiting
 
@@ -52,6 +54,10 @@ __all__ = [
     "HoldBack", "OverflowToTrunk", "Overflowed", "PositionChanged", "Prioritise", "Priority", "Profile", "PutThrough",
     "QueueRule", "Routed", "Rules", "SameIncident", "Seize", "SeizeFailed", "Skill", "ToHead", "Waiting",
 ]  # fmt: skip
+
+
+_ELSEWHERE = frozenset({DeskState.TALKING, DeskState.VISITING})
+"""What a pause waits for the end of."""
 
 
 class Acd:
@@ -106,7 +112,7 @@ class Acd:
 
     # --- the machine ---
 
-    def receive(self, event: AcdEvent, now: float) -> Out:
+    def receive(self, event: AcdEvent | Move, now: float) -> Out:
         """Take one event; return what must happen."""
         out: Out = []
         match event:
@@ -116,6 +122,9 @@ class Acd:
                 self._call_ends(call, now, out, returns=returns)
             case DeskSignsIn() | DeskSignsOut() | DeskPauses() | DeskResumes() | DeskHeard():
                 self._desk(event, now, out)
+            case DeskVisits() | DeskReturns() | PartyJoins() | DeskCalls():
+                self._number += 1
+                moves.take(self._floor, event, self._number, now, out)
             case ToHead():
                 self._to_head(event, now, out)
             case Seize(call, desk):
@@ -264,7 +273,7 @@ class Acd:
                 self._signs_out(desk, now, out)
             case DeskPauses(_, reason) if desk is not None:
                 self._pauses(desk, reason, now, out)
-            case DeskResumes() if desk is not None and desk.state is DeskState.TALKING:
+            case DeskResumes() if desk is not None and desk.state in _ELSEWHERE:
                 floor.desks.set(replace(desk, pausing=False, reason=""))
             case DeskResumes() if desk is not None and desk.state is not DeskState.IDLE:
                 floor.set_desk(replace(desk, state=DeskState.IDLE, since=now, reason=""), out)
@@ -281,7 +290,7 @@ class Acd:
             self._floor.back(desk.place, desk.desk, "desk_lost", now, out)
 
     def _pauses(self, desk: Desk, reason: str, now: float, out: Out) -> None:
-        if desk.state is DeskState.TALKING:
+        if desk.state in _ELSEWHERE:
             self._floor.desks.set(replace(desk, pausing=True, reason=reason))
         elif desk.state is not DeskState.PAUSED:
             self._floor.set_desk(replace(desk, state=DeskState.PAUSED, since=now, reason=reason), out)
@@ -316,7 +325,7 @@ class Acd:
             reach=(),
             only=None,
             until=None,
-            fallback=event.fallback or queue,
+            fallback=event.fallback,
             prefers=None,
             avoids=origin,
             trunked=False,

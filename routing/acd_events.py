@@ -76,8 +76,9 @@ class DeskHeard:
 class ToHead:
     """Send a caller, waiting or with a desk, to the head of a queue, or have it wait for one desk.
 
-    With `desk` the caller waits `seconds` for it and for nobody else, then stands at the head of `fallback` (or of
-    `queue`, or of the queue it came from). A desk that is not signed in is not waited for.
+    With `desk` the caller waits `seconds` for it and for nobody else, then stands at the head of `fallback`. Without a
+    `fallback` the desk it came from has it back if that is free, else it stands at the head of `queue` (or of the queue it
+    came from). A desk that is not signed in is not waited for.
     """
 
     call: str
@@ -169,7 +170,7 @@ class Candidate:
 
     desk: str
     verdict: str
-    """`free` (could have taken the caller), or why not: `busy`, `wrap_up`, `away`, `other_queue`, `skill`, `came_from`,
+    """`free` (could have taken the caller), or why not: `busy`, `wrap_up`, `away`, `visiting`, `other_queue`, `skill`, `came_from`,
     `reserved` (waits for another desk)."""
     score: float = 0.0
     """Sum of the weights of the needed skills it has."""

@@ -19,7 +19,12 @@ SHOWN: Final = 8
 NEIGHBOUR: Final = 1000
 """Added to the level of a desk for each step away from the caller's own queue: its own desks come first."""
 
-_NOT_IDLE: Final = {DeskState.TALKING: "busy", DeskState.WRAP_UP: "wrap_up", DeskState.PAUSED: "away"}
+_NOT_IDLE: Final = {
+    DeskState.TALKING: "busy",
+    DeskState.WRAP_UP: "wrap_up",
+    DeskState.PAUSED: "away",
+    DeskState.VISITING: "visiting",
+}
 
 Rank = tuple[bool, float, int, tuple[float, float, str]]
 

@@ -16,6 +16,8 @@ class DeskState(StrEnum):
     TALKING = "talking"
     WRAP_UP = "wrap_up"
     PAUSED = "paused"
+    VISITING = "visiting"
+    """Its leg is lent to another desk's room; or it is an outside party, which the queue never serves."""
 
 
 @dataclass(frozen=True, slots=True)

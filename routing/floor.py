@@ -139,7 +139,11 @@ class Floor:
         """Wait no longer for one desk: stand at the head of the fallback."""
         queue = place.fallback or place.queue
         self.line.remove(place.call)
-        self.join(replace(place, queue=queue, only=None, until=None, told=0, joined=now), now)
+        again = replace(place, queue=queue, only=None, until=None, told=0, joined=now)
+        if place.only is not None and place.fallback is None:
+            # Nobody said where to go instead: whoever sent the caller on is the way back.
+            again = replace(again, prefers=place.avoids, avoids=None)
+        self.join(again, now)
         out.append(DeskNotComing(place.call, desk, queue))
 
     def after_call(self, desk: Desk, now: float) -> Desk:

@@ -256,6 +256,7 @@ class ExchangeTwin:
         packed = through_bytes(world.exchange.snapshot())
         world.exchange = Exchange.restore(packed, world.exchange.site, world.exchange.mint)
         world.answering._exchange = world.exchange
+        world.exchange.directory = world.answering
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from pbx.api.answers import ApiError, json_answer, read_body
 from pbx.api.auth import USER
-from pbx.api.exchange import Exchange
+from pbx.api.exchange import HAND_VERBS, Exchange
 
 __all__ = ["CALL", "DESK", "Commands"]
 
@@ -32,6 +32,17 @@ class Silent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     on: Literal[True] | None = None
     off: Literal["request", "confirm"] | None = None
+
+
+class Hand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom an act is about. Which of these are wanted, the act says."""
+
+    target: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    """User, number or `queue`; a desk for `take`, `listen`, `whisper`, `barge`."""
+    role: Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z_-]{0,31}\Z")] = "helper"
+    """What somebody added is there as: `interpreter`, `fire`, `ambulance`, `traffic` …"""
+    call: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-z-]{8,64}\Z")] | None = None
+    """The earlier call an outgoing call follows."""
 
 
 class Commands:
@@ -60,6 +71,7 @@ class Commands:
                 web.post(f"/api/desks/{DESK}/{name}", self._act(name, act))
                 for name, act in plain_acts.items()
             ),
+            *(web.post(f"/api/desks/{DESK}/{verb}", self._hand(verb)) for verb in HAND_VERBS),
         ]
 
     async def calls(self, _request: web.Request) -> web.Response:
@@ -85,7 +97,7 @@ class Commands:
     async def sign_in(self, request: web.Request) -> web.Response:
         """`POST /api/desks/{desk}/sign-in`, body optional."""
         desk = request.match_info["desk"]
-        wanted = await read_body(request, SignIn) if request.can_read_body else SignIn()
+        wanted = await read_body(request, SignIn) if request.body_exists else SignIn()
         await self._exchange.sign_in(desk, wanted.user or desk)
         return self._done(request, "sign-in", desk=desk)
 
@@ -120,6 +132,15 @@ class Commands:
             desk = request.match_info["desk"]
             await act(desk)
             return self._done(request, name, desk=desk)
+
+        return handle
+
+    def _hand(self, verb: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def handle(request: web.Request) -> web.Response:
+            desk = request.match_info["desk"]
+            wanted = await read_body(request, Hand) if request.body_exists else Hand()
+            await self._exchange.hand(desk, verb, wanted.target, wanted.role, wanted.call)
+            return self._done(request, verb, desk=desk, target=wanted.target)
 
         return handle
 

@@ -2,7 +2,7 @@
 
 A view is plain data, ready for JSON after `plain()`. Times are wall-clock seconds since 1970 (float).
 
-call view: `call` (id), `state` ("waiting" | "active" | "held" | "ended"), `caller` (what the phone says it is),
+call view: `call` (id), `state` ("ringing": we call | "waiting" | "active" | "held" | "ended"), `caller` (what the phone says it is),
   `identity` ("verified" | "unverified" | "unavailable"), `name` (only ever from our accounts), `silent` (bool),
   `diverted` (stations it came over, by its own word: `from`, `reason`, `header`),
   `silent_off_until` (float | None: an off request is open until then), `started`, `attached` (float | None),
@@ -10,8 +10,9 @@ call view: `call` (id), `state` ("waiting" | "active" | "held" | "ended"), `call
 queue entry: `call`, `position`, `since`, `caller`, `identity`, `silent`
   `queue`, `class` ("head" | "danger" | "authority" | "raised" | "normal" | "held"), `needs`, `expected` (s | None), `incident`
 desk view: `desk` (= user), `agent` (who sits there | None), `seat` (see `pbx.call.seat_facts`), `reason`, `queues`, `skills`,
-  `state` ("signed_out" | "calling" | "free" | "busy" | "wrap_up" | "paused"),
-  `call` (id | None), `since`, `registered` (bool)
+  `state` ("signed_out" | "calling" | "free" | "busy" | "wrap_up" | "paused" | "visiting": in another desk's room),
+  `call` (id | None), `since`, `registered` (bool), `staff` (who is in the room besides host and guest: `who`, `role`, `mode`,
+  `purpose`, `up`), `visits` (the desk whose room it is in | None), `supervisor` (bool)
 event: `type` ("call" | "desk" | "queue" | "health" | …) and what changed: `{"type": "call", "call": {view}}`,
   `{"type": "call_ended", "call": {"call": id}}`, `{"type": "desk", "desk": {view}}`, `{"type": "queue", "queue": [entries]}`,
   `{"type": "health", "health": {…}}`. A reader that doesn't know a type ignores it.
@@ -20,6 +21,12 @@ health: `ready` (bool), `database` ("up" | "down"), `media` ("up" | "down"), and
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
+
+HAND_VERBS = (
+    "hold", "unhold", "transfer", "consult", "complete", "cancel", "conference", "take",
+    "listen", "whisper", "barge", "leave", "add", "remove", "call",
+)  # fmt: skip
+"""What a desk can do with calls, and the last part of its path: `POST /api/desks/{desk}/{verb}`."""
 
 View = Mapping[str, object]
 
@@ -61,6 +68,9 @@ class Exchange(Protocol):
 
     async def end_call(self, desk: str) -> None:
         """End the desk's present call; the desk stays signed in."""
+
+    async def hand(self, desk: str, verb: str, target: str, role: str, first: str | None) -> None:
+        """Do with a call what `pbx.call.hands` knows; `verb` is one of `HAND_VERBS`."""
 
     async def silent_on(self, call: str) -> None: ...
 

@@ -10,15 +10,16 @@ from typing import Final
 
 from pbx import claims, identity, proxied
 from pbx.binding import Binding
-from pbx.call import half_open, indialog, owners, seats, trunk_arrival
+from pbx.call import half_open, indialog, owners, refer, seats, trunk_arrival
 from pbx.call import room as rooms
 from pbx.call.call import Call
-from pbx.call.caller import Caller
 from pbx.call.claims import claims as stated
 from pbx.call.effects import Effect, Item, MoveFlow, Note, Refuse, Respond
 from pbx.call.entry import entry
-from pbx.call.exchange import CALL_PATIENCE, Exchange, Owner
+from pbx.call.exchange import CALL_PATIENCE, Exchange
 from pbx.call.leg import Leg
+from pbx.call.newcomer import stated_caller, with_contact
+from pbx.call.owner import Owner
 from pbx.call.watching import Watching
 from pbx.flows import FlowMoved, Flows
 from pbx.guard.buckets import Buckets, Limit
@@ -27,12 +28,12 @@ from pbx.proxied import is_direct
 from pbx.registrar import BindingAdded, BindingRefreshed, Registrar
 from pbx.registrar import Effect as BindingChange
 from pbx.sip import acceptance
+from pbx.sip import refer as read_refer
 from pbx.sip.effects import RequestArrived
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
 from pbx.sip.outgoing import MAX_DATAGRAM, VIA_BYTES
-from pbx.sip.uri import NameAddr, Uri
 from pbx.targets import Emergency, FeatureCode, feature_code
 from pbx.trunks.trunk import Trunk
 
@@ -75,11 +76,21 @@ class Answering:
         self._exchange = exchange
         self._phones = registrations
         self.watching = Watching(exchange, registrations.registrar, registrations.gate)
+        exchange.directory = self
         self._identities: Buckets[str] = Buckets(registrations.per_identity, MAX_IDENTITIES)
 
     def bindings(self, account: identity.Account, now: float) -> tuple[Binding, ...]:
         """Return the phones of an account, the newest first."""
         return self._phones.registrar.lookup(account.aor, now)
+
+    def account(self, user: str) -> identity.Account | None:
+        """Return an account by its user name."""
+        return self._phones.gate.account(user)
+
+    def phones(self, user: str, now: float) -> Sequence[Binding]:
+        """Return the phones of a user, the newest first."""
+        account = self.account(user)
+        return () if account is None else self.bindings(account, now)
 
     def flow_failed(self, flow: Flow, now: float) -> list[Effect]:
         """Forget the bindings behind a broken connection; dialogs go over another flow of the same phone, if there is
@@ -228,11 +239,15 @@ class Answering:
                 return [Respond(event.transaction, response), *followed, *changed]
             case "INVITE":
                 acceptance.check_body(request)
-                return self._feature(event, account, now)
+                return self._from_desk(event, account, now)
             case "MESSAGE":
                 return self._text(event, account)
             case "SUBSCRIBE":
                 return self.watching.subscribe(event, account, now)
+            case "REFER":
+                _, desk = self._phones.gate.seat(request.uri)
+                refer.check_may(self._exchange, account.user, desk)
+                return refer.to_focus(self._exchange, replace(event, request=request), desk, now)
         # What opens nothing and belongs to no dialog (RFC 3261 §12.2.2).
         return [Respond(event.transaction, self._refusal(request, 481))]
 
@@ -259,10 +274,10 @@ class Answering:
         trunk: Trunk | None,
     ) -> list[Item]:
         exchange = self._exchange
-        request = acceptance.readable(_with_contact(event.request, event.flow))
+        request = acceptance.readable(with_contact(event.request, event.flow))
         facts = stated(said.request)
         if trunk is None:
-            caller = _caller(request, event.flow, verdict)
+            caller = stated_caller(request, event.flow, verdict)
         else:
             caller, more = trunk_arrival.caller(said.request, event.flow, trunk)
             facts |= more
@@ -317,34 +332,49 @@ class Answering:
         old = [] if caller.user is None else half_open.supersede(exchange, caller.user, now)
         return [*arriving[:2], *opening, *arriving[2:], *place, *old]
 
+    def _from_desk(self, event: RequestArrived, account: identity.Account, now: float) -> list[Item]:
+        """Take the INVITE of a dispatcher's phone: a feature code, another desk, or a dialog of its own to replace."""
+        exchange, request = self._exchange, event.request
+        replaced = read_refer.replaces_of(request)
+        if replaced is not None:
+            refer.check_permanent(exchange, account.user, replaced)
+            half_open.check_others(exchange, account.user)
+            request = with_contact(request, event.flow)
+            return seats.dial_in(exchange, account.user, event.transaction, request, event.flow, now=now)
+        if feature_code(request.uri) is None:
+            target, desk = self._phones.gate.seat(request.uri)
+            if target != "seat":
+                raise SipError(403)
+            request = with_contact(request, event.flow)
+            return refer.second_call(exchange, replace(event, request=request), account.user, desk, now)
+        return self._feature(event, account, now)
+
     def _feature(self, event: RequestArrived, account: identity.Account, now: float) -> list[Item]:
-        request = event.request
+        exchange, request = self._exchange, event.request
         code = feature_code(request.uri)
         if code is None:
             return [Respond(event.transaction, self._refusal(request, 404))]
-        half_open.check_others(self._exchange, account.user)
-        request = _with_contact(request, event.flow)
+        half_open.check_others(exchange, account.user)
+        request = with_contact(request, event.flow)
         if code is FeatureCode.SIGN_IN:
-            return seats.dial_in(
-                self._exchange, account.user, event.transaction, request, event.flow, now=now
-            )
-        room = self._exchange.room(account.user)
+            return seats.dial_in(exchange, account.user, event.transaction, request, event.flow, now=now)
+        room = exchange.room(account.user)
         if not room.present:
             return [Respond(event.transaction, self._refusal(request, 480))]
         # The phone hears the short tone that says "done" and is hung up.
         leg, opening = Leg.incoming(
-            self._exchange.mint("leg"),
+            exchange.mint("leg"),
             request,
             event.flow,
             event.transaction,
-            local_tag=self._exchange.mint("tag"),
-            session=self._exchange.session(),
-            contact=self._exchange.contact(room.id, event.flow, secure=request.uri.scheme == "sips"),
-            setup=self._exchange.setup(event.flow, account.user),
+            local_tag=exchange.mint("tag"),
+            session=exchange.session(),
+            contact=exchange.contact(room.id, event.flow, secure=request.uri.scheme == "sips"),
+            setup=exchange.setup(event.flow, account.user),
             evidence=None,
             now=now,
         )
-        self._exchange.add_leg(leg, Owner("feature", account.user), event.transaction)
+        exchange.add_leg(leg, Owner("feature", account.user), event.transaction)
         return [*opening, *room.receive(rooms.Feature(code.value))]
 
     # --- the rest ---------------------------------------------------------------------------------------------------
@@ -366,30 +396,3 @@ def _stateless(item: Item) -> Item:
         case Respond(transaction, response) if response.status >= 300:
             return Refuse(transaction, response)
     return item
-
-
-def _caller(request: Request, flow: Flow, verdict: identity.Authenticated) -> Caller:
-    """State who calls: an account's facts if it is proved, else only what the phone wrote into From."""
-    address = f"{flow.remote[0]}:{flow.remote[1]}"
-    account = verdict.account
-    if account is None:
-        stated = request.from_.uri.user_text or request.from_.uri.host
-        return Caller(None, None, stated, verified=False, proof=verdict.trouble or "none", address=address)
-    return Caller(
-        account.user,
-        account.verified_name,
-        account.phone or account.user,
-        verified=account.verified_name is not None,
-        proof=verdict.proof,
-        address=address,
-    )
-
-
-def _with_contact(request: Request, flow: Flow) -> Request:
-    """Give an INVITE without Contact one: the road it came on. It is wrong, but it may be somebody in danger."""
-    if request.contact is not None:
-        return request
-    headers = request.headers.copy()
-    host, port = flow.remote
-    headers.set("Contact", str(NameAddr(None, Uri("sip", None, None, host, port))))
-    return Request(request.method, request.uri, headers, request.body)

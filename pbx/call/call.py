@@ -13,7 +13,7 @@ An event that a state does not expect is ignored: hang-ups race with everything.
 from collections.abc import Mapping
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pbx.call import texts
 from pbx.call.call_events import (
@@ -27,6 +27,7 @@ from pbx.call.call_events import (
     DeskLost,
     EndLeg,
     GivenTo,
+    HeldByHost,
     HostEnds,
     LegGone,
     LegOver,
@@ -59,10 +60,20 @@ CONFIRM_SECONDS = 10.0
 """Within this time the second act must follow the first when silent mode is switched off."""
 
 
+_PLAIN: Final = (
+    "silent", "desk", "position", "held", "arrived", "fault", "_opened", "_captured", "_confirmed", "_returned", "_plays",
+    "_told_at", "_tell_at", "_off_until", "_deadline", "_capture_closing", "early", "incident", "expected", "_sent_off",
+    "diverted",
+)  # fmt: skip
+"""What a snapshot takes as it is."""
+
+
 class State(StrEnum):
     """What the caller is living through."""
 
     ARRIVING = "arriving"
+    RINGING = "ringing"
+    """We call, and nobody has picked up yet (`calling`)."""
     WAITING = "waiting"
     TALKING = "talking"
     CLOSING = "closing"
@@ -85,6 +96,8 @@ class Call:
         self.state = State.ARRIVING
         self.desk: str | None = None
         self.position = 0
+        self.held = False
+        """The dispatcher put the caller on hold."""
         self.arrived = now
         self.diverted: list[dict[str, Any]] = []
         """Over which stations the call came, as it claims (`diverted.stations`)."""
@@ -169,7 +182,9 @@ class Call:
             case GivenTo():
                 return self._given_to(event)
             case DeskLost(desk, why):
-                return self._desk_lost(desk, why)
+                return self._desk_lost(desk, why, now)
+            case HeldByHost(on, by):
+                return self._held_by_host(on=on, by=by)
             case HostEnds(desk):
                 self._sent_off = True
                 return [Note("ended_by_host", self.id, {"desk": desk}), EndLeg(self.leg)]
@@ -245,19 +260,31 @@ class Call:
             Note("put_through", self.id, noted),
         ]
 
-    def _desk_lost(self, desk: str, why: str) -> list[Effect | CallCommand]:
+    def _desk_lost(self, desk: str, why: str, now: float) -> list[Effect | CallCommand]:
         if self.state is not State.TALKING:
             return []
         self.state = State.WAITING
         self.desk = None
         self._returned = why in {"desk_lost", "no_sound"}
+        sent_on = why == "transferred"
+        if sent_on:
+            self._told_at = now - PLACE_SECONDS
+        held, self.held = self.held, False
         out: list[Effect | CallCommand] = [
             ToMedia(Leave(self.leg)),
+            *([self._gates()] if held else []),
             Note("desk_lost", self.id, {"desk": desk, "why": why}),
         ]
-        if self._returned and self._confirmed and not self.silent:
-            out.append(Say(self.leg, texts.say(texts.LOST, self._policy.languages)))
+        if (self._returned or sent_on) and self._confirmed and not self.silent:
+            said = texts.HANDED if sent_on else texts.LOST
+            out.append(Say(self.leg, texts.say(said, self._policy.languages)))
         return out
+
+    def _held_by_host(self, *, on: bool, by: str) -> list[Effect | CallCommand]:
+        if self.state is not State.TALKING or self.held is on:
+            return []
+        self.held = on
+        return [self._gates(), Note("host_hold", self.id, {"desk": self.desk, "held": on, "by": by})]
 
     def _leg_over(
         self, cause: str, status: int | None, reason: tuple[Reason, ...], now: float
@@ -269,12 +296,8 @@ class Call:
         self.desk = None
         self.position = 0
         self._deadline = now + GOODBYE_SECONDS
-        noted: dict[str, Any] = {
-            "cause": cause,
-            "status": status,
-            "while": str(before),
-            "seconds": round(now - self.arrived, 3),
-        }
+        noted: dict[str, Any] = {"cause": cause, "status": status, "while": str(before)}
+        noted["seconds"] = round(now - self.arrived, 3)
         if reason:
             noted["reason"] = list(reason)
         return [
@@ -325,7 +348,7 @@ class Call:
         return self.silent, picture
 
     def _gates(self) -> Effect:
-        return ToMedia(SetGates(self.leg, *self.gates))
+        return ToMedia(SetGates(self.leg, *self.gates, self.held))
 
     def _tell_soon(self, now: float) -> list[Effect | CallCommand]:
         """Tell the present place, but not so often that a caller hears nothing but numbers."""
@@ -360,57 +383,17 @@ class Call:
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
-        return {
-            "id": self.id,
-            "leg": self.leg,
-            "caller": asdict(self.caller),
-            "diverted": self.diverted,
-            "silent": self.silent,
-            "early": self.early,
-            "state": str(self.state),
-            "desk": self.desk,
-            "position": self.position,
-            "arrived": self.arrived,
-            "opened": self._opened,
-            "captured": self._captured,
-            "fault": self.fault,
-            "confirmed": self._confirmed,
-            "returned": self._returned,
-            "plays": self._plays,
-            "told_at": self._told_at,
-            "tell_at": self._tell_at,
-            "off_until": self._off_until,
-            "deadline": self._deadline,
-            "capture_closing": self._capture_closing,
-            "entry": self.entry.pack(),
-            "incident": self.incident,
-            "expected": self.expected,
-            "sent_off": self._sent_off,
-        }
+        plain = {name.lstrip("_"): getattr(self, name) for name in _PLAIN}
+        own = {"id": self.id, "leg": self.leg, "caller": asdict(self.caller), "state": str(self.state)}
+        return {**plain, **own, "entry": self.entry.pack()}
 
     @classmethod
     def restore(cls, data: dict[str, Any], policy: Policy) -> Self:
         """Make the call that `snapshot` described."""
         caller = Caller(**data["caller"])
         self = cls(data["id"], data["leg"], caller, policy, silent=data["silent"], now=data["arrived"])
-        self.early = data["early"]
         self.state = State(data["state"])
-        self.diverted = data["diverted"]
-        self.desk = data["desk"]
-        self.position = data["position"]
-        self._opened = data["opened"]
-        self._captured = data["captured"]
-        self.fault = data["fault"]
-        self._confirmed = data["confirmed"]
-        self._returned = data["returned"]
-        self._plays = data["plays"]
-        self._told_at = data["told_at"]
-        self._tell_at = data["tell_at"]
-        self._off_until = data["off_until"]
-        self._deadline = data["deadline"]
-        self._capture_closing = data["capture_closing"]
+        for name in _PLAIN:
+            setattr(self, name, data[name.lstrip("_")])
         self.entry = Entry.unpack(data["entry"])
-        self.incident = data["incident"]
-        self.expected = data["expected"]
-        self._sent_off = data["sent_off"]
         return self

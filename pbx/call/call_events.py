@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pbx.call.effects import Reason
 from routing.acd import AcdEvent
+from routing.moves import Move
 
 # --- events -----------------------------------------------------------------------------------------------------
 
@@ -60,6 +61,14 @@ class BelongsTo:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldByHost:
+    """The dispatcher puts the caller on hold (`on`), or takes it back."""
+
+    on: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class LegOver:
     """The leg ended."""
 
@@ -110,8 +119,8 @@ class SilentOffConfirmed:
 
 
 CallEvent = (
-    Opened | CaptureOpened | Confirmed | PlaceTold | GivenTo | DeskLost | BelongsTo | LegOver | LegGone | CaptureClosed
-    | HostEnds | SilentOn | SilentOffAsked | SilentOffConfirmed
+    Opened | CaptureOpened | Confirmed | PlaceTold | GivenTo | DeskLost | HeldByHost | BelongsTo | LegOver | LegGone
+    | CaptureClosed | HostEnds | SilentOn | SilentOffAsked | SilentOffConfirmed
 )  # fmt: skip
 
 
@@ -132,6 +141,13 @@ class ProgressLeg:
 
     leg: str
     headers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceLeg:
+    """Send the INVITE of a call of ours."""
+
+    leg: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +177,7 @@ class Say:
 class ToAcd:
     """Tell the queue."""
 
-    event: AcdEvent
+    event: AcdEvent | Move
 
 
-CallCommand = AnswerLeg | ProgressLeg | RefuseLeg | EndLeg | Say | ToAcd
+CallCommand = AnswerLeg | ProgressLeg | PlaceLeg | RefuseLeg | EndLeg | Say | ToAcd

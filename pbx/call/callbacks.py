@@ -20,6 +20,7 @@ class Callbacks:
     def __init__(self, tasks: Sequence[Mapping[str, Any]] = ()) -> None:
         self._tasks: dict[str, dict[str, Any]] = {str(task["call"]): dict(task) for task in tasks}
         self._live: dict[str, dict[str, Any]] = {}
+        self._ours: dict[str, str] = {}  # a desk's call to somebody -> the call it follows
         self.changed = False
         """Set when the tasks are others than were stored last."""
 
@@ -41,8 +42,12 @@ class Callbacks:
         if note.call is None:
             return
         fields = note.fields
-        if note.event == "call_arrived":
+        if note.event == "call_arrived" and fields.get("direction") == "outgoing":
+            self._ours[note.call] = str(fields.get("first_call") or "")
+        elif note.event == "call_arrived":
             self._arrived(note.call, fields, wall)
+        if note.call in self._ours:
+            self._called_back(note.call, note.event)
         live = self._live.get(note.call)
         if live is None:
             return
@@ -81,6 +86,13 @@ class Callbacks:
             "picture": False,
             "served": False,
         }
+
+    def _called_back(self, call: str, event: str) -> None:
+        """Close the task a desk's call follows when that is picked up."""
+        if event == "put_through":
+            self.done(self._ours[call])
+        elif event == "call_ended":
+            del self._ours[call]
 
     def _ended(self, call: str, fields: Mapping[str, Any], wall: float) -> None:
         live = self._live.pop(call)

@@ -208,6 +208,15 @@ class LegFree:
     leg: str
 
 
+@dataclass(frozen=True, slots=True)
+class LegRefer:
+    """The peer sent a REFER in the dialog; it is still to be answered."""
+
+    leg: str
+    transaction: str
+    request: Request
+
+
 LegEvent = (
     LegReady
     | LegUp
@@ -219,6 +228,7 @@ LegEvent = (
     | LegDigit
     | LegUnacked
     | LegFree
+    | LegRefer
 )
 
 Item = Any

@@ -11,31 +11,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
-from pbx.call import answer, hangup, leg_events, leg_snapshot, owners, place, trunk_outcomes
+from pbx.call import answer, calling, hangup, leg_events, leg_snapshot, owners, place, trunk_outcomes, visits
 from pbx.call import call_events as events
 from pbx.call import room as rooms
 from pbx.call.agenda import Agenda
 from pbx.call.call import Call
-from pbx.call.effects import (
-    CallFinished,
-    Effect,
-    Item,
-    LegDigit,
-    LegEnded,
-    LegFree,
-    LegGone,
-    LegNegotiated,
-    LegReady,
-    LegText,
-    LegTextDelivered,
-    LegUnacked,
-    LegUp,
-    Refuse,
-    SendRequest,
-)
+from pbx.call.effects import CallFinished, Effect, Item, LegEnded, LegEvent, LegGone, Refuse, SendRequest
 from pbx.call.leg import Leg, LegSetup
 from pbx.call.leg import State as LegState
 from pbx.call.over_trunk import Counted, PeerSaid
+from pbx.call.owner import Owner
+from pbx.call.reach import Directory
 from pbx.call.room import Room
 from pbx.call.site import Site
 from pbx.sip.effects import (
@@ -60,14 +46,6 @@ CALL_PATIENCE: Final = 12
 """Probes a caller may leave unanswered while its media is lost too: about a minute. Emergencies happen in tunnels."""
 DESK_PATIENCE: Final = 1
 """A desk that neither sends nor answers is of no use to the caller in front of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose leg it is: `call`, `desk`, or `feature` (a phone that dialled a feature code)."""
-
-    kind: str
-    id: str
 
 
 @dataclass(slots=True)
@@ -99,6 +77,9 @@ class Exchange:
         """Dispatchers who are away, and why: what they are when they sign in again after a crash."""
         self.draining = False
         """It is being stopped: who asks whether we take calls is told to go elsewhere."""
+        self.hands = visits.Hands()
+        self.directory: Directory = visits.NOBODY
+        """Who has an account and where phones are; given by whoever knows."""
         self.orphans: set[str] = set()
         """Captures the media process held of calls nobody knows any more; they are closed and sealed."""
         self._agenda = Agenda()
@@ -188,6 +169,14 @@ class Exchange:
         """Find the leg of a request that has a To tag. All of Call-ID and both tags must fit (RFC 3261 §12.2.2)."""
         leg = self.leg(self._dialogs.get((request.call_id, request.to.tag or ""), ""))
         return None if leg is None or leg.dialog_of(request) is None else leg
+
+    def leg_named(self, call_id: str, one: str, other: str) -> Leg | None:
+        """Find the leg of a dialog by its Call-ID and its tags in either order (RFC 3891 §3)."""
+        for ours, theirs in ((one, other), (other, one)):
+            leg = self.leg(self._dialogs.get((call_id, ours), ""))
+            if leg is not None and leg.dialog is not None and leg.dialog.key == (call_id, ours, theirs):
+                return leg
+        return None
 
     def call_of(self, sip_call_id: str) -> str | None:
         """Return the call a SIP Call-ID belongs to, so that its messages become evidence."""
@@ -297,24 +286,15 @@ class Exchange:
 
     def _take(self, item: Item, now: float) -> list[Item] | None:
         """Give an item to the machine it is for; None means it is for the outside."""
+        if isinstance(item, LegEvent):
+            return owners.leg_said(self, item, now)
         match item:
-            case (
-                LegReady()
-                | LegUp()
-                | LegNegotiated()
-                | LegEnded()
-                | LegGone()
-                | LegText()
-                | LegTextDelivered()
-                | LegDigit()
-                | LegUnacked()
-                | LegFree()
-            ):
-                return owners.leg_said(self, item, now)
             case events.AnswerLeg(leg, headers):
                 return [] if (found := self.leg(leg)) is None else list(answer.answer(found, now, headers))
             case events.ProgressLeg(leg, headers):
                 return [] if (found := self.leg(leg)) is None else trunk_outcomes.hear(found, headers, now)
+            case events.PlaceLeg(leg):
+                return [] if (found := self.leg(leg)) is None else list(place.place(found, now))
             case events.RefuseLeg(leg, status):
                 return self._refuse(leg, status)
             case events.EndLeg(leg):
@@ -379,6 +359,7 @@ class Exchange:
             "calls": [call.snapshot() for call in self.calls.values()],
             "rooms": [room.snapshot() for room in self.rooms.values()],
             "owners": [[leg, owner.kind, owner.id] for leg, owner in self.owners.items()],
+            "hands": self.hands.snapshot(),
             "media": [[call, sorted(m.flowing), sorted(m.lost)] for call, m in self.media.items()],
         }
 
@@ -390,13 +371,14 @@ class Exchange:
         self.away = dict(data["away"])
         owners = {leg: Owner(kind, owner) for leg, kind, owner in data["owners"]}
         for call in data["calls"]:
-            self.add_call(Call.restore(call, site.policy))
+            self.add_call(calling.restore(call, site.policy))
         for packed in data["legs"]:
             leg = leg_snapshot.restore(packed, site.setup(restore_flow(packed["flow"])))
             incoming = leg.transaction
             self.add_leg(leg, owners[leg.id], incoming)
         for room in data["rooms"]:
             self.rooms[room["desk"]] = Room.restore(room)
+        self.hands = visits.Hands.restore(data["hands"])
         self.media = {call: Media(set(flowing), set(lost)) for call, flowing, lost in data["media"]}
         self._settle()
         return self

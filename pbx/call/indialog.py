@@ -11,9 +11,9 @@ from pbx.sip import acceptance
 from pbx.sip.message import Request, Response
 
 METHODS: Final = (
-    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "MESSAGE", "REGISTER", "UPDATE", "PRACK"
+    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "MESSAGE", "REGISTER", "UPDATE", "PRACK", "REFER"
 )  # fmt: skip
-KNOWN_ELSEWHERE: Final = frozenset({"REFER", "NOTIFY", "SUBSCRIBE", "PUBLISH"})
+KNOWN_ELSEWHERE: Final = frozenset({"NOTIFY", "SUBSCRIBE", "PUBLISH"})
 """Methods that exist but that we do not allow: 405. Any other is unknown: 501 (RFC 3261 §8.2.1)."""
 
 ALLOW: Final = ("Allow", ", ".join(METHODS))

@@ -9,15 +9,17 @@ import hashlib
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
+from pbx.call import visits
 from pbx.call.seats import seat_state
 from pbx.identity import ROOM
-from pbx.packages.seat import Guest, Seat, SeatState
+from pbx.packages.seat import Guest, Seat, SeatState, Staff
 from pbx.sip.uri import Uri
 
 if TYPE_CHECKING:
     from pbx.call.call import Call
     from pbx.call.effects import Note
     from pbx.call.exchange import Exchange
+    from pbx.call.visits import Visit
     from pbx.identity import Account
 
 OF_THE_GUEST: Final = frozenset({"caller_hold"})
@@ -47,7 +49,15 @@ def seat(exchange: Exchange, account: Account) -> Seat:
         # While its phone still rings a desk can take nobody; and no note tells when the ringing begins.
         state="signed_out" if state == "calling" else cast("SeatState", state),
         guest=None if guest is None else _guest(exchange, guest, account.realm),
+        staff=tuple(_staff(exchange, visit, account.realm) for visit in visits.staff(exchange, desk)),
     )
+
+
+def _staff(exchange: Exchange, visit: Visit, realm: str) -> Staff:
+    found = exchange.directory.account(visit.who)
+    uri = str(Uri("sip", quote(visit.who, safe="", errors="surrogateescape"), None, realm))
+    name = visit.who if found is None else found.display_name or found.user
+    return Staff(f"s{visit.visitor}", uri, name, visit.role, visit.mode, visit.up)
 
 
 def _guest(exchange: Exchange, call: Call, realm: str) -> Guest:
@@ -60,5 +70,5 @@ def _guest(exchange: Exchange, call: Call, realm: str) -> Guest:
         # What a phone wrote into its From may be anything: as a user part it is escaped whole.
         uri=str(Uri("sip", quote(number, safe="", errors="surrogateescape"), None, realm)),
         label=f"{who.name or number} ({mark})",
-        held=leg is not None and leg.negotiation.held,
+        held=call.held or (leg is not None and leg.negotiation.held),
     )

@@ -36,11 +36,12 @@ class Ledger:
     def __init__(self, folder: Path, exchange: Exchange) -> None:
         self._folder = folder
         self._exchange = exchange
+        self._ours: set[str] = set()
 
     def line(self, note: Note, wall: float) -> tuple[Path, bytes] | None:
         """Return the file and the line for a note; None when statistics need nothing of it."""
         what = _WHAT.get(note.event)
-        if what is None:
+        if what is None or self._is_ours(note):
             return None
         found = self._exchange.calls.get(note.call or "")
         desk = str(note.fields.get("desk") or "")
@@ -53,6 +54,15 @@ class Ledger:
         if what == "desk":
             record["state"] = note.fields["state"] or ""
         return self._file(wall), msgspec.json.encode(record) + b"\n"
+
+    def _is_ours(self, note: Note) -> bool:
+        """Say whether a note is about a call of a desk: nobody waited."""
+        if note.call is not None and note.fields.get("direction") == "outgoing":
+            self._ours.add(note.call)
+        ours = note.call in self._ours
+        if note.call is not None and note.event == "call_ended":
+            self._ours.discard(note.call)
+        return ours
 
     def started(self, wall: float) -> tuple[Path, bytes]:
         """Return the line that says that nothing from before is still so."""

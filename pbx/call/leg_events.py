@@ -9,6 +9,7 @@ from pbx.call.effects import (
     LegDigit,
     LegEnded,
     LegEvent,
+    LegRefer,
     LegText,
     LegTextDelivered,
     Respond,
@@ -56,6 +57,8 @@ def _verb(leg: Leg, transaction: str, request: Request, now: float) -> list[Effe
             return verb(leg, transaction, request, now)
         case "PRACK":
             return ringing.prack(leg, transaction, request)
+        case "REFER":
+            return [LegRefer(leg.id, transaction, request)]
         case "MESSAGE":
             return _text_received(leg, transaction, request)
         case "INFO":

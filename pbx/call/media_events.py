@@ -5,12 +5,13 @@ in → out: an `Event` of `rtp.control` → effects.
 
 from typing import Final, assert_never
 
-from pbx.call import answer, half_open, hangup, hearing, probe
+from pbx.call import answer, half_open, hangup, hearing, probe, visits
 from pbx.call import call as calls
 from pbx.call import call_events as events
 from pbx.call.effects import CallFinished, Effect, Item, LegDigit, Note, ToMedia
-from pbx.call.exchange import Exchange, Owner
+from pbx.call.exchange import Exchange
 from pbx.call.leg import Leg, State
+from pbx.call.owner import Owner
 from pbx.sip import reason
 from rtp.control import (
     CloseEvidence,
@@ -98,7 +99,8 @@ def _note(exchange: Exchange, leg: str, name: str, fields: dict[str, object]) ->
         return []
     if owner.kind == "call":
         return [Note(name, owner.id, {"leg": "caller", **fields})]
-    guest = exchange.room(owner.id).guest if owner.kind == "desk" else None
+    room = exchange.rooms.get(owner.id) if owner.kind == "desk" else None
+    guest = None if room is None else room.guest
     return [] if guest is None else [Note(name, guest, {"leg": f"desk:{owner.id}", **fields})]
 
 
@@ -212,13 +214,18 @@ def _reconcile(exchange: Exchange, held: Holdings) -> list[Item]:
 
 def _rejoin(exchange: Exchange, leg: str, owner: Owner) -> list[Item]:
     if owner.kind == "desk":
-        room = exchange.room(owner.id)
-        return [ToMedia(Join(room.id, leg, "host"))] if room.present else []
+        room = exchange.rooms.get(owner.id)
+        if room is None:
+            return []
+        if (visiting := visits.rejoin(exchange, owner.id, leg)) is not None:
+            return visiting
+        at_home = room.present and (not room.outside or room.user is not None or room.guest is not None)
+        return [ToMedia(Join(room.id, leg, "host"))] if at_home else []
     call = exchange.calls.get(owner.id) if owner.kind == "call" else None
     if call is None:
         return []
     silent, picture = call.gates
-    out: list[Item] = [ToMedia(SetGates(leg, silent, picture))]
-    if call.desk is not None:
+    out: list[Item] = [ToMedia(SetGates(leg, silent, picture, call.held))]
+    if call.desk is not None and call.state is calls.State.TALKING:
         out.append(ToMedia(Join(exchange.room(call.desk).id, leg, "guest")))
     return [*out, *call.wait_sound()]

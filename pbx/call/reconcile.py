@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pbx.call import call_events as events
 from pbx.call import room as rooms
 from pbx.call.call import Call, State
+from pbx.call.calling import CallOfOurs
 from pbx.call.effects import Effect, Item, Note
 from pbx.call.exchange import Exchange
 from pbx.call.leg import State as LegState
 from pbx.call.room import Room
-from routing.acd import CallEnds, DeskSignsIn, DeskSignsOut, ToHead
+from routing.acd import CallEnds, DeskSignsIn, DeskSignsOut, DeskState, ToHead
+from routing.moves import DeskReturns, PartyJoins
 
 _OVER = frozenset({LegState.LEAVING, LegState.TERMINATED})
 
@@ -66,7 +68,7 @@ def _of_room(exchange: Exchange, room: Room) -> Iterator[Item]:
         yield from room.receive(rooms.HostUp(leg.id))
     elif room.present and seat is None:
         yield _note("not_in_queue", desk=room.desk)
-        yield events.ToAcd(DeskSignsIn(room.desk))
+        yield events.ToAcd(PartyJoins(room.desk) if room.outside else DeskSignsIn(room.desk))
     elif not room.present and seat is not None:
         yield _note("no_leg", desk=room.desk)
         yield events.ToAcd(DeskSignsOut(room.desk))
@@ -78,13 +80,28 @@ def _of_queue(exchange: Exchange) -> Iterator[Item]:
     held = [place.call for place in acd.queue] + [desk.call for desk in acd.desks if desk.call is not None]
     for call in (*held, *acd.attached):
         found = exchange.calls.get(call)
-        if found is None or found.state not in {State.WAITING, State.TALKING}:
+        if found is None or found.state not in _held_states(found):
             yield _note("call_over", call=None if found is None else call)
             yield events.ToAcd(CallEnds(call))
     for desk in acd.desks:
         if desk.desk not in exchange.rooms:
             yield _note("no_room", desk=desk.desk)
             yield events.ToAcd(DeskSignsOut(desk.desk))
+        elif desk.state is DeskState.VISITING and _at_home(exchange, desk.desk):
+            yield _note("visits_nobody", desk=desk.desk)
+            yield events.ToAcd(DeskReturns(desk.desk))
+
+
+def _at_home(exchange: Exchange, desk: str) -> bool:
+    return desk not in exchange.hands.visits and not exchange.rooms[desk].outside
+
+
+def _held_states(call: Call | None) -> frozenset[State]:
+    """Return what a call may be while the queue knows it; one of ours has its desk before anybody picks up."""
+    if call is None:
+        return frozenset()
+    ours = {State.ARRIVING, State.RINGING} if isinstance(call, CallOfOurs) else set()
+    return frozenset({State.WAITING, State.TALKING, *ours})
 
 
 def _of_guest(exchange: Exchange, desk: str, now: float) -> Iterator[Item]:

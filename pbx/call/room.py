@@ -17,6 +17,7 @@ from pbx.call.call_events import EndLeg, ToAcd
 from pbx.call.effects import Effect, Note, Reason, ToMedia
 from pbx.identity import ROOM
 from routing.acd import DeskPauses, DeskResumes, DeskSignsIn, DeskSignsOut
+from routing.moves import PartyJoins
 from rtp.control import Join, Play
 
 
@@ -99,9 +100,15 @@ RoomCommand = EndLeg | ToAcd | EndGuest
 class Room:
     """See the module."""
 
-    def __init__(self, desk: str) -> None:
-        """`desk`: the dispatcher's user name."""
+    def __init__(self, desk: str, *, outside: bool = False, user: str | None = None) -> None:
+        """`desk`: the dispatcher's user name, or the id of an outside party.
+
+        `outside`: it is somebody we called, or a second call of a desk's phone (`user`: whose); it is no desk of the queue,
+        its keys do nothing, and it is gone with its leg.
+        """
         self.desk = desk
+        self.outside = outside
+        self.user = user
         self.state = State.ABSENT
         self.leg: str | None = None
         self.guest: str | None = None
@@ -135,7 +142,7 @@ class Room:
                 return [ToMedia(Play(self.leg, f"{self.id}/{call}", ("tone:zip",)))]
             case GuestOut(call) if call == self.guest:
                 self.guest = None
-            case KeyPressed(digit):
+            case KeyPressed(digit) if not self.outside:
                 return self._key(digit)
             case Feature(code):
                 return self._feature(code)
@@ -154,6 +161,10 @@ class Room:
 
     def _host_up(self, leg: str) -> list[Effect | RoomCommand]:
         self.state = State.PRESENT
+        if self.outside:
+            # Who calls from a desk's phone hosts at once; who was called goes where it is wanted.
+            home = [] if self.user is None else [ToMedia(Join(self.id, leg, "host"))]
+            return [*home, Note("party_joined", None, {"party": self.desk}), ToAcd(PartyJoins(self.desk))]
         return [
             ToMedia(Join(self.id, leg, "host")),
             Note("desk_signed_in", None, {"desk": self.desk}),
@@ -172,6 +183,10 @@ class Room:
         noted: dict[str, Any] = {"desk": self.desk, "cause": cause, "status": status}
         if reason:
             noted["reason"] = list(reason)
+        if self.outside:
+            noted["party"] = noted.pop("desk")
+            event = "party_failed" if was is State.JOINING else "party_left"
+            return [Note(event, None, noted), ToAcd(DeskSignsOut(self.desk))]
         if was is State.JOINING:
             return [Note("desk_sign_in_failed", None, noted)]
         return [Note("desk_signed_out", None, noted), ToAcd(DeskSignsOut(self.desk))]
@@ -199,6 +214,8 @@ class Room:
         """Return plain data."""
         return {
             "desk": self.desk,
+            "outside": self.outside,
+            "user": self.user,
             "state": str(self.state),
             "leg": self.leg,
             "guest": self.guest,
@@ -210,7 +227,7 @@ class Room:
     @classmethod
     def restore(cls, data: dict[str, Any]) -> Self:
         """Make the room that `snapshot` described."""
-        self = cls(data["desk"])
+        self = cls(data["desk"], outside=data["outside"], user=data["user"])
         self.state = State(data["state"])
         self.leg = data["leg"]
         self.guest = data["guest"]

@@ -61,7 +61,7 @@ def keep_away(exchange: Exchange, change: DeskChanged) -> None:
     lost = change.state is None and room.fault is not None
     if change.state is DeskState.PAUSED and change.reason != NO_SOUND:
         exchange.away[agent] = change.reason
-    elif not lost and (change.state is not DeskState.TALKING):
+    elif not lost and change.state not in {DeskState.TALKING, DeskState.VISITING}:
         exchange.away.pop(agent, None)
 
 

@@ -6,18 +6,24 @@ in → out: (exchange, desk) → one of `STATES`, and why it is away.
 from typing import Final
 
 from pbx.call import room as rooms
+from pbx.call import visits
+from pbx.call.call import State
 from pbx.call.exchange import Exchange
-from routing.acd import DeskState
+from routing.acd import Desk, DeskState
 
 STATES: Final = (
-    "signed_out", "unreachable", "calling", "ready", "offered", "talking", "wrap_up", "away",
+    "signed_out", "unreachable", "calling", "ready", "offered", "talking", "consulting", "calling_out", "visiting", "wrap_up",
+    "away",
 )  # fmt: skip
-"""`unreachable`: its leg was lost, not hung up. `offered`: has a caller and has sent no sound since."""
+"""`unreachable`: its leg was lost, not hung up. `offered`: has a caller and has sent no sound since. `consulting`: its
+caller is on hold while it talks with somebody who was asked to come. `calling_out`: calls somebody, who has not picked up yet.
+`visiting`: is in another desk's room."""
 
 _OF_QUEUE: Final = {
     DeskState.IDLE: "ready",
     DeskState.WRAP_UP: "wrap_up",
     DeskState.PAUSED: "away",
+    DeskState.VISITING: "visiting",
 }
 
 
@@ -33,5 +39,15 @@ def seat(exchange: Exchange, desk: str) -> tuple[str, str]:
     if found is None:
         return "unreachable", ""
     if found.state is DeskState.TALKING:
-        return ("talking" if found.heard else "offered"), found.reason if found.pausing else ""
+        return _with_caller(exchange, found), found.reason if found.pausing else ""
     return _OF_QUEUE[found.state], found.reason
+
+
+def _with_caller(exchange: Exchange, desk: Desk) -> str:
+    call = exchange.calls.get(desk.call or "")
+    if call is not None and call.state in {State.ARRIVING, State.RINGING}:
+        return "calling_out"
+    visit = visits.consulted(exchange, desk.desk)
+    if visit is not None and visit.purpose == "consult" and visit.up:
+        return "consulting"
+    return "talking" if desk.heard else "offered"

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from pbx.api.exchange import ExchangeError, View
-from pbx.call import seats, silence
+from pbx.call import hands, seats, silence
 from pbx.call.call import CONFIRM_SECONDS
 from pbx.call.control import Control
 from pbx.call.effects import Effect
@@ -94,6 +94,11 @@ class Service:
     async def end_call(self, desk: str) -> None:
         """End the desk's present call."""
         self._at_desk(desk, seats.end_call)
+
+    async def hand(self, desk: str, verb: str, target: str, role: str, first: str | None) -> None:
+        """Do with a call what dispatchers do (`pbx.call.hands`)."""
+        order = hands.Order(desk, hands.verb(verb), target, role=role, first=first)
+        self._at_desk(desk, lambda exchange, _, now: hands.act(exchange, order, now))
 
     async def silent_on(self, call: str) -> None:
         """Let no sound reach the caller."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from pbx.call.encrypting import EncryptionRules
 from pbx.call.leg import LegSetup
+from pbx.hands_settings import HandsSettings
 from pbx.places import Place, Places
 from pbx.sip.flow import Flow
 from routing.queues import Rules
@@ -35,6 +36,7 @@ class Site:
     wrap_up: float = 5.0
     routing: Rules | None = None
     """Queues and dispatchers; None: one queue, and every desk takes everybody."""
+    hands: HandsSettings = field(default_factory=HandsSettings)
     places: Places = field(default_factory=Places)
     """Where we listen; empty: at `host` and `port` only, whatever the transport."""
     encryption: EncryptionRules = field(default_factory=EncryptionRules)

@@ -14,6 +14,10 @@ LOST: Final = {
     "zh": "您与接警员的连接中断，您排在最前面，请不要挂断。",
     "en": "Your dispatcher was disconnected. You are first in the queue, please stay on the line.",
 }
+HANDED: Final = {
+    "zh": "正在为您转接另一位接警员，请不要挂断。",
+    "en": "You are being connected with somebody else, please stay on the line.",
+}
 EXPECTED: Final = {
     "zh": "预计还需等待约{minutes}分钟。",
     "en": "The wait is expected to take about {minutes} more min.",

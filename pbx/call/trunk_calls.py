@@ -4,13 +4,15 @@ in → out: a number and whose leg it is to be → the leg, on its way; the owne
 other leg. Digest, fail-over to the next peer, 302 and early media happen below and are not its business.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pbx.call.effects import Note
-from pbx.call.exchange import Exchange, Owner
+from pbx.call.impossible import Impossible
 from pbx.call.leg import Leg, LegSetup, State
-from pbx.call.seats import Impossible
+from pbx.call.owner import Owner
 from pbx.sdp.offer_answer import CAPABILITIES
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request
@@ -20,6 +22,9 @@ from pbx.trunks.line import Line
 from pbx.trunks.settings import TrunkSettings
 from pbx.trunks.trunk import Trunk
 from pbx.trunks.trunks import NoTrunk
+
+if TYPE_CHECKING:
+    from pbx.call.exchange import Exchange
 
 Item = Any  # what `exchange.Exchange.run` carries
 

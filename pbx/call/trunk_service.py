@@ -10,8 +10,8 @@ from pbx.api.exchange import ExchangeError, View
 from pbx.call import trunk_calls
 from pbx.call.control import Control
 from pbx.call.effects import Effect
-from pbx.call.exchange import Owner
-from pbx.call.seats import REASONS, Impossible
+from pbx.call.impossible import REASONS, Impossible
+from pbx.call.owner import Owner
 from pbx.metrics import Metrics
 from pbx.trunks.trunk import Trunk
 from pbx.trunks.views import trunk_view

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pbx.call import visits
 from pbx.call.call import Call, State
 from pbx.call.exchange import Exchange
 from pbx.call.seat_facts import seat
@@ -15,6 +16,7 @@ from rtp.control import StreamReport
 
 _STATES: Final = {
     State.ARRIVING: "waiting",
+    State.RINGING: "ringing",
     State.WAITING: "waiting",
     State.TALKING: "active",
     State.CLOSING: "ended",
@@ -39,7 +41,7 @@ def call_view(exchange: Exchange, call: Call, times: Times) -> dict[str, Any]:
     flowing = set() if media is None else media.flowing
     return {
         "call": call.id,
-        "state": _STATES[call.state],
+        "state": "held" if call.held and call.state is State.TALKING else _STATES[call.state],
         "caller": call.caller.number or call.caller.user or call.caller.address,
         "account": call.caller.user,
         "identity": "verified" if call.caller.verified else "unverified",
@@ -119,4 +121,10 @@ def desk_view(exchange: Exchange, desk: str, *, since: float, registered: bool) 
         "since": since,
         "registered": registered,
         "fault": None if room is None else room.fault,
+        "staff": [
+            {"who": v.who, "role": v.role, "mode": v.mode, "purpose": v.purpose, "up": v.up}
+            for v in visits.staff(exchange, desk)
+        ],
+        "visits": None if (visit := exchange.hands.visits.get(desk)) is None else visit.host,
+        "supervisor": desk in exchange.site.hands.supervisors,
     }

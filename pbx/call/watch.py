@@ -90,6 +90,9 @@ class Watch:
             self._changed.add(note.call)
         if note.event.startswith("trunk_"):
             self._publish({"type": "trunk", "event": note.event, **shown(note)})
+        room = self._exchange.rooms.get(str(note.fields.get("desk")))
+        if note.event.startswith("staff_") and room is not None and not room.outside:
+            self._publish({"type": "desk", "desk": self.desk(note.fields["desk"])})
         self._count(note)
 
     def finished(self, call: str) -> None:
@@ -147,7 +150,7 @@ class Watch:
 
     def desk_states(self, desks: Iterable[str]) -> dict[str, int]:
         """Count the desks by what they are."""
-        counts = dict.fromkeys(("signed_out", "calling", "free", "busy", "wrap_up", "paused"), 0)
+        counts = dict.fromkeys(("signed_out", "calling", "free", "busy", "wrap_up", "paused", "visiting"), 0)
         for desk in desks:
             counts[seat_state(self._exchange, desk)] += 1
         return counts

@@ -14,6 +14,11 @@ const TEXT = {
     signed_out: "未签入", calling: "正在呼叫话机", free: "空闲", busy: "通话中", wrap_up: "话后整理", paused: "暂停", held: "保持",
     registered: "已注册", unregistered: "未注册",
     "sign-in": "签入", "sign-out": "签出", pause: "暂停", resume: "恢复", "end-call": "结束通话",
+    visiting: "在别的房间", ringing: "正在呼叫", room_of: "在 {n} 的房间", in_room: "在场",
+    hold: "保持", unhold: "取回", transfer: "转接…", consult: "咨询…", complete: "完成转接", cancel: "取消咨询", conference: "三方通话",
+    take: "接管…", listen: "监听…", whisper: "耳语…", barge: "插话…", leave: "离开", add: "邀请…", remove: "请出", call: "呼叫…",
+    ask_target: "对方（坐席、号码或 queue）", ask_role: "角色", ask_desk: "由哪个坐席", ok: "确定", give_up: "放弃",
+    helper: "协助", interpreter: "翻译", fire: "消防", ambulance: "急救", traffic: "交警", supervisor: "督导", dispatcher: "接警员",
     silent_badge: "静默", silent_on: "开启静默", silent_off: "关闭静默…",
     silent_off_title: "关闭静默模式？", keep_silent: "保持静默", silent_off_confirm: "确认关闭",
     silent_off_warning: "关闭后来电人会听到声音。只有确认不会危及来电人时才可关闭。",
@@ -37,6 +42,11 @@ const TEXT = {
     signed_out: "signed out", calling: "calling the phone", free: "free", busy: "in a call", wrap_up: "wrap-up", paused: "paused", held: "on hold",
     registered: "registered", unregistered: "not registered",
     "sign-in": "Sign in", "sign-out": "Sign out", pause: "Pause", resume: "Resume", "end-call": "End call",
+    visiting: "in another room", ringing: "calling", room_of: "in the room of {n}", in_room: "present",
+    hold: "Hold", unhold: "Take back", transfer: "Transfer…", consult: "Consult…", complete: "Hand over", cancel: "Cancel consultation", conference: "Three-way",
+    take: "Take over…", listen: "Listen…", whisper: "Whisper…", barge: "Barge in…", leave: "Leave", add: "Join somebody…", remove: "Send out", call: "Call…",
+    ask_target: "Whom (desk, number or queue)", ask_role: "As", ask_desk: "By which desk", ok: "OK", give_up: "Never mind",
+    helper: "helper", interpreter: "interpreter", fire: "fire brigade", ambulance: "ambulance", traffic: "traffic police", supervisor: "supervisor", dispatcher: "dispatcher",
     silent_badge: "SILENT", silent_on: "Silent on", silent_off: "Silent off…",
     silent_off_title: "Switch silent mode off?", keep_silent: "Keep silent", silent_off_confirm: "Switch off",
     silent_off_warning: "The caller will hear sound. Switch off only when that can't endanger the caller.",
@@ -55,6 +65,9 @@ const ACTS = {
   signed_out: ["sign-in"], calling: ["sign-out"], free: ["pause", "sign-out"], wrap_up: ["pause", "sign-out"],
   busy: ["end-call", "pause", "sign-out"], paused: ["resume", "sign-out"],
 };
+// Acts on a desk that want to know whom; and those that another desk does with it, which want to know who.
+const ASKS_WHOM = ["transfer", "consult", "add", "call"];
+const BY_ANOTHER = ["take", "listen", "whisper", "barge"];
 const ALARM_SECONDS = 8;
 const TRUNK_SECONDS = 5;
 
@@ -167,17 +180,70 @@ function silentCell(call) {
   return cell;
 }
 
+// What hands can do at a desk now, beside signing in and out.
+function handsOn(desk) {
+  if (desk.state === "visiting") return ["leave"];
+  if (desk.state === "free" || desk.state === "paused") return ["call"];
+  if (desk.state !== "busy") return [];
+  const staff = desk.staff ?? [];
+  const held = shown.calls.get(desk.call)?.state === "held";
+  const consulting = staff.some((one) => one.up && one.purpose === "consult");
+  const names = consulting ? ["complete", "conference", "cancel"] : [held ? "unhold" : "hold", "transfer", "consult"];
+  names.push("add");
+  if (staff.some((one) => one.purpose === "help")) names.push("remove");
+  return [...names, "take"];
+}
+
+function supervision(desk) {
+  const watched = ["free", "busy", "wrap_up", "paused"].includes(desk.state);
+  return watched && [...shown.desks.values()].some((one) => one.supervisor) ? ["listen", "whisper", "barge"] : [];
+}
+
+async function hand(desk, name) {
+  const path = (user) => `/api/desks/${encodeURIComponent(user)}/${name}`;
+  if (BY_ANOTHER.includes(name)) {
+    const asked = await ask(`${t(name)} ${desk.desk}`, "ask_desk", false);
+    if (asked) await post(path(asked.text), { target: desk.desk });
+  } else if (ASKS_WHOM.includes(name)) {
+    const asked = await ask(t(name), "ask_target", name === "add");
+    if (asked) await post(path(desk.desk), name === "add" ? { target: asked.text, role: asked.role } : { target: asked.text });
+  } else {
+    await post(path(desk.desk));
+  }
+}
+
+// Ask for one word, and, where it matters, for what somebody is there as; null when the person thinks better of it.
+async function ask(title, what, wantsRole) {
+  const dialog = $("ask");
+  $("ask-title").textContent = title;
+  $("ask-what").textContent = t(what);
+  $("ask-text").value = "";
+  $("ask-role").hidden = !wantsRole;
+  for (const option of $("ask-role").options) option.textContent = t(option.value);
+  dialog.returnValue = "cancel";
+  dialog.showModal();
+  await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
+  const text = $("ask-text").value.trim();
+  return dialog.returnValue === "confirm" && text ? { text, role: $("ask-role").value } : null;
+}
+
 function deskRow(desk) {
   const row = make("tr");
+  const who = make("td", desk.desk);
+  if (desk.visits) who.append(make("small", t("room_of").replace("{n}", desk.visits)));
+  for (const one of desk.staff ?? []) {
+    who.append(make("small", `${one.who} · ${t(one.role)} · ${t(one.up ? "in_room" : "ringing")}`));
+  }
   const state = badgeCell(desk.state);
   if (desk.reason) state.append(" ", make("small", desk.reason));
-  row.append(make("td", desk.desk), state, badgeCell(desk.registered ? "registered" : "unregistered"));
+  row.append(who, state, badgeCell(desk.registered ? "registered" : "unregistered"));
   row.append(timeCell(desk.state === "signed_out" ? null : desk.since));
   const acts = make("td");
   for (const name of ACTS[desk.state] ?? []) {
     const path = `/api/desks/${encodeURIComponent(desk.desk)}/${name}`;
     acts.append(button(name, () => post(path), name === "end-call" ? "danger" : ""));
   }
+  for (const name of [...handsOn(desk), ...supervision(desk)]) acts.append(button(name, () => hand(desk, name)));
   row.append(acts);
   return row;
 }

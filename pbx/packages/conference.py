@@ -23,9 +23,9 @@ class User(msgspec.Struct, frozen=True):
     entity: str
     label: str
     role: str
-    """`host` or `guest`."""
+    """`host`, `guest`, or what staff is there as."""
     status: str
-    """Of the endpoint (RFC 4575 §5.7): `connected` or `on-hold`."""
+    """Of the endpoint (RFC 4575 §5.7): `connected`, `on-hold`, `dialing-out` or, of who only listens, `muted-via-focus`."""
 
 
 class Conference(msgspec.Struct, frozen=True, tag="conference"):
@@ -47,6 +47,18 @@ class Conference(msgspec.Struct, frozen=True, tag="conference"):
             # The entity is a key: a dispatcher who calls for help from the own desk's account is a second person here.
             entity = guest.uri if guest.uri != seat.uri else f"{guest.uri};guest=1"
             users.append(User(guest.id, entity, guest.label, "guest", status))
+        taken = {user.entity for user in users}
+        for staff in seat.staff:
+            entity = staff.uri if staff.uri not in taken else f"{staff.uri};staff={staff.id}"
+            taken.add(entity)
+            status = (
+                "dialing-out"
+                if not staff.up
+                else "muted-via-focus"
+                if staff.mode == "listen"
+                else "connected"
+            )
+            users.append(User(staff.id, entity, staff.label, staff.role, status))
         return cls(seat.room, seat.name, tuple(users))
 
     def full(self, version: int, now: float) -> bytes:

@@ -24,6 +24,7 @@ _SHOWN: Final = {
     "busy":       ("open",   "on-the-phone", "通话中",   "With a caller"),
     "wrap_up":    ("open",   "busy",         "话后处理", "Wrapping up"),
     "paused":     ("open",   "away",         "暂停",     "Paused"),
+    "visiting":   ("open",   "busy",         "在别的房间", "In another room"),
 }  # fmt: skip
 
 

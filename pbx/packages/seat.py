@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-SeatState = Literal["signed_out", "free", "busy", "wrap_up", "paused"]
+SeatState = Literal["signed_out", "free", "busy", "wrap_up", "paused", "visiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,22 @@ class Guest:
 
 
 @dataclass(frozen=True, slots=True)
+class Staff:
+    """Somebody in a seat's room besides host and guest."""
+
+    id: str
+    """Names the visit."""
+    uri: str
+    label: str
+    role: str
+    """`dispatcher`, `supervisor`, `interpreter`, `fire` …"""
+    mode: str
+    """`listen`, `whisper` or `barge`."""
+    up: bool
+    """In the room; False: still being called."""
+
+
+@dataclass(frozen=True, slots=True)
 class Seat:
     """A desk and what goes on in its room."""
 
@@ -32,3 +48,4 @@ class Seat:
     """The dispatcher's display name, or the user name."""
     state: SeatState
     guest: Guest | None
+    staff: tuple[Staff, ...] = ()

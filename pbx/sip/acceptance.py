@@ -16,9 +16,9 @@ from pbx.sip.errors import SipError
 from pbx.sip.message import Request
 from pbx.sip.session_timer import tags
 
-OPTION_TAGS: Final = frozenset({"timer", "100rel"})
+OPTION_TAGS: Final = frozenset({"timer", "100rel", "replaces", "norefersub"})
 """Extensions we have; any other in `Require` is refused with 420."""
-SUPPORTED: Final = ("Supported", "timer, 100rel")
+SUPPORTED: Final = ("Supported", "timer, 100rel, replaces, norefersub")
 
 BODIES: Final = frozenset({"application/sdp"})
 """Body types an INVITE, UPDATE or PRACK may insist on."""

@@ -16,7 +16,7 @@ class FakeExchange:
     """An exchange that remembers what it was told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, ...]] = []
+        self.told: list[tuple[str | None, ...]] = []
         self.feed = Feed()
         self.ready = True
         self.live: list[dict[str, Any]] = [
@@ -24,7 +24,7 @@ class FakeExchange:
         ]
         self.error: Exception | None = None
 
-    def _tell(self, *words: str) -> None:
+    def _tell(self, *words: str | None) -> None:
         if self.error is not None:
             raise self.error
         self.told.append(words)
@@ -55,6 +55,9 @@ class FakeExchange:
 
     async def end_call(self, desk: str) -> None:
         self._tell("end_call", desk)
+
+    async def hand(self, desk: str, verb: str, target: str, role: str, first: str | None) -> None:
+        self._tell("hand", desk, verb, target, role, first)
 
     async def silent_on(self, call: str) -> None:
         self._tell("silent_on", call)

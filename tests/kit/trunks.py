@@ -4,7 +4,7 @@ import msgspec
 
 from pbx.call import trunk_calls
 from pbx.call.effects import SendAck, SendCancel, SendElsewhere, SendRequest
-from pbx.call.exchange import Owner
+from pbx.call.owner import Owner
 from pbx.call.trunk_calls import Outside
 from pbx.sip.digest import challenges
 from pbx.sip.effects import ResponseArrived, TransactionFailed

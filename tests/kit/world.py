@@ -12,12 +12,14 @@ from pbx.call import effects as wishes
 from pbx.call import seats
 from pbx.call.answering import Answering, Registrations
 from pbx.call.call import State as CallState
+from pbx.call.calling import CallOfOurs
 from pbx.call.effects import CallFinished, Note, Refuse, Respond, SendAck, SendCancel, SendRequest, ToMedia
 from pbx.call.exchange import Exchange
 from pbx.call.leg import LegSetup
 from pbx.call.media_events import media_said
 from pbx.call.probe import probe
 from pbx.call.site import Policy, Site
+from pbx.hands_settings import HandsSettings
 from pbx.registrar import Registrar
 from pbx.sdp.offer_answer import CAPABILITIES
 from pbx.sip.digest import NonceCounts, Nonces, authorize, ha1
@@ -25,6 +27,7 @@ from pbx.sip.effects import AckArrived, Cancelled, RequestArrived, ResponseArriv
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
 from pbx.sip.parser import parse
+from routing.acd import DeskState
 from rtp.control import (
     CloseEvidence,
     CloseLeg,
@@ -36,6 +39,8 @@ from rtp.control import (
     OpenEvidence,
     OpenLeg,
     PortPair,
+    SetGates,
+    SetStaff,
 )
 
 REALM = "at110"
@@ -69,6 +74,7 @@ class World:
         stay=0.0,
         routing=None,
         callers=("alice",),
+        supervisors=(),
     ):
         self.now = 100.0
         self._ids = itertools.count(1)
@@ -80,6 +86,7 @@ class World:
             port=5060,
             wrap_up=wrap_up,
             routing=routing,
+            hands=HandsSettings(supervisors=supervisors),
         )
         self.exchange = Exchange(
             site,
@@ -105,6 +112,8 @@ class World:
         self.media_answers = media_answers
         self.commands = deque()  # of the media process, not yet answered
         self.rooms = {}  # leg -> (room, role), as the media process would hold it
+        self.modes = {}  # leg of staff -> what it may do
+        self.held = set()  # legs whose host put them on hold
         self.legs = set()
         self.closed = set()
         self.notes = []
@@ -140,11 +149,17 @@ class World:
     def _media(self, command):
         match command:
             case Join(room, leg, role):
-                assert role not in [
-                    r for other, (m, r) in self.rooms.items() if m == room and other != leg
-                ], "a second " + role
+                taken = [r for other, (m, r) in self.rooms.items() if m == room and other != leg]
+                assert role == "staff" or role not in taken, "a second " + role
+                if role == "host":
+                    owner = self.exchange.owners[leg]
+                    assert (owner.kind, f"room-{owner.id}") == ("desk", room), "a host is at home"
                 assert leg in self.legs, "joined before it was opened, or after it was closed"
                 self.rooms[leg] = (room, role)
+            case SetStaff(leg, mode):
+                self.modes[leg] = mode
+            case SetGates(leg, _, _, held):
+                (self.held.add if held else self.held.discard)(leg)
             case Leave(leg):
                 self.rooms.pop(leg, None)
             case CloseLeg(leg):
@@ -205,13 +220,48 @@ class World:
                 case CallState.TALKING:
                     assert talking[call.id] == call.desk
                     assert place == (f"room-{call.desk}", "guest")
+                case CallState.ARRIVING | CallState.RINGING if isinstance(call, CallOfOurs):
+                    assert talking.get(call.id) == call.desk
+                    assert place is None
                 case _:
                     assert call.id not in queued
                     assert call.id not in talking
                     assert place is None
-        live = {c.id for c in calls if c.state in {CallState.WAITING, CallState.TALKING}}
+        live = {
+            c.id
+            for c in calls
+            if c.state in {CallState.WAITING, CallState.TALKING}
+            or (isinstance(c, CallOfOurs) and c.state in {CallState.ARRIVING, CallState.RINGING})
+        }
         assert set(queued) | set(talking) | set(attached) == live
         assert len(self.finished) == len(set(self.finished))
+        self.check_staff()
+
+    def check_staff(self):
+        """Everybody who is in a room is where the exchange thinks; a guest is never in it with nobody to host it."""
+        exchange = self.exchange
+        for leg, (room, role) in self.rooms.items():
+            owner = exchange.owners[leg]
+            if role == "guest":
+                assert owner.kind == "call"
+                assert (room, "host") in self.rooms.values(), "the guest is never alone"
+            elif role == "staff":
+                assert owner.kind == "desk"
+                visit = exchange.hands.visits[owner.id]
+                assert visit.up
+                assert room == f"room-{visit.host}"
+                assert self.modes[leg] == visit.mode
+        for visitor, visit in exchange.hands.visits.items():
+            leg = exchange.rooms[visitor].leg
+            assert visit.visitor == visitor
+            assert not visit.up or self.rooms.get(leg) == (f"room-{visit.host}", "staff")
+            found = exchange.acd.desk(visitor)
+            assert found is None or found.state is DeskState.VISITING
+            if visit.call is not None:
+                assert visit.call in exchange.calls
+        for call in exchange.calls.values():
+            assert (call.leg in self.held) == call.held
+            assert not call.held or call.state in {CallState.TALKING, CallState.CLOSING, CallState.ENDED}
 
     # --- phones ---
 

@@ -146,6 +146,31 @@ def test_a_challenged_call_goes_out_in_a_law(exchange: Exchange, existing: NewPe
     assert PASSWORD not in exchange.log
 
 
+def test_a_service_is_called_into_the_room_over_a_trunk(
+    exchange: Exchange, phone: NewPhone, desk_phone: NewPhone, existing: NewPeer
+) -> None:
+    exchange.until(lambda: up(exchange) == [True, True], "the peers are not up", timeout=20)
+    desk, caller = desk_phone(0, tone=1000), phone("anna", tone=700)
+    user = desk.account.user
+    exchange.sign_in(user)
+    caller.dial(f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}")
+    call = str(exchange.call_of("anna", state="active", timeout=20)["call"])
+    takes = existing("trunk_takes", port=ONWARD[0])
+    exchange.api("POST", f"/api/desks/{user}/add", {"target": "13800138000", "role": "fire"})
+    for who in (caller, desk):
+        exchange.until(
+            lambda who=who: who.heard.part(-0.6).share(440) > 0.05,  # type: ignore[misc]
+            f"{who.account.user} doesn't hear the service",
+            timeout=20,
+        )
+    exchange.api("POST", f"/api/desks/{user}/remove", {})
+    takes.wait(40).check(1)
+    exchange.desk(user, "end-call")
+    exchange.wait_gone(call, timeout=15)
+    names = [event["event"] for event in exchange.events(call)]
+    assert names.index("staff_joined") < names.index("staff_left")
+
+
 def test_a_peer_killed_in_mid_attempt_is_passed_over(
     exchange: Exchange, carriers: tuple[Carrier, Carrier], existing: NewPeer
 ) -> None:

@@ -352,7 +352,8 @@ TARGETS = {
 }
 ALLOWED = {
     ("INVITE", "anonymous", "emergency"), ("INVITE", "caller", "emergency"), ("INVITE", "dispatcher", "emergency"),
-    ("INVITE", "dispatcher", "feature"),
+    ("INVITE", "dispatcher", "feature"), ("INVITE", "dispatcher", "seat"), ("INVITE", "dispatcher", "room"),
+    ("REFER", "dispatcher", "room"),
     ("MESSAGE", "caller", "emergency"), ("MESSAGE", "dispatcher", "emergency"),
     ("REGISTER", "caller", "own"), ("REGISTER", "dispatcher", "own"),
     ("SUBSCRIBE", "dispatcher", "own"), ("SUBSCRIBE", "dispatcher", "seat"), ("SUBSCRIBE", "dispatcher", "room"),
@@ -381,7 +382,7 @@ def test_what_no_row_allows_is_denied(method, role, target):
         assert verdict.response.status == 401
     if isinstance(verdict, Denied):
         expected = {
-            "REFER": 405,
+            "REFER": 403,
             "SUBSCRIBE": 403,
             "PUBLISH": 405,
             "INVITE": 403,

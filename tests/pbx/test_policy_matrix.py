@@ -40,7 +40,12 @@ NOBODY_THERE = {**STRANGER_IS_ASKED, "trunk": 404}
 POLICY = {
     "INVITE": {
         "own": NOBODY_THERE,
-        "other": NOBODY_THERE,
+        "other": {
+            "anonymous": 401,
+            "caller": 403,
+            "dispatcher": 480,
+            "trunk": 404,
+        },  # allowed, but nobody is signed in there
         "room": NOBODY_THERE,
         "emergency": OPEN,
     },
@@ -73,7 +78,9 @@ POLICY = {
         "room": {"anonymous": 401, "caller": 403, "dispatcher": 200, "trunk": 401},
         "emergency": {"anonymous": 401, "caller": 403, "dispatcher": 403, "trunk": 401},
     },
-    **{method: dict.fromkeys(TARGETS, CLOSED) for method in ("REFER", "PUBLISH")},
+    # To the own room it is allowed (tests/pbx/call/test_refer.py); this is another's.
+    "REFER": dict.fromkeys(TARGETS, STRANGER_IS_ASKED),
+    "PUBLISH": dict.fromkeys(TARGETS, CLOSED),
 }
 """Method → target → role → status; None: silence."""
 

@@ -263,3 +263,16 @@ def test_who_is_encrypted(tmp_path):
     assert len(found) == 2
     assert "media.encryption:" in found[0]
     assert "media.encryption_for:" in found[1]
+
+
+def test_codes_of_hands_are_distinct_and_leave_the_others_alone(tmp_path):
+    assert problems(tmp_path, "[hands]\nhold = '*15'\n") == [
+        "line 1: two verbs of [hands] have the same code"
+    ]
+    assert problems(tmp_path, "[hands]\nhold = '*13'\n") == [
+        "line 1: [hands]: *13 means something else already"
+    ]
+    assert len(problems(tmp_path, "[hands]\nhold = '14'\ntransfer_seconds = 0\nsupervisors = ['a b']\n")) == 3
+    settings = read(tmp_path, "[hands]\nsupervisors = ['8001']\ntransfer_seconds = 5\nlisten = '*31'\n")
+    assert settings.hands.supervisors == ("8001",)
+    assert settings.hands.codes()["*31"] == "listen"

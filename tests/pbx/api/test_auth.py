@@ -3,6 +3,7 @@
 import pytest
 
 from pbx.api.auth import COOKIE, FAILURES, FORGIVEN_EACH, SHIFT_SECONDS, Auth, Failures
+from pbx.api.exchange import HAND_VERBS
 from pbx.metrics import Metrics
 from tests.kit.exchange import BEARER, CALL, TOKEN, Clock
 
@@ -12,7 +13,7 @@ PROTECTED = [
     ("GET", "/metrics"), ("POST", "/api/desks/8001/sign-in"), ("POST", "/api/desks/8001/sign-out"),
     ("POST", "/api/desks/8001/pause"), ("POST", "/api/desks/8001/resume"), ("POST", "/api/desks/8001/end-call"),
     ("POST", f"/api/calls/{CALL}/silent"), ("POST", "/api/logout"), ("GET", "/no/such/thing"),
-    ("DELETE", "/healthz/"),
+    ("DELETE", "/healthz/"), *(("POST", f"/api/desks/8001/{verb}") for verb in HAND_VERBS),
 ]  # fmt: skip
 
 

@@ -1,7 +1,11 @@
 """What dispatchers see and do, told to a fake exchange."""
 
+from typing import get_args
+
 import pytest
 
+from pbx.api.exchange import HAND_VERBS
+from pbx.call.hands import Verb
 from tests.kit.exchange import BEARER, CALL, impossible
 
 
@@ -106,3 +110,28 @@ async def test_a_wrong_method_names_the_right_one(client):
     answer = await client.get("/api/desks/8001/pause", headers=BEARER)
     assert (answer.status, answer.headers["Allow"]) == (405, "POST")
     assert (await answer.json())["error"]["code"] == "wrong_method"
+
+
+@pytest.mark.parametrize("verb", HAND_VERBS)
+async def test_what_hands_do_reaches_the_exchange(client, exchange, verb):
+    answer = await client.post(f"/api/desks/8001/{verb}", headers=BEARER)
+    assert (answer.status, await answer.json()) == (200, {"ok": True})
+    wanted = {"target": "119", "role": "fire", "call": CALL}
+    await client.post(f"/api/desks/8001/{verb}", headers=BEARER, json=wanted)
+    assert exchange.told == [
+        ("hand", "8001", verb, "", "helper", None),
+        ("hand", "8001", verb, "119", "fire", CALL),
+    ]
+
+
+@pytest.mark.parametrize(
+    "body", [{"target": "x" * 65}, {"role": "Fire"}, {"role": ""}, {"call": "../x"}, {"who": "8002"}]
+)
+async def test_what_hands_can_not_read(client, exchange, body):
+    answer = await client.post("/api/desks/8001/transfer", headers=BEARER, json=body)
+    assert answer.status == 400
+    assert exchange.told == []
+
+
+def test_the_api_knows_every_verb():
+    assert set(HAND_VERBS) == set(get_args(Verb))

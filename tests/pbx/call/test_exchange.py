@@ -346,7 +346,8 @@ def test_unknown_methods_and_schemes():
     world = World()
     for method, uri, status in (
         ("NEWMETHOD", "sip:110@192.0.2.1", 501),
-        ("REFER", "sip:110@192.0.2.1", 405),
+        ("PUBLISH", "sip:110@192.0.2.1", 405),
+        ("REFER", "sip:110@192.0.2.1", 401),
         ("INVITE", "nobody:knows", 416),
         ("BYE", "sip:110@192.0.2.1", 481),
         ("OPTIONS", "sip:192.0.2.1", 200),

@@ -148,6 +148,7 @@ class Orders(RuleBasedStateMachine):
         world.exchange = Exchange.restore(before, world.exchange.site, world.exchange.mint)
         assert world.exchange.snapshot() == before
         world.answering._exchange = world.exchange
+        world.exchange.directory = world.answering
 
     @precondition(lambda self: self.world.media_answers)
     @rule()

@@ -283,7 +283,7 @@ def test_everything_says_what_we_can():
         world.answers[world.arrive(world.request("OPTIONS", "sip:192.0.2.1", "carol"), "carol")][-1],
     ):
         assert {"UPDATE", "PRACK"} <= set(answer.headers.all("Allow"))
-        assert set(answer.headers.all("Supported")) == {"timer", "100rel"}
+        assert set(answer.headers.all("Supported")) == {"timer", "100rel", "replaces", "norefersub"}
         assert answer.headers.get("Accept-Encoding") == "identity"
 
 

@@ -20,7 +20,7 @@ from pbx.sip.flow import Flow
 from pbx.sip.uri import parse_name_addr
 from tests.kit.watcher import CONFERENCE, DIALOG, REG, Told
 
-STATES = ("signed_out", "free", "busy", "wrap_up", "paused")
+STATES = ("signed_out", "free", "busy", "wrap_up", "paused", "visiting")
 
 guests = st.builds(
     Guest,

@@ -1,0 +1,37 @@
+"""Who sends what opens something new, and where it can be answered.
+
+in → out: an INVITE, the flow it came on, what was proved → `Caller`, a request with a Contact.
+"""
+
+from pbx import identity
+from pbx.call.caller import Caller
+from pbx.sip.flow import Flow
+from pbx.sip.message import Request
+from pbx.sip.uri import NameAddr, Uri
+
+
+def stated_caller(request: Request, flow: Flow, verdict: identity.Authenticated) -> Caller:
+    """State who calls: an account's facts if it is proved, else only what the phone wrote into From."""
+    address = f"{flow.remote[0]}:{flow.remote[1]}"
+    account = verdict.account
+    if account is None:
+        stated = request.from_.uri.user_text or request.from_.uri.host
+        return Caller(None, None, stated, verified=False, proof=verdict.trouble or "none", address=address)
+    return Caller(
+        account.user,
+        account.verified_name,
+        account.phone or account.user,
+        verified=account.verified_name is not None,
+        proof=verdict.proof,
+        address=address,
+    )
+
+
+def with_contact(request: Request, flow: Flow) -> Request:
+    """Give an INVITE without Contact one: the road it came on. It is wrong, but it may be somebody in danger."""
+    if request.contact is not None:
+        return request
+    headers = request.headers.copy()
+    host, port = flow.remote
+    headers.set("Contact", str(NameAddr(None, Uri("sip", None, None, host, port))))
+    return Request(request.method, request.uri, headers, request.body)
