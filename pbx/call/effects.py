@@ -100,6 +100,14 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchLocation:
+    """Fetch a call's location from the server that keeps it (RFC 6753)."""
+
+    call: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallFinished:
     """The call's capture is closed: hand the folder to the recorder."""
 
@@ -116,6 +124,7 @@ Effect = (
     | MoveFlow
     | ToMedia
     | Note
+    | FetchLocation
     | CallFinished
 )
 

@@ -1,32 +1,16 @@
-import json
-from typing import Any
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import routing.districts
 from routing.districts import Decision, Districts, DistrictsError, Share
 from routing.shapes import Circle, Point, Polygon, moved
+from tests.kit import places
+from tests.kit.places import WEST, collection, square
 
-
-def square(ident: str, west: float, **more: Any) -> dict[str, Any]:
-    """One degree wide, from 36° to 37° north."""
-    ring = [[west, 36.0], [west + 1, 36.0], [west + 1, 37.0], [west, 37.0], [west, 36.0]]
-    properties = {"id": ident, "name": {"zh": ident, "en": ident}, **more}
-    return {
-        "type": "Feature",
-        "properties": properties,
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-    }
-
-
-def collection(*features: dict[str, Any]) -> str:
-    return json.dumps({"type": "FeatureCollection", "features": list(features)})
-
-
-WEST = square("west", 120.0, queue="q-west", prefixes=["+860535", "+86053588"], trunks=["carrier"])
-EAST = square("east", 121.0, queue="q-east", prefixes=["+8605358"])
-BOTH = Districts.load(collection(WEST, EAST), default="east")
+BOTH = places.districts()
 
 
 def test_a_point_is_in_one_district() -> None:
@@ -51,7 +35,9 @@ def test_an_uncertain_circle_over_a_border() -> None:
 
 def test_a_sliver_is_no_share() -> None:
     middle = moved((36.5, 121.0), 0, 495)
-    assert BOTH.shares(Circle(middle, 500)) == (Share("east", pytest.approx(1.0, abs=0.01)),)
+    (only,) = BOTH.shares(Circle(middle, 500))
+    assert only.district == "east"
+    assert only.share == pytest.approx(1.0, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -129,3 +115,18 @@ def test_shares_never_exceed_the_whole(latitude: float, longitude: float, radius
 def test_a_file_that_is_wrong_says_where(text: str, why: str) -> None:
     with pytest.raises(DistrictsError, match=why):
         Districts.load(text)
+
+
+def test_the_sample_prefecture() -> None:
+    """What a newcomer starts with: districts that touch and never overlap."""
+    text = Path(routing.districts.__file__).with_name("sample_districts.geojson").read_text("utf-8")
+    districts = Districts.load(text, default="harbour")
+    assert [district.id for district in districts] == ["harbour", "oldtown", "hills", "newport", "islands"]
+    for one in districts:
+        assert one.names.keys() == {"zh", "en"}
+        for other in districts:
+            if other.id != one.id:
+                assert one.area.intersection(other.area).area == 0
+    assert districts.decide(Circle((30.1, 124.6), 300)).district == "harbour"
+    assert districts.decide(Point((30.44, 125.15))).queue == "islands"
+    assert districts.decide(None, number="+8699030123456").district == "hills"

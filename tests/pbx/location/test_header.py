@@ -3,36 +3,15 @@ import pytest
 from pbx.location import held
 from pbx.location.header import MAX_VALUES, error, geolocation
 from pbx.location.pidf import LocationError
-from pbx.phone import location as phone
 from pbx.sip.message import Request
-from pbx.sip.parser import parse
 from routing.shapes import Circle
+from tests.kit import places
 
-PLACE = phone.pidf_lo(phone.Circle(37.5, 121.4, 25), entity="pres:anna@example.com", timestamp="2026-11-22T08:00:00Z")  # fmt: skip
+PLACE = places.document()
 
 
-def invite(*headers: str, content_id: str = "place@phone", documents: int = 1) -> Request:
-    kind, body = phone.multipart(b"v=0\r\n", PLACE, content_id=content_id, boundary="b1")
-    if not documents:
-        kind, body = "application/sdp", b"v=0\r\n"
-    head = "\r\n".join(
-        (
-            "INVITE sip:110@example.com SIP/2.0",
-            "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1",
-            "From: <sip:anna@example.com>;tag=1",
-            "To: <sip:110@example.com>",
-            "Call-ID: 1",
-            "CSeq: 1 INVITE",
-            "Contact: <sip:anna@192.0.2.1>",
-            "Max-Forwards: 70",
-            *headers,
-            f"Content-Type: {kind}",
-            f"Content-Length: {len(body)}",
-        )
-    )
-    message = parse(f"{head}\r\n\r\n".encode() + body)
-    assert isinstance(message, Request)
-    return message
+def invite(*headers: str, documents: int = 1) -> Request:
+    return places.request(*headers, place=PLACE if documents else None)
 
 
 def test_by_value() -> None:

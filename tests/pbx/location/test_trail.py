@@ -45,9 +45,8 @@ def test_a_network_is_believed_before_the_caller() -> None:
 
 
 def test_an_address_is_better_than_nothing_and_a_shape_better_than_an_address() -> None:
+    assert (Trail().best, Trail().first) == (None, None)
     trail = Trail()
-    assert trail.best is None
-    assert trail.first is None
     address = Civic((("A1", "山东省"),))
     trail.add(said(at(0, civic=address, shape=False)), via="INVITE")
     assert trail.best is trail.entries[0]

@@ -1,0 +1,155 @@
+"""Where the callers are: the trail of each call, and the district it is served by. Pure.
+
+in → out: requests of a caller, answers of location servers → notes for evidence and console, questions to location
+servers, and the queue a call belongs to.
+
+Nothing here delays or refuses a call: a location that can't be read is stated, and the caller is told by Geolocation-Error.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pbx.call.effects import Effect, FetchLocation, Note
+from pbx.location.header import Geolocation, Said, error, geolocation
+from pbx.location.pidf import Located
+from pbx.location.trail import Entry, Trail
+from pbx.sip.message import Request
+from routing.districts import Decision, Districts
+
+CARRIES: Final = frozenset({"INVITE", "UPDATE", "INFO", "MESSAGE", "NOTIFY"})
+"""Methods whose bodies may tell a new place (RFC 6442 §4.1 and what phones do)."""
+MAX_REFERENCES: Final = 4
+"""Of one request that are followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What the INVITE of a call says of its place."""
+
+    decision: Decision
+    effects: tuple[Effect, ...]
+    headers: tuple[tuple[str, str], ...]
+    """For our answer."""
+
+
+class Whereabouts:
+    """See the module."""
+
+    def __init__(self, districts: Districts, may_ask: Callable[[str], bool]) -> None:
+        """`may_ask`: whether the settings name the server of a URI."""
+        self.districts = districts
+        self._may_ask = may_ask
+        self._trails: dict[str, Trail] = {}
+        self._callers: dict[str, tuple[str | None, str | None]] = {}  # call → trunk, number
+        self._decisions: dict[str, Decision] = {}
+
+    def arrived(self, call: str, request: Request, *, trunk: str | None, number: str | None) -> Arrival:
+        """Read the INVITE of a new call and choose its district."""
+        self._callers[call] = (trunk, number)
+        trail = self._trails[call] = Trail()
+        said = geolocation(request)
+        effects = self._take(call, trail, said, request.method, trunk)
+        decision = self._decide(call, trail)
+        headers = (error("cannot_process"),) if said.faulty else ()
+        return Arrival(decision, (*effects, self._note(call, decision)), headers)
+
+    def heard(self, call: str, request: Request) -> list[Effect]:
+        """Read a later request of the caller."""
+        trail = self._trails.get(call)
+        if trail is None or request.method not in CARRIES:
+            return []
+        said = geolocation(request)
+        if not said.said:
+            return []
+        return [
+            *self._take(call, trail, said, request.method, self._callers[call][0]),
+            *self._again(call, trail),
+        ]
+
+    def fetched(self, call: str, uri: str, found: Sequence[Located], fault: str | None) -> list[Effect]:
+        """Take what a location server said; the call may be over by now."""
+        trail = self._trails.get(call)
+        if trail is None:
+            return []
+        host = urlsplit(uri).hostname or ""
+        if fault is not None:
+            return [Note("location_unusable", call, {"uri": uri, "why": fault})]
+        return [*_notes(call, trail.fetched(uri, host, found)), *self._again(call, trail)]
+
+    def ended(self, call: str) -> None:
+        """Forget a call."""
+        self._trails.pop(call, None)
+        self._callers.pop(call, None)
+        self._decisions.pop(call, None)
+
+    def trail(self, call: str) -> list[dict[str, Any]]:
+        """Return every place of a call, for the API."""
+        found = self._trails.get(call)
+        return [] if found is None else [entry.plain() for entry in found.entries]
+
+    def place(self, call: str) -> dict[str, Any] | None:
+        """Return the place to show for a call, for the API."""
+        found = self._trails.get(call)
+        best = None if found is None else found.best
+        return None if best is None else best.plain()
+
+    def decision(self, call: str) -> Decision | None:
+        """Return the district a call was put into last."""
+        return self._decisions.get(call)
+
+    # --- pieces ---
+
+    def _take(
+        self, call: str, trail: Trail, said: Geolocation, method: str, trunk: str | None
+    ) -> list[Effect]:
+        out = _notes(call, trail.add(said.said, via=method, trunk=trunk))
+        references = [one for one in said.said if one.uri and not one.found and one.fault is None]
+        for one in references[:MAX_REFERENCES]:
+            out.append(self._reference(call, one))
+        out += [
+            Note("location_unusable", call, {"uri": one.uri, "why": one.fault})
+            for one in said.said
+            if one.fault is not None
+        ]
+        return out
+
+    def _reference(self, call: str, said: Said) -> Effect:
+        assert said.uri is not None, "a reference has a URI"
+        if self._may_ask(said.uri):
+            return FetchLocation(call, said.uri)
+        return Note("location_unusable", call, {"uri": said.uri, "why": "not a location server of this site"})
+
+    def _decide(self, call: str, trail: Trail) -> Decision:
+        trunk, number = self._callers[call]
+        entry = trail.first
+        decision = self.districts.decide(
+            None if entry is None else entry.located.shape, trunk=trunk, number=number
+        )
+        self._decisions[call] = decision
+        return decision
+
+    def _again(self, call: str, trail: Trail) -> list[Effect]:
+        """Look at the district again: only what others than the caller's first word say may change it."""
+        before = self._decisions.get(call)
+        after = self._decide(call, trail)
+        return [] if after == before else [self._note(call, after)]
+
+    @staticmethod
+    def _note(call: str, decision: Decision) -> Note:
+        return Note(
+            "district",
+            call,
+            {
+                "district": decision.district,
+                "queue": decision.queue,
+                "by": decision.by,
+                "outside": decision.outside,
+                "shares": {share.district: share.share for share in decision.shares},
+            },
+        )
+
+
+def _notes(call: str, entries: Sequence[Entry]) -> list[Effect]:
+    return [Note("location", call, entry.plain()) for entry in entries]

@@ -1,0 +1,133 @@
+from typing import Any
+
+import pytest
+
+from pbx.call.effects import Effect, FetchLocation, Note
+from pbx.call.whereabouts import MAX_REFERENCES, Whereabouts
+from pbx.location import pidf
+from pbx.sip.message import Request
+from tests.kit import places
+
+LIS = "https://lis.example/x"
+
+
+@pytest.fixture
+def where() -> Whereabouts:
+    return Whereabouts(places.districts(), lambda uri: uri.startswith("https://lis.example/"))
+
+
+def arrive(
+    where: Whereabouts, request: Request, trunk: str | None = None, number: str | None = None
+) -> list[Effect]:
+    arrival = where.arrived("c", request, trunk=trunk, number=number)
+    return list(arrival.effects)
+
+
+def notes(effects: list[Effect], event: str) -> list[dict[str, Any]]:
+    return [effect.fields for effect in effects if isinstance(effect, Note) and effect.event == event]
+
+
+def test_a_position_chooses_the_district(where: Whereabouts) -> None:
+    effects = arrive(
+        where, places.request("Geolocation: <cid:place@phone>", place=places.document(36.5, 120.5))
+    )
+    (place,) = notes(effects, "location")
+    assert (place["by"], place["via"], place["shape"], place["radius"]) == (
+        "caller",
+        "INVITE",
+        "circle",
+        25.0,
+    )
+    assert notes(effects, "district") == [
+        {"district": "west", "queue": "q-west", "by": "position", "outside": False, "shares": {"west": 1.0}}
+    ]
+    decision = where.decision("c")
+    assert decision is not None
+    assert decision.queue == "q-west"
+    assert where.place("c") == where.trail("c")[0] == place
+
+
+@pytest.mark.parametrize(
+    ("trunk", "number", "queue", "by"),
+    [("carrier", None, "q-west", "trunk"), (None, "+8605358", "q-east", "prefix"), (None, None, "q-east", "default")],
+)  # fmt: skip
+def test_without_a_position(
+    where: Whereabouts, trunk: str | None, number: str | None, queue: str, by: str
+) -> None:
+    (decided,) = notes(arrive(where, places.request(), trunk, number), "district")
+    assert (decided["queue"], decided["by"], decided["outside"]) == (queue, by, False)
+
+
+def test_a_bad_location_is_stated_and_costs_nothing(where: Whereabouts) -> None:
+    bad = places.document().replace(b"37.5", b"97.5")
+    arrival = where.arrived(
+        "c", places.request("Geolocation: <cid:place@phone>", place=bad), trunk=None, number=None
+    )
+    assert arrival.headers == (("Geolocation-Error", '100;code="Cannot Process Location"'),)
+    (why,) = notes(list(arrival.effects), "location_unusable")
+    assert "no place on earth" in why["why"]
+    assert arrival.decision.queue == "q-east"
+
+
+def test_a_reference_is_fetched_from_a_server_of_the_site_only(where: Whereabouts) -> None:
+    effects = arrive(
+        where, places.request(f"Geolocation: <{LIS}>, <http://10.0.0.1:22/>, <sip:x@169.254.169.254>")
+    )
+    assert [e for e in effects if isinstance(e, FetchLocation)] == [FetchLocation("c", LIS)]
+    assert [note["uri"] for note in notes(effects, "location_unusable")] == [
+        "http://10.0.0.1:22/", "sip:x@169.254.169.254"
+    ]  # fmt: skip
+
+
+def test_no_more_references_than_some(where: Whereabouts) -> None:
+    effects = arrive(where, places.request("Geolocation: " + ", ".join(f"<{LIS}{i}>" for i in range(8))))
+    assert sum(isinstance(effect, FetchLocation) for effect in effects) == MAX_REFERENCES
+
+
+def test_what_the_network_says_moves_the_call(where: Whereabouts) -> None:
+    arrive(where, places.request(f"Geolocation: <{LIS}>"))
+    effects = where.fetched("c", LIS, pidf.read(places.document(36.5, 120.5)), None)
+    assert notes(effects, "location")[0]["by"] == "server:lis.example"
+    assert notes(effects, "district")[0]["district"] == "west"
+    # What the caller then says of itself is kept in the trail, but the network is believed.
+    effects = where.heard("c", places.request(method="INFO", place=places.document(36.5, 121.5)))
+    assert notes(effects, "location")[0]["via"] == "INFO"
+    assert not notes(effects, "district")
+    assert [place["number"] for place in where.trail("c")] == [1, 2]
+    shown = where.place("c")
+    assert shown is not None
+    assert shown["number"] == 1
+
+
+def test_a_server_that_fails(where: Whereabouts) -> None:
+    arrive(where, places.request(f"Geolocation: <{LIS}>"))
+    assert where.fetched("c", LIS, (), "no answer within 5 s") == [
+        Note("location_unusable", "c", {"uri": LIS, "why": "no answer within 5 s"})
+    ]
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE", "INFO", "MESSAGE"])
+def test_a_caller_that_moves_leaves_a_trail(where: Whereabouts, method: str) -> None:
+    arrive(where, places.request(place=places.document(36.5, 120.5)))
+    effects = where.heard("c", places.request(method=method, place=places.document(36.5, 120.6)))
+    assert notes(effects, "location")[0]["via"] == method
+    assert not notes(effects, "district")
+    assert len(where.trail("c")) == 2
+    shown = where.place("c")
+    assert shown is not None
+    assert shown["longitude"] == 120.6
+
+
+def test_a_request_without_place_says_nothing(where: Whereabouts) -> None:
+    arrive(where, places.request())
+    assert where.heard("c", places.request(method="INFO")) == []
+    assert where.heard("c", places.request(method="BYE", place=places.document())) == []
+
+
+def test_a_call_that_is_over_has_no_place(where: Whereabouts) -> None:
+    arrive(where, places.request(f"Geolocation: <{LIS}>", place=places.document()))
+    where.ended("c")
+    assert where.trail("c") == []
+    assert (where.place("c"), where.decision("c")) == (None, None)
+    assert where.heard("c", places.request(method="INFO", place=places.document())) == []
+    assert where.fetched("c", LIS, pidf.read(places.document()), None) == []
