@@ -108,6 +108,14 @@ class FetchLocation:
 
 
 @dataclass(frozen=True, slots=True)
+class AskDistrict:
+    """Ask the LoST server which district serves a place (RFC 5222). Latitude and longitude in degrees."""
+
+    call: str
+    place: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class CallFinished:
     """The call's capture is closed: hand the folder to the recorder."""
 
@@ -125,6 +133,7 @@ Effect = (
     | ToMedia
     | Note
     | FetchLocation
+    | AskDistrict
     | CallFinished
 )
 

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from pbx.call.effects import Effect, FetchLocation, Note
+from pbx.call.effects import AskDistrict, Effect, FetchLocation, Note
 from pbx.location.header import Geolocation, Said, error, geolocation
+from pbx.location.lost import Mapping, Mappings
 from pbx.location.pidf import Located
 from pbx.location.trail import Entry, Trail
 from pbx.sip.message import Request
 from routing.districts import Decision, Districts
+from routing.shapes import centre
 
 CARRIES: Final = frozenset({"INVITE", "UPDATE", "INFO", "MESSAGE", "NOTIFY"})
 """Methods whose bodies may tell a new place (RFC 6442 §4.1 and what phones do)."""
@@ -37,25 +39,29 @@ class Arrival:
 class Whereabouts:
     """See the module."""
 
-    def __init__(self, districts: Districts, may_ask: Callable[[str], bool]) -> None:
-        """`may_ask`: whether the settings name the server of a URI."""
+    def __init__(self, districts: Districts, may_ask: Callable[[str], bool], *, lost: bool = False) -> None:
+        """`may_ask`: whether the settings name the server of a URI; `lost`: whether a LoST server is asked as well."""
         self.districts = districts
         self._may_ask = may_ask
+        self._mappings = Mappings() if lost else None
         self._trails: dict[str, Trail] = {}
         self._callers: dict[str, tuple[str | None, str | None]] = {}  # call → trunk, number
         self._decisions: dict[str, Decision] = {}
 
-    def arrived(self, call: str, request: Request, *, trunk: str | None, number: str | None) -> Arrival:
+    def arrived(
+        self, call: str, request: Request, now: float, *, trunk: str | None, number: str | None
+    ) -> Arrival:
         """Read the INVITE of a new call and choose its district."""
         self._callers[call] = (trunk, number)
         trail = self._trails[call] = Trail()
         said = geolocation(request)
         effects = self._take(call, trail, said, request.method, trunk)
-        decision = self._decide(call, trail)
+        decision = self._decide(call, trail, now)
+        effects += self._ask(call, trail, decision)
         headers = (error("cannot_process"),) if said.faulty else ()
         return Arrival(decision, (*effects, self._note(call, decision)), headers)
 
-    def heard(self, call: str, request: Request) -> list[Effect]:
+    def heard(self, call: str, request: Request, now: float) -> list[Effect]:
         """Read a later request of the caller."""
         trail = self._trails.get(call)
         if trail is None or request.method not in CARRIES:
@@ -65,10 +71,12 @@ class Whereabouts:
             return []
         return [
             *self._take(call, trail, said, request.method, self._callers[call][0]),
-            *self._again(call, trail),
+            *self._again(call, trail, now),
         ]
 
-    def fetched(self, call: str, uri: str, found: Sequence[Located], fault: str | None) -> list[Effect]:
+    def fetched(
+        self, call: str, uri: str, found: Sequence[Located], fault: str | None, now: float
+    ) -> list[Effect]:
         """Take what a location server said; the call may be over by now."""
         trail = self._trails.get(call)
         if trail is None:
@@ -76,7 +84,24 @@ class Whereabouts:
         host = urlsplit(uri).hostname or ""
         if fault is not None:
             return [Note("location_unusable", call, {"uri": uri, "why": fault})]
-        return [*_notes(call, trail.fetched(uri, host, found)), *self._again(call, trail)]
+        return [*_notes(call, trail.fetched(uri, host, found)), *self._again(call, trail, now)]
+
+    def mapped(self, call: str, mapping: Mapping | None, fault: str | None, now: float) -> list[Effect]:
+        """Take what the LoST server said; our own districts serve until then, and when it fails."""
+        if self._mappings is None:
+            return []
+        if mapping is None:
+            return [Note("lost_failed", call, {"why": fault})] if call in self._trails else []
+        self._mappings.keep(mapping, now)
+        trail = self._trails.get(call)
+        if trail is None:
+            return []
+        decision = self._mapped_to(mapping)
+        if decision is None:
+            return [Note("lost_failed", call, {"why": f"no queue or district {mapping.user!r} here"})]
+        before = self._decisions.get(call)
+        self._decisions[call] = decision
+        return [] if decision == before else [self._note(call, decision)]
 
     def ended(self, call: str) -> None:
         """Forget a call."""
@@ -121,20 +146,38 @@ class Whereabouts:
             return FetchLocation(call, said.uri)
         return Note("location_unusable", call, {"uri": said.uri, "why": "not a location server of this site"})
 
-    def _decide(self, call: str, trail: Trail) -> Decision:
+    def _decide(self, call: str, trail: Trail, now: float) -> Decision:
         trunk, number = self._callers[call]
-        entry = trail.first
-        decision = self.districts.decide(
-            None if entry is None else entry.located.shape, trunk=trunk, number=number
-        )
+        shape = None if trail.first is None else trail.first.located.shape
+        decision = None
+        if shape is not None and self._mappings is not None:
+            mapping = self._mappings.find(centre(shape), now)
+            decision = None if mapping is None else self._mapped_to(mapping)
+        decision = decision or self.districts.decide(shape, trunk=trunk, number=number)
         self._decisions[call] = decision
         return decision
 
-    def _again(self, call: str, trail: Trail) -> list[Effect]:
-        """Look at the district again: only what others than the caller's first word say may change it."""
+    def _mapped_to(self, mapping: Mapping) -> Decision | None:
+        """The user part of the server's URI names a district or a queue of ours."""
+        found = self.districts.find(mapping.user)
+        found = found or next((one for one in self.districts if one.queue == mapping.user), None)
+        return None if found is None else Decision(found.id, found.queue, "lost")
+
+    def _ask(self, call: str, trail: Trail, decision: Decision) -> list[Effect]:
+        """Ask the LoST server about a place it has not answered for."""
+        shape = None if trail.first is None else trail.first.located.shape
+        if self._mappings is None or shape is None or decision.by == "lost":
+            return []
+        return [AskDistrict(call, centre(shape))]
+
+    def _again(self, call: str, trail: Trail, now: float) -> list[Effect]:
+        """Look at the district again; a caller's later words change none that a place was found for (see Trail.first)."""
         before = self._decisions.get(call)
-        after = self._decide(call, trail)
-        return [] if after == before else [self._note(call, after)]
+        after = self._decide(call, trail, now)
+        if after == before or (before is not None and (before.by, after.by) == ("lost", "position")):
+            self._decisions[call] = before or after
+            return []
+        return [self._note(call, after), *self._ask(call, trail, after)]
 
     @staticmethod
     def _note(call: str, decision: Decision) -> Note:

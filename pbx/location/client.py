@@ -7,16 +7,18 @@ A caller writes the URI: to follow it anywhere would let anybody have us call on
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Final
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
 
-from pbx.location import held
+from pbx.location import held, lost
 from pbx.location.pidf import MAX_BYTES, Located, LocationError
 from pbx.tasks import Tasks
+from routing.shapes import Place
 
 TIMEOUT: Final = 5.0
 """Seconds for all of it: by then the dispatcher has asked where the caller is."""
@@ -24,8 +26,15 @@ MAX_AT_ONCE: Final = 50
 SCHEMES: Final = frozenset({"http", "https"})
 _PORTS: Final = {"http": 80, "https": 443}
 
+LOST_TIMEOUT: Final = 2.0
+"""Seconds for a LoST server; our own districts have answered long before."""
+
 Done = Callable[[tuple[Located, ...], str | None], None]
 """Takes what was found and what was wrong; one of both is empty."""
+Mapped = Callable[[lost.Mapping | None, str | None], None]
+"""Takes who serves a place, or what was wrong."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger("location")
 
@@ -45,9 +54,17 @@ def origin(uri: str) -> tuple[str, str, int] | None:
 class LocationClient:
     """Asks location servers."""
 
-    def __init__(self, servers: Iterable[str], tasks: Tasks, *, timeout: float = TIMEOUT) -> None:
-        """`servers`: origins such as `https://lis.example` (checked by the settings)."""
+    def __init__(
+        self,
+        servers: Iterable[str],
+        tasks: Tasks,
+        *,
+        lost_server: str | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        """`servers`: origins such as `https://lis.example`; `lost_server`: URL of a LoST server (both checked by the settings)."""
         self._servers = frozenset(found for server in servers if (found := origin(server)))
+        self._lost = lost_server
         self._tasks = tasks
         self._timeout = timeout
         self._running = 0
@@ -57,23 +74,47 @@ class LocationClient:
         return origin(uri) in self._servers
 
     def fetch(self, uri: str, done: Done) -> None:
-        """Ask; returns at once. `done` is called from the loop, exactly once unless everything ends before."""
+        """Ask for a location; returns at once. `done` is called from the loop, exactly once unless everything ends before."""
         if not self.may_ask(uri):
-            self._tasks.spawn(_say(done, "not a location server of this site"), name="location")
-        elif self._running >= MAX_AT_ONCE:
-            self._tasks.spawn(_say(done, "too many questions under way"), name="location")
-        else:
-            self._running += 1
-            self._tasks.spawn(self._fetch(uri, done), name="location")
+            self._tasks.spawn(_say(lambda: done((), "not a location server of this site")), name="location")
+            return
+        self._start(_fetch(uri), self._timeout, lambda found, fault: done(found or (), fault), uri)
 
-    async def _fetch(self, uri: str, done: Done) -> None:
-        found: tuple[Located, ...] = ()
+    def find_service(self, place: Place, done: Mapped) -> None:
+        """Ask the LoST server who serves a place; returns at once, `done` as with `fetch`."""
+        if self._lost is None:
+            self._tasks.spawn(_say(lambda: done(None, "no LoST server is set")), name="location")
+            return
+        self._start(_find_service(self._lost, place), LOST_TIMEOUT, done, self._lost)
+
+    def _start(
+        self,
+        work: Coroutine[Any, Any, T],
+        patience: float,
+        done: Callable[[T | None, str | None], None],
+        uri: str,
+    ) -> None:
+        if self._running >= MAX_AT_ONCE:
+            work.close()
+            self._tasks.spawn(_say(lambda: done(None, "too many questions under way")), name="location")
+            return
+        self._running += 1
+        self._tasks.spawn(self._run(work, patience, done, uri), name="location")
+
+    async def _run(
+        self,
+        work: Coroutine[Any, Any, T],
+        patience: float,
+        done: Callable[[T | None, str | None], None],
+        uri: str,
+    ) -> None:
+        found: T | None = None
         fault: str | None = None
         try:
-            async with asyncio.timeout(self._timeout):
-                found = await _ask(uri)
+            async with asyncio.timeout(patience):
+                found = await work
         except TimeoutError:
-            fault = f"no answer within {self._timeout:g} s"
+            fault = f"no answer within {patience:g} s"
         except (aiohttp.ClientError, OSError, LocationError) as error:
             fault = str(error)[:200] or type(error).__name__
         finally:
@@ -83,11 +124,22 @@ class LocationClient:
         done(found, fault)
 
 
-async def _say(done: Done, fault: str) -> None:
-    done((), fault)
+async def _say(say: Callable[[], None]) -> None:
+    say()
 
 
-async def _ask(uri: str) -> tuple[Located, ...]:
+async def _find_service(server: str, place: Place) -> lost.Mapping:
+    async with aiohttp.ClientSession(headers={"Accept": lost.CONTENT_TYPE}, auto_decompress=False) as session:
+        headers = {"Content-Type": f"{lost.CONTENT_TYPE};charset=utf-8"}
+        async with session.post(
+            server, data=lost.question(place), headers=headers, allow_redirects=False
+        ) as answer:
+            if answer.status != 200:
+                raise LocationError(f"the LoST server answers {answer.status}")
+            return lost.answer(await _body(answer), time.time())
+
+
+async def _fetch(uri: str) -> tuple[Located, ...]:
     """POST a HELD request; a server that only gives documents (RFC 6753 §3.1) is asked by GET."""
     accept = {"Accept": f"{held.CONTENT_TYPE}, application/pidf+xml"}
     async with aiohttp.ClientSession(headers=accept, auto_decompress=False) as session:

@@ -192,6 +192,16 @@ def _shape(element: Element) -> tuple[Shape, float | None] | None:
     return shape, height
 
 
+def polygon(element: Element) -> Polygon:
+    """Read a gml:Polygon. Raises LocationError."""
+    shape, _ = _polygon(element)
+    try:
+        check(shape)
+    except ValueError as error:
+        raise LocationError(str(error)) from None
+    return shape
+
+
 def _polygon(element: Element | None) -> tuple[Polygon, float | None]:
     ring = None if element is None else element.find(f"{_GML}exterior/{_GML}LinearRing")
     if element is None or ring is None:

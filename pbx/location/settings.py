@@ -23,12 +23,19 @@ class LocationSettings(Section, frozen=True, kw_only=True):
     """Origins of location servers, such as `https://lis.example`: a location given by reference is fetched from these
     and from no other."""
 
+    lost: str | None = None
+    """URL of a LoST server (RFC 5222) that is asked which district or queue serves a place; ours serve until it answers."""
+
     def problems(self) -> list[str]:
         """Return a sentence for each thing that is wrong."""
         return [
             f"location.servers: {server!r} is no origin such as https://lis.example"
             for server in self.servers
             if origin(server) is None or server.count("/") != 2
+        ] + [
+            f"location.lost: {url!r} is no URL such as https://lost.example/lost"
+            for url in (self.lost,)
+            if url is not None and origin(url) is None
         ]
 
 

@@ -2,9 +2,10 @@ from typing import Any
 
 import pytest
 
-from pbx.call.effects import Effect, FetchLocation, Note
+from pbx.call.effects import AskDistrict, Effect, FetchLocation, Note
 from pbx.call.whereabouts import MAX_REFERENCES, Whereabouts
 from pbx.location import pidf
+from pbx.location.lost import Mapping
 from pbx.sip.message import Request
 from tests.kit import places
 
@@ -19,7 +20,7 @@ def where() -> Whereabouts:
 def arrive(
     where: Whereabouts, request: Request, trunk: str | None = None, number: str | None = None
 ) -> list[Effect]:
-    arrival = where.arrived("c", request, trunk=trunk, number=number)
+    arrival = where.arrived("c", request, 0.0, trunk=trunk, number=number)
     return list(arrival.effects)
 
 
@@ -61,7 +62,7 @@ def test_without_a_position(
 def test_a_bad_location_is_stated_and_costs_nothing(where: Whereabouts) -> None:
     bad = places.document().replace(b"37.5", b"97.5")
     arrival = where.arrived(
-        "c", places.request("Geolocation: <cid:place@phone>", place=bad), trunk=None, number=None
+        "c", places.request("Geolocation: <cid:place@phone>", place=bad), 0.0, trunk=None, number=None
     )
     assert arrival.headers == (("Geolocation-Error", '100;code="Cannot Process Location"'),)
     (why,) = notes(list(arrival.effects), "location_unusable")
@@ -86,11 +87,11 @@ def test_no_more_references_than_some(where: Whereabouts) -> None:
 
 def test_what_the_network_says_moves_the_call(where: Whereabouts) -> None:
     arrive(where, places.request(f"Geolocation: <{LIS}>"))
-    effects = where.fetched("c", LIS, pidf.read(places.document(36.5, 120.5)), None)
+    effects = where.fetched("c", LIS, pidf.read(places.document(36.5, 120.5)), None, 0.0)
     assert notes(effects, "location")[0]["by"] == "server:lis.example"
     assert notes(effects, "district")[0]["district"] == "west"
     # What the caller then says of itself is kept in the trail, but the network is believed.
-    effects = where.heard("c", places.request(method="INFO", place=places.document(36.5, 121.5)))
+    effects = where.heard("c", places.request(method="INFO", place=places.document(36.5, 121.5)), 0.0)
     assert notes(effects, "location")[0]["via"] == "INFO"
     assert not notes(effects, "district")
     assert [place["number"] for place in where.trail("c")] == [1, 2]
@@ -101,7 +102,7 @@ def test_what_the_network_says_moves_the_call(where: Whereabouts) -> None:
 
 def test_a_server_that_fails(where: Whereabouts) -> None:
     arrive(where, places.request(f"Geolocation: <{LIS}>"))
-    assert where.fetched("c", LIS, (), "no answer within 5 s") == [
+    assert where.fetched("c", LIS, (), "no answer within 5 s", 0.0) == [
         Note("location_unusable", "c", {"uri": LIS, "why": "no answer within 5 s"})
     ]
 
@@ -109,7 +110,7 @@ def test_a_server_that_fails(where: Whereabouts) -> None:
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE", "INFO", "MESSAGE"])
 def test_a_caller_that_moves_leaves_a_trail(where: Whereabouts, method: str) -> None:
     arrive(where, places.request(place=places.document(36.5, 120.5)))
-    effects = where.heard("c", places.request(method=method, place=places.document(36.5, 120.6)))
+    effects = where.heard("c", places.request(method=method, place=places.document(36.5, 120.6)), 0.0)
     assert notes(effects, "location")[0]["via"] == method
     assert not notes(effects, "district")
     assert len(where.trail("c")) == 2
@@ -120,8 +121,8 @@ def test_a_caller_that_moves_leaves_a_trail(where: Whereabouts, method: str) -> 
 
 def test_a_request_without_place_says_nothing(where: Whereabouts) -> None:
     arrive(where, places.request())
-    assert where.heard("c", places.request(method="INFO")) == []
-    assert where.heard("c", places.request(method="BYE", place=places.document())) == []
+    assert where.heard("c", places.request(method="INFO"), 0.0) == []
+    assert where.heard("c", places.request(method="BYE", place=places.document()), 0.0) == []
 
 
 def test_a_call_that_is_over_has_no_place(where: Whereabouts) -> None:
@@ -129,5 +130,54 @@ def test_a_call_that_is_over_has_no_place(where: Whereabouts) -> None:
     where.ended("c")
     assert where.trail("c") == []
     assert (where.place("c"), where.decision("c")) == (None, None)
-    assert where.heard("c", places.request(method="INFO", place=places.document())) == []
-    assert where.fetched("c", LIS, pidf.read(places.document()), None) == []
+    assert where.heard("c", places.request(method="INFO", place=places.document()), 0.0) == []
+    assert where.fetched("c", LIS, pidf.read(places.document()), None, 0.0) == []
+
+
+@pytest.fixture
+def asking() -> Whereabouts:
+    """A site with a LoST server."""
+    return Whereabouts(places.districts(), lambda _: False, lost=True)
+
+
+RING = ((36.0, 120.0), (36.0, 121.0), (37.0, 121.0), (37.0, 120.0))
+
+
+def test_a_lost_server_is_asked_and_moves_the_call(asking: Whereabouts) -> None:
+    effects = arrive(asking, places.request(place=places.document(36.5, 120.5)))
+    assert [e for e in effects if isinstance(e, AskDistrict)] == [AskDistrict("c", (36.5, 120.5))]
+    assert notes(effects, "district")[0]["by"] == "position"
+    moved = asking.mapped("c", Mapping("sip:q-east@lost.example", None, RING, 3600.0), None, 1.0)
+    assert notes(moved, "district") == [
+        {"district": "east", "queue": "q-east", "by": "lost", "outside": False, "shares": {}}
+    ]
+    # The next caller from there is not asked about again, nor is the first when it moves a little.
+    assert asking.heard("c", places.request(method="INFO", place=places.document(36.5, 120.51)), 2.0) != []
+    decision = asking.decision("c")
+    assert decision is not None
+    assert decision.by == "lost"
+    effects = arrive(asking, places.request(place=places.document(36.6, 120.6)))
+    assert not [e for e in effects if isinstance(e, AskDistrict)]
+    assert notes(effects, "district")[0]["by"] == "lost"
+
+
+@pytest.mark.parametrize(
+    ("mapping", "fault", "why"),
+    [
+        (None, "no answer within 2 s", "no answer within 2 s"),
+        (Mapping("sip:mars@lost.example", None, RING, 3600.0), None, "no queue or district 'mars' here"),
+    ],
+)
+def test_a_lost_server_that_is_of_no_use(
+    asking: Whereabouts, mapping: Mapping | None, fault: str | None, why: str
+) -> None:
+    arrive(asking, places.request(place=places.document(36.5, 120.5)))
+    assert asking.mapped("c", mapping, fault, 1.0) == [Note("lost_failed", "c", {"why": why})]
+    decision = asking.decision("c")
+    assert decision is not None
+    assert decision.district == "west"
+
+
+def test_an_answer_after_the_call(asking: Whereabouts) -> None:
+    assert asking.mapped("c", None, "late", 1.0) == []
+    assert asking.mapped("c", Mapping("sip:east@lost.example", None, RING, 3600.0), None, 1.0) == []
