@@ -27,6 +27,7 @@ from pbx.listen_settings import (
     WebSocketSettings,
     own_address,
 )
+from pbx.location.settings import LocationSettings
 from pbx.queue_settings import QueueSettings, wrong
 from pbx.section import Seconds, Section, tables_of
 from pbx.trunks import settings as trunks
@@ -157,6 +158,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     emergency: EmergencySettings = EmergencySettings()
     queue: QueueSettings = QueueSettings()
     hands: HandsSettings = HandsSettings()
+    location: LocationSettings = LocationSettings()
     limits: Limits = Limits()
     storage: StorageSettings = StorageSettings()
     evidence: EvidenceSettings = EvidenceSettings()
@@ -223,6 +225,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "emergency": EmergencySettings,
     "queue": QueueSettings,
     "hands": HandsSettings,
+    "location": LocationSettings,
     "limits": Limits,
     "storage": StorageSettings,
     "evidence": EvidenceSettings,
@@ -392,6 +395,7 @@ def _whole(settings: Settings, sources: Mapping[str, str]) -> list[str]:
         )
     problems += [f"{_where(sources, 'sip.listen')}{text}" for text in _twice(settings)]
     problems += list(trunks.problems(settings.trunk))
+    problems += [f"{_where(sources, 'location')}{text}" for text in settings.location.problems()]
     problems += [f"{_where(sources, 'queue')}{text}" for text in wrong(settings.queue)]
     fixed = media.port_min <= settings.sip.port <= media.port_max
     if fixed:

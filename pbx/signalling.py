@@ -19,6 +19,7 @@ from aiohttp import web
 from pbx import credentials, identity, listening
 from pbx.api.app import Listener, build, listen
 from pbx.api.feed import Feed
+from pbx.api.places import PlaceRoutes
 from pbx.api.trunks import Handlers
 from pbx.binding import Binding
 from pbx.call.answering import Answering, Registrations
@@ -28,6 +29,7 @@ from pbx.call.encrypting import EncryptionRules
 from pbx.call.exchange import Exchange
 from pbx.call.keeping import LOG_FOLDER, Keeping
 from pbx.call.leg import LegSetup
+from pbx.call.places_service import PlacesService
 from pbx.call.reconcile import reconcile
 from pbx.call.routing_service import RoutingService, queues_view
 from pbx.call.service import Service
@@ -36,6 +38,8 @@ from pbx.call.trunk_service import TrunkService
 from pbx.call.watch import Watch
 from pbx.guard import Guesses, Limit
 from pbx.guarding import Peers, make_guard, watch_guard
+from pbx.location.client import LocationClient, may_ask
+from pbx.location.settings import load_districts
 from pbx.metrics import Metrics, watch_loop
 from pbx.packet_counts import PacketCounts
 from pbx.queue_settings import rules
@@ -160,7 +164,13 @@ class Signalling:
             certificates=self._certificates,
         )
         named = tuple((host, DNS_PORT) for host in settings.sip.resolvers)
-        rim = Rim(self._endpoint, self._media, self._watch, Resolver(named or system_servers(), self._tasks))
+        rim = Rim(
+            self._endpoint,
+            self._media,
+            self._watch,
+            Resolver(named or system_servers(), self._tasks),
+            LocationClient(settings.location.servers, self._tasks, lost_server=settings.location.lost),
+        )
         outgoing = Outgoing(Locator(random.SystemRandom().random))
         self._control = Control(self._exchange, self._answering, TransactionLayer(), rim, outgoing=outgoing)
         accounts = secret.accounts(settings.trunk, os.environ, settings.file)
@@ -236,7 +246,7 @@ class Signalling:
             metrics=self._metrics,
             max_readers=settings.limits.feed_readers,
             more=self._web_routes(),
-            further=Handlers(self._trunks).routes(),
+            further=[*Handlers(self._trunks).routes(), *self._place_routes()],
             routing=RoutingService(
                 self._control,
                 self._keeping.callbacks,
@@ -270,6 +280,10 @@ class Signalling:
             return []
         door = SipSocket(self._endpoint.links, self._endpoint.limits, wanted.origins)
         return [web.get(wanted.path, door.handle, allow_head=False)]
+
+    def _place_routes(self) -> list[web.RouteDef]:
+        service = PlacesService(self._exchange, self._settings.location, self._settings.state)
+        return PlaceRoutes(service).routes()
 
     def _place(self) -> None:
         """State where we listen, now that every port is known."""
@@ -394,6 +408,9 @@ def _site(settings: Settings) -> Site:
         port=settings.sip.port,
         wrap_up=settings.queue.wrap_up_seconds,
         routing=rules(settings.queue),
+        districts=load_districts(settings.location, settings.state),
+        may_ask=may_ask(settings.location.servers),
+        lost=settings.location.lost is not None,
         encryption=EncryptionRules(
             settings.media.encryption, settings.media.encryption_for, settings.media.sdes_in_clear
         ),

@@ -35,6 +35,7 @@ from routing.acd_events import (
     PositionChanged,
     Prioritise,
     PutThrough,
+    Requeue,
     Routed,
     SameIncident,
     Seize,
@@ -52,7 +53,7 @@ __all__ = [
     "DEFAULT", "Acd", "AcdEffect", "AcdEvent", "BackToQueue", "CallEnds", "CallWaits", "Candidate", "Desk", "DeskChanged",
     "DeskHeard", "DeskNotComing", "DeskPauses", "DeskResumes", "DeskSignsIn", "DeskSignsOut", "DeskSilent", "DeskState",
     "HoldBack", "OverflowToTrunk", "Overflowed", "PositionChanged", "Prioritise", "Priority", "Profile", "PutThrough",
-    "QueueRule", "Routed", "Rules", "SameIncident", "Seize", "SeizeFailed", "Skill", "ToHead", "Waiting",
+    "QueueRule", "Requeue", "Routed", "Rules", "SameIncident", "Seize", "SeizeFailed", "Skill", "ToHead", "Waiting",
 ]  # fmt: skip
 
 
@@ -129,6 +130,8 @@ class Acd:
                 self._to_head(event, now, out)
             case Seize(call, desk):
                 self._seize(call, desk, now, out)
+            case Requeue(call, queue):
+                self._requeue(call, queue, now)
             case Prioritise():
                 self._prioritise(event)
             case HoldBack(prefix, on):
@@ -238,6 +241,13 @@ class Acd:
         if place is not None and person is not None and heir is None and returns and self.rules.redial > 0:
             floor.persons.keep(place, person.incident, None if desk is None else desk.desk, now)
             floor.alarm(now + self.rules.redial)
+
+    def _requeue(self, call: str, queue: str, now: float) -> None:
+        place = self._floor.line.find(call)
+        if place is None or place.queue == queue or place.returned or place.only is not None:
+            return
+        fresh = replace(place, queue=queue, joined=now, told=0, reach=(), trunked=False)
+        self._floor.line.change(place, fresh)
 
     def _prioritise(self, event: Prioritise) -> None:
         place = self._floor.line.find(event.call)

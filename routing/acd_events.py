@@ -97,6 +97,14 @@ class Seize:
 
 
 @dataclass(frozen=True, slots=True)
+class Requeue:
+    """Put a waiting caller into another queue, in the order of arrival: its place became known. Whoever talks stays."""
+
+    call: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prioritise:
     """Put a waiting caller into another class, by a supervisor's hand or because silent mode was switched on."""
 
@@ -116,7 +124,7 @@ class HoldBack:
 
 AcdEvent = (
     CallWaits | CallEnds | DeskSignsIn | DeskSignsOut | DeskPauses | DeskResumes | DeskHeard | ToHead | Seize
-    | Prioritise | HoldBack
+    | Prioritise | HoldBack | Requeue
 )  # fmt: skip
 
 

@@ -93,6 +93,11 @@ class Rules:
         """Return the rule of a queue; one nobody wrote a rule for is an ordinary queue."""
         return self.queues.get(name, ORDINARY)
 
+    def serves(self, queue: str) -> bool:
+        """Return whether a queue is known here: it has a rule, or somebody's profile names it, or nobody has one."""
+        named = (profile.queues for profile in self.profiles.values())
+        return queue in self.queues or not self.profiles or any(queue in queues for queues in named)
+
     def profile(self, agent: str) -> Profile:
         """Return what a dispatcher may take."""
         return self.profiles.get(agent, EVERYTHING)

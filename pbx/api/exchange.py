@@ -6,6 +6,8 @@ call view: `call` (id), `state` ("ringing": we call | "waiting" | "active" | "he
   `identity` ("verified" | "unverified" | "unavailable"), `name` (only ever from our accounts), `silent` (bool),
   `diverted` (stations it came over, by its own word: `from`, `reason`, `header`),
   `silent_off_until` (float | None: an off request is open until then), `started`, `attached` (float | None),
+  `place` (where the caller is, best known | None: `latitude`, `longitude`, `radius` in m, `gcj02`, `address`, `by` …), `district`
+  (`district` id, `name`, `by`, `others`: what else the place may be in),
   `position` (1 = next | None), `desk` (user | None), `audio`, `video` (bool: media flowing), `alarm` (str | None)
 queue entry: `call`, `position`, `since`, `caller`, `identity`, `silent`
   `queue`, `class` ("head" | "danger" | "authority" | "raised" | "normal" | "held"), `needs`, `expected` (s | None), `incident`

@@ -3,18 +3,22 @@
 `GET /api/calls/{call}/trail`, `GET /api/districts`, `PUT /api/districts` (a GeoJSON FeatureCollection, RFC 7946).
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import structlog
 from aiohttp import web
 
-from pbx.api.answers import json_answer
+from pbx.api.answers import ApiError, json_answer
 from pbx.api.auth import USER
 from pbx.api.commands import CALL
 
 MAX_DISTRICTS_BYTES: Final = 64 * 1024 * 1024
 """Of a districts file: a province's townships in full detail are some 20 MB."""
+
+BODY_SECONDS: Final = 120.0
+"""For 64 MiB at 5 Mbit/s."""
 
 
 class Places(Protocol):
@@ -50,11 +54,21 @@ class PlaceRoutes:
 
     async def set_districts(self, request: web.Request) -> web.Response:
         """`PUT /api/districts`: new calls are put into these from now on; the old file stays when the new one is wrong."""
-        body = bytearray()
-        async for chunk in request.content.iter_chunked(1 << 16):
-            body += chunk
-            if len(body) > MAX_DISTRICTS_BYTES:
-                raise web.HTTPRequestEntityTooLarge(max_size=MAX_DISTRICTS_BYTES, actual_size=len(body))
-        count = await self._places.set_districts(bytes(body).decode("utf-8", "replace"))
-        self._log.info("api_act", act="set-districts", by=request[USER], address=request.remote, districts=count)
+        count = await self._places.set_districts(await _text(request))
+        self._log.info(
+            "api_act", act="set-districts", by=request[USER], address=request.remote, districts=count
+        )
         return json_answer({"ok": True, "districts": count})
+
+
+async def _text(request: web.Request) -> str:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.content.iter_chunked(1 << 16):
+                body += chunk
+                if len(body) > MAX_DISTRICTS_BYTES:
+                    raise ApiError(413)
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    return bytes(body).decode("utf-8", "replace")

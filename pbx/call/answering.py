@@ -241,7 +241,7 @@ class Answering:
                 acceptance.check_body(request)
                 return self._from_desk(event, account, now)
             case "MESSAGE":
-                return self._text(event, account)
+                return self._text(event, account, now)
             case "SUBSCRIBE":
                 return self.watching.subscribe(event, account, now)
             case "REFER":
@@ -298,6 +298,13 @@ class Answering:
             patience=CALL_PATIENCE,
             emergency=True,
         )
+        over = None if trunk is None else trunk.settings
+        arrival = exchange.whereabouts.arrived(
+            call_id, said.request, now, trunk=None if over is None else over.name, number=caller.number
+        )
+        queue = arrival.decision.queue
+        if over is not None and arrival.decision.by == "default" and over.queue != "default":
+            queue = over.queue
         call, arriving = Call.arrive(
             call_id,
             leg.id,
@@ -315,17 +322,19 @@ class Answering:
                 identity=caller.user,
                 number=caller.number,
                 trusted=trunk is not None,
-                queue="default" if trunk is None else trunk.settings.queue,
+                queue=queue,
             ),
         )
+        call.greeting = arrival.headers
         if trunk is not None:
             trunk_arrival.mark(leg, trunk)
         exchange.add_leg(leg, Owner("call", call_id), event.transaction)
         exchange.add_call(call)
-        place = [
+        place: list[Item] = [
             Note("location_sent", call_id, {"geolocation": value})
             for value in request.headers.all("Geolocation")
         ]
+        place += arrival.effects
         if trunk is None and said.ignored:
             place.append(Note("claims_ignored", call_id, {"headers": list(said.ignored)}))
         # The new call is in the books before the old one leaves: whoever dials again is never without one.
@@ -379,15 +388,17 @@ class Answering:
 
     # --- the rest ---------------------------------------------------------------------------------------------------
 
-    def _text(self, event: RequestArrived, account: identity.Account) -> list[Item]:
+    def _text(self, event: RequestArrived, account: identity.Account, now: float) -> list[Item]:
         """Give a text to the call of the same person; without a call nobody would read it, and the sender is told."""
         response, text = indialog.message(event.request)
         call = next((c for c in self._exchange.calls.values() if c.caller.user == account.user), None)
-        if text is None:
-            return [Respond(event.transaction, response)]
-        if call is None:
+        if call is None and response.status == 200:
             return [Respond(event.transaction, self._refusal(event.request, 480))]
-        return [Respond(event.transaction, response), *owners.texted(self._exchange, call.id, text)]
+        if call is None or response.status != 200:
+            return [Respond(event.transaction, response)]
+        written = [] if text is None else owners.texted(self._exchange, call.id, text)
+        told = self._exchange.whereabouts.heard(call.id, event.request, now)
+        return [Respond(event.transaction, response), *written, *told]
 
 
 def _stateless(item: Item) -> Item:

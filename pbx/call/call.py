@@ -117,6 +117,8 @@ class Call:
         self.incident = call
         """The call this emergency began with: another one when a person dialled again, or twice."""
         self.expected: float | None = None
+        self.greeting: tuple[tuple[str, str], ...] = ()
+        """Further headers of our answer."""
         self._sent_off = False  # the dispatcher ended the call: no place is kept
 
     @classmethod
@@ -239,7 +241,7 @@ class Call:
         return [*self._answer(), ToAcd(self.entry.waits(self.id))]
 
     def _answer(self) -> list[Effect | CallCommand]:
-        header = (("X-At110-Evidence", self.id),)
+        header = (("X-At110-Evidence", self.id), *self.greeting)
         if self.early:
             return [Note("early_media", self.id), ProgressLeg(self.leg, header)]
         return [Note("call_answered", self.id), AnswerLeg(self.leg, header)]
@@ -385,7 +387,8 @@ class Call:
         """Return plain data."""
         plain = {name.lstrip("_"): getattr(self, name) for name in _PLAIN}
         own = {"id": self.id, "leg": self.leg, "caller": asdict(self.caller), "state": str(self.state)}
-        return {**plain, **own, "entry": self.entry.pack()}
+        greeting = [list(header) for header in self.greeting]
+        return {**plain, **own, "entry": self.entry.pack(), "greeting": greeting}
 
     @classmethod
     def restore(cls, data: dict[str, Any], policy: Policy) -> Self:
@@ -396,4 +399,5 @@ class Call:
         for name in _PLAIN:
             setattr(self, name, data[name.lstrip("_")])
         self.entry = Entry.unpack(data["entry"])
+        self.greeting = tuple((name, value) for name, value in data["greeting"])
         return self

@@ -21,8 +21,10 @@ import structlog
 from pbx.call import trunk_outcomes
 from pbx.call.answering import Answering
 from pbx.call.effects import (
+    AskDistrict,
     CallFinished,
     Effect,
+    FetchLocation,
     MoveFlow,
     Note,
     Refuse,
@@ -36,6 +38,8 @@ from pbx.call.effects import (
 from pbx.call.exchange import Exchange
 from pbx.call.hangup import hang_up
 from pbx.call.media_events import media_said
+from pbx.location.lost import Mapping
+from pbx.location.pidf import Located
 from pbx.notifier import REF
 from pbx.sip import effects as sip
 from pbx.sip.flow import Flow
@@ -67,6 +71,15 @@ class Lookup(Protocol):
     def ask(self, question: Question, done: Callable[[Records | None, float], None]) -> None: ...
 
 
+class PlaceLookup(Protocol):
+    """What the client of location servers does for us."""
+
+    def fetch(self, uri: str, done: Callable[[tuple[Located, ...], str | None], None]) -> None: ...
+    def find_service(
+        self, place: tuple[float, float], done: Callable[[Mapping | None, str | None], None]
+    ) -> None: ...
+
+
 class MediaLink(Protocol):
     """What the media client does for us."""
 
@@ -88,6 +101,7 @@ class Rim:
     media: MediaLink
     watcher: Watcher
     lookup: Lookup
+    places: PlaceLookup
 
 
 def mint(what: str) -> str:
@@ -228,6 +242,10 @@ class Control:
             case Note():
                 self._rim.watcher.noted(effect, time.time_ns(), now)
                 return list(self._answering.watching.noted(effect, now))
+            case FetchLocation(call, uri):
+                self._rim.places.fetch(uri, partial(self._fetched, call, uri))
+            case AskDistrict(call, place):
+                self._rim.places.find_service(place, partial(self._mapped, call))
             case CallFinished(call):
                 self._rim.watcher.finished(call)
         return []
@@ -243,6 +261,16 @@ class Control:
                 request, flow, now, ref=ref, branch=branch, via_host=host, via_port=port, via_params=via
             )
         )
+
+    # --- places that others know ------------------------------------------------------------------------------------
+
+    def _fetched(self, call: str, uri: str, found: tuple[Located, ...], fault: str | None) -> None:
+        where = self.exchange.whereabouts
+        self.look("held", lambda now: self.exchange.run(where.fetched(call, uri, found, fault, now), now))
+
+    def _mapped(self, call: str, mapping: Mapping | None, fault: str | None) -> None:
+        where = self.exchange.whereabouts
+        self.look("lost", lambda now: self.exchange.run(where.mapped(call, mapping, fault, now), now))
 
     # --- servers that we look up ----------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from pbx.call.owner import Owner
 from pbx.call.reach import Directory
 from pbx.call.room import Room
 from pbx.call.site import Site
+from pbx.call.whereabouts import Whereabouts
 from pbx.sip.effects import (
     AckArrived,
     Cancelled,
@@ -82,6 +83,9 @@ class Exchange:
         """Who has an account and where phones are; given by whoever knows."""
         self.orphans: set[str] = set()
         """Captures the media process held of calls nobody knows any more; they are closed and sealed."""
+        self.whereabouts = Whereabouts(
+            site.districts, site.may_ask, serves=self.acd.rules.serves, lost=site.lost
+        )
         self._agenda = Agenda()
         self._touched: set[str] = set()
         self._dialogs: dict[tuple[str, str], str] = {}  # (Call-ID, our tag) → leg
@@ -222,7 +226,10 @@ class Exchange:
         leg = self.leg_in_dialog(event.request)
         if leg is None:
             return [Refuse(event.transaction, event.request.response(481))]
-        return self.run(leg_events.request(leg, event.transaction, event.request, event.flow, now), now)
+        items: list[Item] = [*leg_events.request(leg, event.transaction, event.request, event.flow, now)]
+        if (owner := self.owners[leg.id]).kind == "call":
+            items += self.whereabouts.heard(owner.id, event.request, now)
+        return self.run(items, now)
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -331,6 +338,7 @@ class Exchange:
     def _forget_call(self, call: str) -> None:
         found = self.calls.pop(call, None)
         self.media.pop(call, None)
+        self.whereabouts.ended(call)
         if found is not None:
             self._touched |= {call, found.leg}
 
@@ -354,6 +362,7 @@ class Exchange:
         """Return plain data."""
         return {
             "acd": self.acd.snapshot(),
+            "places": self.whereabouts.snapshot(),
             "away": dict(self.away),
             "legs": [leg_snapshot.snapshot(leg) for leg in self.legs.values()],
             "calls": [call.snapshot() for call in self.calls.values()],
@@ -368,6 +377,7 @@ class Exchange:
         """Make the exchange that `snapshot` described. Reports of media are not kept: the next ones come in seconds."""
         self = cls(site, mint)
         self.acd = Acd.restore(data["acd"], site.routing)
+        self.whereabouts.resume(data["places"])
         self.away = dict(data["away"])
         owners = {leg: Owner(kind, owner) for leg, kind, owner in data["owners"]}
         for call in data["calls"]:

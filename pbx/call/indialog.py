@@ -8,6 +8,8 @@ from typing import Final
 
 from pbx.packages.table import ALLOW_EVENTS
 from pbx.sip import acceptance
+from pbx.sip.body import find_part
+from pbx.sip.errors import SipError
 from pbx.sip.message import Request, Response
 
 METHODS: Final = (
@@ -51,9 +53,12 @@ def info(request: Request) -> tuple[Response, str | None]:
             body = request.body.strip(b" \t\r\n")
             digit = body.decode().upper() if re.fullmatch(rb"[0-9A-Da-d*#]", body) else None
             return request.response(200), digit
-        case "application/media_control+xml" | None:
+        case "application/media_control+xml" | "application/pidf+xml" | "multipart/mixed" | None:
             return request.response(200), None
-    accept = ("Accept", "application/dtmf-relay, application/dtmf, application/media_control+xml")
+    accept = (
+        "Accept",
+        "application/dtmf-relay, application/dtmf, application/media_control+xml, application/pidf+xml",
+    )
     return request.response(415, headers=(accept,)), None
 
 
@@ -63,12 +68,22 @@ def wants_picture(request: Request) -> bool:
 
 
 def message(request: Request) -> tuple[Response, str | None]:
-    """Answer a MESSAGE; the second value is its text."""
-    if request.content_type not in {None, "text/plain"}:
-        return request.response(415, headers=(("Accept", "text/plain"),)), None
-    if len(request.body) > MAX_TEXT:
+    """Answer a MESSAGE; the second value is its text. One that only tells a place (RFC 4119) has none."""
+    body: bytes | None = request.body
+    if request.content_type == "multipart/mixed":
+        try:
+            body = find_part(request, "text/plain")
+        except SipError as error:
+            return request.response(error.status), None
+    elif request.content_type == "application/pidf+xml":
+        body = None
+    elif request.content_type not in {None, "text/plain"}:
+        return request.response(415, headers=(("Accept", "text/plain, application/pidf+xml"),)), None
+    if body is None:
+        return request.response(200), None
+    if len(body) > MAX_TEXT:
         return request.response(413), None
-    return request.response(200), request.body.decode(errors="replace")
+    return request.response(200), body.decode(errors="replace")
 
 
 def other(request: Request) -> Response:

@@ -1,5 +1,6 @@
 """What an exchange is set up with: its names, its places, and what every leg and call of it shares. Pure values."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from pbx.call.encrypting import EncryptionRules
@@ -7,7 +8,13 @@ from pbx.call.leg import LegSetup
 from pbx.hands_settings import HandsSettings
 from pbx.places import Place, Places
 from pbx.sip.flow import Flow
+from routing.districts import Districts
 from routing.queues import Rules
+
+
+def never(_uri: str) -> bool:
+    """No server is asked."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,11 @@ class Site:
     routing: Rules | None = None
     """Queues and dispatchers; None: one queue, and every desk takes everybody."""
     hands: HandsSettings = field(default_factory=HandsSettings)
+    districts: Districts = field(default_factory=Districts)
+    may_ask: Callable[[str], bool] = never
+    """Whether the settings name the server of a URI as one that keeps locations."""
+    lost: bool = False
+    """Whether a LoST server is asked which district serves a place."""
     places: Places = field(default_factory=Places)
     """Where we listen; empty: at `host` and `port` only, whatever the transport."""
     encryption: EncryptionRules = field(default_factory=EncryptionRules)

@@ -60,7 +60,22 @@ def call_view(exchange: Exchange, call: Call, times: Times) -> dict[str, Any]:
         "audio": "audio" in flowing,
         "video": "video" in flowing,
         "alarm": _alarm(call, () if media is None else sorted(media.lost)),
+        "place": exchange.whereabouts.place(call.id),
+        "district": _district(exchange, call.id),
         "media": [] if media is None else [_report(r) for r in media.report],
+    }
+
+
+def _district(exchange: Exchange, call: str) -> dict[str, Any] | None:
+    decision = exchange.whereabouts.decision(call)
+    if decision is None:
+        return None
+    found = exchange.whereabouts.districts.find(decision.district or "")
+    return {
+        "district": decision.district,
+        "name": None if found is None else dict(found.names),
+        "by": decision.by,
+        "others": [share.district for share in decision.shares[1:]],
     }
 
 

@@ -25,7 +25,7 @@ from recordings.events import EventLog
 
 log = structlog.get_logger("signalling")
 
-QUIET: Final = frozenset({"desk_changed", "media_negotiated", "position", "routed"})
+QUIET: Final = frozenset({"desk_changed", "location", "media_negotiated", "position", "routed"})
 """Notes that are no lines of the log: they follow from others, or say too much."""
 IDENTITY: Final = frozenset({"user", "name", "number", "address"})
 """Fields that stay out of the log when the caller asked for privacy (RFC 3323)."""

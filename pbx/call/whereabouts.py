@@ -7,16 +7,19 @@ Nothing here delays or refuses a call: a location that can't be read is stated, 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from pbx.call.call_events import ToAcd
 from pbx.call.effects import AskDistrict, Effect, FetchLocation, Note
 from pbx.location.header import Geolocation, Said, error, geolocation
 from pbx.location.lost import Mapping, Mappings
+from pbx.location.packing import pack, unpack
 from pbx.location.pidf import Located
 from pbx.location.trail import Entry, Trail
 from pbx.sip.message import Request
+from routing.acd import DEFAULT, Requeue
 from routing.districts import Decision, Districts
 from routing.shapes import centre
 
@@ -26,12 +29,15 @@ MAX_REFERENCES: Final = 4
 """Of one request that are followed."""
 
 
+Item = Effect | ToAcd
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """What the INVITE of a call says of its place."""
 
     decision: Decision
-    effects: tuple[Effect, ...]
+    effects: tuple[Item, ...]
     headers: tuple[tuple[str, str], ...]
     """For our answer."""
 
@@ -39,9 +45,19 @@ class Arrival:
 class Whereabouts:
     """See the module."""
 
-    def __init__(self, districts: Districts, may_ask: Callable[[str], bool], *, lost: bool = False) -> None:
-        """`may_ask`: whether the settings name the server of a URI; `lost`: whether a LoST server is asked as well."""
+    def __init__(
+        self,
+        districts: Districts,
+        may_ask: Callable[[str], bool],
+        *,
+        serves: Callable[[str], bool],
+        lost: bool = False,
+    ) -> None:
+        """`may_ask`: whether the settings name the server of a URI; `serves`: whether anybody serves a queue; `lost`:
+        whether a LoST server is asked as well.
+        """
         self.districts = districts
+        self._serves = serves
         self._may_ask = may_ask
         self._mappings = Mappings() if lost else None
         self._trails: dict[str, Trail] = {}
@@ -61,7 +77,7 @@ class Whereabouts:
         headers = (error("cannot_process"),) if said.faulty else ()
         return Arrival(decision, (*effects, self._note(call, decision)), headers)
 
-    def heard(self, call: str, request: Request, now: float) -> list[Effect]:
+    def heard(self, call: str, request: Request, now: float) -> list[Item]:
         """Read a later request of the caller."""
         trail = self._trails.get(call)
         if trail is None or request.method not in CARRIES:
@@ -76,7 +92,7 @@ class Whereabouts:
 
     def fetched(
         self, call: str, uri: str, found: Sequence[Located], fault: str | None, now: float
-    ) -> list[Effect]:
+    ) -> list[Item]:
         """Take what a location server said; the call may be over by now."""
         trail = self._trails.get(call)
         if trail is None:
@@ -86,7 +102,7 @@ class Whereabouts:
             return [Note("location_unusable", call, {"uri": uri, "why": fault})]
         return [*_notes(call, trail.fetched(uri, host, found)), *self._again(call, trail, now)]
 
-    def mapped(self, call: str, mapping: Mapping | None, fault: str | None, now: float) -> list[Effect]:
+    def mapped(self, call: str, mapping: Mapping | None, fault: str | None, now: float) -> list[Item]:
         """Take what the LoST server said; our own districts serve until then, and when it fails."""
         if self._mappings is None:
             return []
@@ -101,7 +117,7 @@ class Whereabouts:
             return [Note("lost_failed", call, {"why": f"no queue or district {mapping.user!r} here"})]
         before = self._decisions.get(call)
         self._decisions[call] = decision
-        return [] if decision == before else [self._note(call, decision)]
+        return [] if decision == before else self._moved(call, decision)
 
     def ended(self, call: str) -> None:
         """Forget a call."""
@@ -124,11 +140,24 @@ class Whereabouts:
         """Return the district a call was put into last."""
         return self._decisions.get(call)
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return plain data: the trails; districts come from the settings, answers of servers are asked for again."""
+        return {
+            call: {"trail": pack(trail), "caller": list(self._callers[call])}
+            for call, trail in self._trails.items()
+        }
+
+    def resume(self, data: dict[str, Any]) -> None:
+        """Take up the trails that `snapshot` described."""
+        for call, kept in data.items():
+            trunk, number = kept["caller"]
+            self._trails[call] = unpack(kept["trail"])
+            self._callers[call] = (trunk, number)
+            self._decide(call, self._trails[call], 0.0)
+
     # --- pieces ---
 
-    def _take(
-        self, call: str, trail: Trail, said: Geolocation, method: str, trunk: str | None
-    ) -> list[Effect]:
+    def _take(self, call: str, trail: Trail, said: Geolocation, method: str, trunk: str | None) -> list[Item]:
         out = _notes(call, trail.add(said.said, via=method, trunk=trunk))
         references = [one for one in said.said if one.uri and not one.found and one.fault is None]
         for one in references[:MAX_REFERENCES]:
@@ -140,7 +169,7 @@ class Whereabouts:
         ]
         return out
 
-    def _reference(self, call: str, said: Said) -> Effect:
+    def _reference(self, call: str, said: Said) -> Item:
         assert said.uri is not None, "a reference has a URI"
         if self._may_ask(said.uri):
             return FetchLocation(call, said.uri)
@@ -153,7 +182,7 @@ class Whereabouts:
         if shape is not None and self._mappings is not None:
             mapping = self._mappings.find(centre(shape), now)
             decision = None if mapping is None else self._mapped_to(mapping)
-        decision = decision or self.districts.decide(shape, trunk=trunk, number=number)
+        decision = self._served(decision or self.districts.decide(shape, trunk=trunk, number=number))
         self._decisions[call] = decision
         return decision
 
@@ -161,23 +190,31 @@ class Whereabouts:
         """The user part of the server's URI names a district or a queue of ours."""
         found = self.districts.find(mapping.user)
         found = found or next((one for one in self.districts if one.queue == mapping.user), None)
-        return None if found is None else Decision(found.id, found.queue, "lost")
+        return None if found is None else self._served(Decision(found.id, found.queue, "lost"))
 
-    def _ask(self, call: str, trail: Trail, decision: Decision) -> list[Effect]:
+    def _served(self, decision: Decision) -> Decision:
+        """A queue that nobody serves would keep its callers for ever: they go to the default one."""
+        return decision if self._serves(decision.queue) else replace(decision, queue=DEFAULT)
+
+    def _ask(self, call: str, trail: Trail, decision: Decision) -> list[Item]:
         """Ask the LoST server about a place it has not answered for."""
         shape = None if trail.first is None else trail.first.located.shape
         if self._mappings is None or shape is None or decision.by == "lost":
             return []
         return [AskDistrict(call, centre(shape))]
 
-    def _again(self, call: str, trail: Trail, now: float) -> list[Effect]:
+    def _again(self, call: str, trail: Trail, now: float) -> list[Item]:
         """Look at the district again; a caller's later words change none that a place was found for (see Trail.first)."""
         before = self._decisions.get(call)
         after = self._decide(call, trail, now)
         if after == before or (before is not None and (before.by, after.by) == ("lost", "position")):
             self._decisions[call] = before or after
             return []
-        return [self._note(call, after), *self._ask(call, trail, after)]
+        return [*self._moved(call, after), *self._ask(call, trail, after)]
+
+    def _moved(self, call: str, decision: Decision) -> list[Item]:
+        """Who waits goes to the queue of the district it is in after all; who talks stays."""
+        return [self._note(call, decision), ToAcd(Requeue(call, decision.queue))]
 
     @staticmethod
     def _note(call: str, decision: Decision) -> Note:
@@ -194,5 +231,5 @@ class Whereabouts:
         )
 
 
-def _notes(call: str, entries: Sequence[Entry]) -> list[Effect]:
+def _notes(call: str, entries: Sequence[Entry]) -> list[Item]:
     return [Note("location", call, entry.plain()) for entry in entries]

@@ -51,6 +51,12 @@ def origin(uri: str) -> tuple[str, str, int] | None:
     return parts.scheme, parts.hostname, port or _PORTS[parts.scheme]
 
 
+def may_ask(servers: Iterable[str]) -> Callable[[str], bool]:
+    """Return the question whether a URI leads to one of these origins."""
+    known = frozenset(found for server in servers if (found := origin(server)))
+    return lambda uri: origin(uri) in known
+
+
 class LocationClient:
     """Asks location servers."""
 
@@ -63,19 +69,15 @@ class LocationClient:
         timeout: float = TIMEOUT,
     ) -> None:
         """`servers`: origins such as `https://lis.example`; `lost_server`: URL of a LoST server (both checked by the settings)."""
-        self._servers = frozenset(found for server in servers if (found := origin(server)))
+        self._may_ask = may_ask(servers)
         self._lost = lost_server
         self._tasks = tasks
         self._timeout = timeout
         self._running = 0
 
-    def may_ask(self, uri: str) -> bool:
-        """Whether the settings name the server of this URI."""
-        return origin(uri) in self._servers
-
     def fetch(self, uri: str, done: Done) -> None:
         """Ask for a location; returns at once. `done` is called from the loop, exactly once unless everything ends before."""
-        if not self.may_ask(uri):
+        if not self._may_ask(uri):
             self._tasks.spawn(_say(lambda: done((), "not a location server of this site")), name="location")
             return
         self._start(_fetch(uri), self._timeout, lambda found, fault: done(found or (), fault), uri)

@@ -39,10 +39,15 @@ class LocationSettings(Section, frozen=True, kw_only=True):
         ]
 
 
+def own_file(state: Path) -> Path:
+    """Return the file that holds what the API was given."""
+    return state / "districts.geojson"
+
+
 def load_districts(settings: LocationSettings, state: Path) -> Districts:
     """Read the districts of a site. Raises DistrictsError that names the file."""
     named = settings.districts
-    file = state / (named or "districts.geojson")
+    file = own_file(state) if named is None else state / named
     if named is None and not file.exists():
         return Districts(default=settings.default)
     try:

@@ -42,7 +42,7 @@ class Shell:
         self.asked: dict[Question, object] = {}
         self.told: list[object] = []
         layer, outgoing = TransactionLayer(), Outgoing(Locator(lambda: 0.5))
-        rim = Rim(self, self, self, self)  # type: ignore[arg-type]  # it plays all four
+        rim = Rim(self, self, self, self, self)  # type: ignore[arg-type]  # it plays all five
         self.control = Control(self.world.exchange, self.world.answering, layer, rim, outgoing=outgoing)
         self.world.exchange.sip = self.hear  # type: ignore[method-assign,assignment]
 

@@ -1,30 +1,39 @@
 from typing import Any
 
 import pytest
+from msgspec import msgpack
 
-from pbx.call.effects import AskDistrict, Effect, FetchLocation, Note
-from pbx.call.whereabouts import MAX_REFERENCES, Whereabouts
+from pbx.call.call_events import ToAcd
+from pbx.call.effects import AskDistrict, FetchLocation, Note
+from pbx.call.whereabouts import MAX_REFERENCES, Item, Whereabouts
 from pbx.location import pidf
 from pbx.location.lost import Mapping
 from pbx.sip.message import Request
+from routing.acd import Requeue
 from tests.kit import places
 
 LIS = "https://lis.example/x"
 
 
+def everything(_queue: str) -> bool:
+    return True
+
+
 @pytest.fixture
 def where() -> Whereabouts:
-    return Whereabouts(places.districts(), lambda uri: uri.startswith("https://lis.example/"))
+    return Whereabouts(
+        places.districts(), lambda uri: uri.startswith("https://lis.example/"), serves=everything
+    )
 
 
 def arrive(
     where: Whereabouts, request: Request, trunk: str | None = None, number: str | None = None
-) -> list[Effect]:
+) -> list[Item]:
     arrival = where.arrived("c", request, 0.0, trunk=trunk, number=number)
     return list(arrival.effects)
 
 
-def notes(effects: list[Effect], event: str) -> list[dict[str, Any]]:
+def notes(effects: list[Item], event: str) -> list[dict[str, Any]]:
     return [effect.fields for effect in effects if isinstance(effect, Note) and effect.event == event]
 
 
@@ -137,7 +146,7 @@ def test_a_call_that_is_over_has_no_place(where: Whereabouts) -> None:
 @pytest.fixture
 def asking() -> Whereabouts:
     """A site with a LoST server."""
-    return Whereabouts(places.districts(), lambda _: False, lost=True)
+    return Whereabouts(places.districts(), lambda _: False, serves=everything, lost=True)
 
 
 RING = ((36.0, 120.0), (36.0, 121.0), (37.0, 121.0), (37.0, 120.0))
@@ -181,3 +190,27 @@ def test_a_lost_server_that_is_of_no_use(
 def test_an_answer_after_the_call(asking: Whereabouts) -> None:
     assert asking.mapped("c", None, "late", 1.0) == []
     assert asking.mapped("c", Mapping("sip:east@lost.example", None, RING, 3600.0), None, 1.0) == []
+
+
+def test_a_queue_that_nobody_serves_keeps_nobody() -> None:
+    where = Whereabouts(places.districts(), lambda _: False, serves=lambda queue: queue == "q-east")
+    effects = arrive(where, places.request(place=places.document(36.5, 120.5)))
+    (decided,) = notes(effects, "district")
+    assert (decided["district"], decided["queue"]) == ("west", "default")
+
+
+def test_who_waits_goes_to_the_queue_of_the_place_that_became_known(where: Whereabouts) -> None:
+    arrive(where, places.request())
+    effects = where.heard("c", places.request(method="INFO", place=places.document(36.5, 120.5)), 1.0)
+    assert [effect.event for effect in effects if isinstance(effect, ToAcd)] == [Requeue("c", "q-west")]
+
+
+def test_a_trail_goes_on_after_a_restart(where: Whereabouts) -> None:
+    arrive(where, places.request(place=places.document(36.5, 120.5)), trunk="carrier", number="+86")
+    where.heard("c", places.request(method="INFO", place=places.document(36.5, 120.6)), 1.0)
+    kept = msgpack.decode(msgpack.encode(where.snapshot()))
+    again = Whereabouts(places.districts(), lambda _: False, serves=everything)
+    again.resume(kept)
+    assert again.trail("c") == where.trail("c")
+    assert again.decision("c") == where.decision("c")
+    assert again.snapshot() == where.snapshot()
