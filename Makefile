@@ -91,7 +91,7 @@ lint: $(VENV)/.installed-test
 	@$(call timed,import-linter,$(BIN)/lint-imports)
 
 unit: $(VENV)/.installed-test
-	@$(call timed,unit tests,$(BIN)/pytest -q --durations=10 --ignore=tests/live)
+	@$(call timed,unit tests,$(BIN)/pytest -q -n auto --durations=10 --ignore=tests/live)
 
 live: $(VENV)/.installed-test debian
 	@$(call timed,live tests,$(BIN)/pytest -v --durations=0 --durations-min=1 tests/live)

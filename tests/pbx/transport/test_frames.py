@@ -78,6 +78,7 @@ def test_crumbs_are_counted() -> None:
         (theirs(8, b"\x00\x01"), Close.PROTOCOL_ERROR),
         (theirs(8, b"\x0f\xa0"), 4000),
     ],
+    ids=range(16),  # the masks are drawn anew each time
 )
 def test_how_it_ends(data: bytes, expected: int) -> None:
     assert code(data) == expected
