@@ -8,7 +8,7 @@ Nothing on the way of a call may await it.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
@@ -90,6 +90,7 @@ class Database:
         if self._task is None:
             # Its pool logs a traceback for every failed attempt to connect; we tell each cause once.
             logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
+            asyncio.get_running_loop().set_exception_handler(self._unheard)
             self._task = self._tasks.spawn(self._keep(), name="database")
 
     async def wait_up(self) -> None:
@@ -190,15 +191,17 @@ class Database:
         if pool is None:
             return False
         try:
-            async with asyncio.timeout(PROBE_LIMIT):
-                connection = await pool.acquire(timeout=PROBE_LIMIT)
-                try:
+            connection = await pool.acquire(timeout=PROBE_LIMIT)
+            try:
+                # The release stays outside of the limit: one that is cancelled goes on in a task of the driver's own, whose
+                # failure nobody hears.
+                async with asyncio.timeout(PROBE_LIMIT):
                     read_only = await connection.fetchval("SELECT current_setting('transaction_read_only')")
-                except BaseException:
-                    _cut(connection)
-                    raise
-                finally:
-                    await pool.release(connection, timeout=PROBE_LIMIT)
+            except BaseException:
+                _cut(connection)
+                raise
+            finally:
+                await self._give_back(pool, connection)
         except (*AWAY, asyncpg.PostgresError) as error:
             self._note_down(error)
             return False
@@ -206,6 +209,17 @@ class Database:
             self._note_down(ConnectionError("the server is read-only"))
             return False
         return self.up
+
+    def _unheard(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Say in a line that a connection could not be given back: the driver does that in a task of its own, which outlives
+        whoever waited for it.
+        """
+        error, future = context.get("exception"), context.get("future")
+        name = str(getattr(future.get_coro(), "__qualname__", "")) if isinstance(future, asyncio.Task) else ""
+        if isinstance(error, AWAY) and name.startswith("PoolConnectionHolder."):
+            self._log.info("database_release_failed", why=_words(error))
+        else:
+            loop.default_exception_handler(context)
 
     def _note_down(self, error: BaseException) -> None:
         if self._came_up.is_set():
