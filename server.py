@@ -134,6 +134,7 @@ def _signalling(settings: Settings) -> int:
 
     import uvloop
 
+    from pbx.settings import SettingsError
     from pbx.signalling import Signalling
     from pbx.supervisor import CANT_START
 
@@ -151,7 +152,7 @@ def _signalling(settings: Settings) -> int:
 
     try:
         uvloop.run(run())
-    except OSError as error:
+    except (OSError, SettingsError) as error:
         print(f"at110: {error}", file=sys.stderr, flush=True)
         return CANT_START
     return 0

@@ -5,7 +5,6 @@ in → out: settings → a running exchange, until asked to stop.
 
 import asyncio
 import datetime as dt
-import ipaddress
 import os
 import random
 import secrets
@@ -25,34 +24,28 @@ from pbx.binding import Binding
 from pbx.call.answering import Answering, Registrations
 from pbx.call.call import State as CallState
 from pbx.call.control import Control, Rim, mint
-from pbx.call.encrypting import EncryptionRules
 from pbx.call.exchange import Exchange
 from pbx.call.keeping import LOG_FOLDER, Keeping
-from pbx.call.leg import LegSetup
 from pbx.call.places_service import PlacesService
 from pbx.call.reconcile import reconcile
 from pbx.call.routing_service import RoutingService, queues_view
 from pbx.call.service import Service
-from pbx.call.site import Policy, Site
 from pbx.call.trunk_service import TrunkService
 from pbx.call.watch import Watch
 from pbx.guard import Guesses, Limit
 from pbx.guarding import Peers, make_guard, watch_guard
-from pbx.location.client import LocationClient, may_ask
-from pbx.location.settings import load_districts
+from pbx.location.client import LocationClient
 from pbx.metrics import Metrics, watch_loop
 from pbx.packet_counts import PacketCounts
-from pbx.queue_settings import rules
 from pbx.registrar import Effect as BindingChange
 from pbx.registrar import Registrar
-from pbx.sdp.offer_answer import CAPABILITIES
+from pbx.set_up import calls_for, emergency, site
 from pbx.settings import Settings
 from pbx.sip.digest import NonceCounts, Nonces
 from pbx.sip.flow import Flow
 from pbx.sip.locate import Locator
 from pbx.sip.message import Request, Response
 from pbx.sip.outgoing import Outgoing
-from pbx.sip.session_timer import SessionSettings
 from pbx.sip.transactions import TransactionLayer
 from pbx.sip.uri import NameAddr, Uri
 from pbx.sound_cost import SoundCost
@@ -60,7 +53,6 @@ from pbx.storage import phones
 from pbx.storage.accounts import Accounts
 from pbx.storage.database import Database
 from pbx.storage.outbox import Outbox
-from pbx.targets import EmergencySettings
 from pbx.tasks import Tasks
 from pbx.transport.endpoint import Endpoint
 from pbx.transport.resolver import DNS_PORT, Resolver, system_servers
@@ -137,7 +129,7 @@ class Signalling:
         self._accounts = Accounts(settings.accounts_cache, settings.sip.realm, demo)
         self._directory = Directory(self._accounts)
         self._registrar = Registrar()
-        self._exchange = Exchange(_site(settings), mint)
+        self._exchange = Exchange(site(settings), mint)
         self._answering = Answering(self._exchange, self._registrations())
         self._keeping = Keeping(settings.state, self._exchange, time.time())
         self._watch = Watch(
@@ -151,9 +143,11 @@ class Signalling:
         )
         self._media = MediaClient(str(settings.media_socket()), self._on_media, self._tasks)
         self._certificates = listening.certificates(settings, dt.datetime.now(dt.UTC))
-        peers = Peers(self._exchange.legs.values, self._exchange.call_of, self._registrar, _calls(settings))
+        peers = Peers(
+            self._exchange.legs.values, self._exchange.call_of, self._registrar, calls_for(settings)
+        )
         sources = tuple(source for trunk in settings.trunk for source in trunk.sources)
-        self._guard = make_guard(settings.limits, _emergency(settings), peers, sources)
+        self._guard = make_guard(settings.limits, emergency(settings), peers, sources)
         self._endpoint = Endpoint(
             host=settings.sip.host.strip("[]"),
             port=settings.sip.port,
@@ -197,7 +191,7 @@ class Signalling:
         secret = secrets.token_bytes(32)
         gate = identity.Authenticator(
             identity.IdentitySettings(
-                settings.sip.realm, emergency=_emergency(settings), md5_agents=settings.sip.md5_agents
+                settings.sip.realm, emergency=emergency(settings), md5_agents=settings.sip.md5_agents
             ),
             self._directory,
             Nonces(secret),
@@ -382,49 +376,6 @@ class Signalling:
             "waiting": len(self._exchange.acd.queue),
             "registrations": len(self._registrar),
         }
-
-
-def _site(settings: Settings) -> Site:
-    host = settings.sip.public_host
-    language = settings.queue.language
-    other = "en" if language == "zh" else "zh"
-    return Site(
-        legs=LegSetup(
-            CAPABILITIES,
-            address=host,
-            bind=settings.sip.host.strip("[]"),
-            session=SessionSettings(settings.sip.session_seconds, settings.sip.min_session_seconds),
-            languages=settings.queue.spoken,
-            loopback_ok=ipaddress.ip_address(settings.sip.host.strip("[]")).is_loopback,
-            own=listening.own(settings),
-        ),
-        policy=Policy(
-            folder=str(settings.evidence_folder),
-            languages=(language, other),
-            host_picture_in_silent=settings.media.host_picture_in_silent,
-            stay_seconds=settings.queue.stay_seconds,
-        ),
-        host=host,
-        port=settings.sip.port,
-        wrap_up=settings.queue.wrap_up_seconds,
-        routing=rules(settings.queue),
-        districts=load_districts(settings.location, settings.state),
-        may_ask=may_ask(settings.location.servers),
-        lost=settings.location.lost is not None,
-        encryption=EncryptionRules(
-            settings.media.encryption, settings.media.encryption_for, settings.media.sdes_in_clear
-        ),
-        hands=settings.hands,
-    )
-
-
-def _calls(settings: Settings) -> int:
-    """How many calls the media ports suffice for: two ports of sound and two of picture each."""
-    return (settings.media.port_max - settings.media.port_min + 1) // 4
-
-
-def _emergency(settings: Settings) -> EmergencySettings:
-    return EmergencySettings(numbers=("110", *settings.emergency.numbers))
 
 
 def _task_failed(name: str, error: BaseException) -> None:

@@ -10,15 +10,13 @@ from typing import Final
 
 from pbx import claims, identity, proxied
 from pbx.binding import Binding
-from pbx.call import half_open, indialog, owners, refer, seats, trunk_arrival
+from pbx.call import emergency_call, half_open, indialog, owners, refer, seats, trunk_arrival
 from pbx.call import room as rooms
-from pbx.call.call import Call
-from pbx.call.claims import claims as stated
 from pbx.call.effects import Effect, Item, MoveFlow, Note, Refuse, Respond
-from pbx.call.entry import entry
-from pbx.call.exchange import CALL_PATIENCE, Exchange
+from pbx.call.emergency_call import Said
+from pbx.call.exchange import Exchange
 from pbx.call.leg import Leg
-from pbx.call.newcomer import stated_caller, with_contact
+from pbx.call.newcomer import with_contact
 from pbx.call.owner import Owner
 from pbx.call.watching import Watching
 from pbx.flows import FlowMoved, Flows
@@ -34,8 +32,7 @@ from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
 from pbx.sip.outgoing import MAX_DATAGRAM, VIA_BYTES
-from pbx.targets import Emergency, FeatureCode, feature_code
-from pbx.trunks.trunk import Trunk
+from pbx.targets import FeatureCode, feature_code
 
 SCHEMES: Final = frozenset({"sip", "sips", "tel", "urn"})
 
@@ -59,14 +56,6 @@ class Registrations:
     """Which flow leads to a phone now."""
     is_proxy: Callable[[str], bool] = lambda _host: False
     """Tells whether an IP address is that of a proxy in front of us, whose Path is followed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A request as it came, and which of its headers we did not go by."""
-
-    request: Request
-    ignored: tuple[str, ...]
 
 
 class Answering:
@@ -199,7 +188,9 @@ class Answering:
         trunk = trunk or trunk_arrival.proved(self._exchange, verdict)
         if isinstance(verdict, identity.Authenticated) and request.method == "INVITE" and verdict.emergency:
             # An emergency call may ask for any extension: it gets the call without it.
-            return self._emergency_call(event, verdict, verdict.emergency, now, said=said, trunk=trunk)
+            return emergency_call.begin(
+                self._exchange, event, verdict, verdict.emergency, now, said=said, trunk=trunk
+            )
         acceptance.check_require(request)
         if trunk is not None and request.method == "INVITE":
             return [Respond(event.transaction, self._refusal(request, 404, (trunk_arrival.UNKNOWN_NUMBER,)))]
@@ -262,84 +253,6 @@ class Answering:
         return self._moved(moved)
 
     # --- INVITE -----------------------------------------------------------------------------------------------------
-
-    def _emergency_call(
-        self,
-        event: RequestArrived,
-        verdict: identity.Authenticated,
-        emergency: Emergency,
-        now: float,
-        *,
-        said: Said,
-        trunk: Trunk | None,
-    ) -> list[Item]:
-        exchange = self._exchange
-        request = acceptance.readable(with_contact(event.request, event.flow))
-        facts = stated(said.request)
-        if trunk is None:
-            caller = stated_caller(request, event.flow, verdict)
-        else:
-            caller, more = trunk_arrival.caller(said.request, event.flow, trunk)
-            facts |= more
-        call_id = exchange.mint("call")
-        leg, opening = Leg.incoming(
-            exchange.mint("leg"),
-            request,
-            event.flow,
-            event.transaction,
-            local_tag=exchange.mint("tag"),
-            session=exchange.session(),
-            contact=exchange.contact("110", event.flow, secure=request.uri.scheme == "sips"),
-            setup=trunk_arrival.setup(
-                exchange.setup(event.flow, caller.user or caller.trunk, emergency=True), trunk
-            ),
-            evidence=call_id,
-            now=now,
-            patience=CALL_PATIENCE,
-            emergency=True,
-        )
-        over = None if trunk is None else trunk.settings
-        arrival = exchange.whereabouts.arrived(
-            call_id, said.request, now, trunk=None if over is None else over.name, number=caller.number
-        )
-        queue = arrival.decision.queue
-        if over is not None and arrival.decision.by == "default" and over.queue != "default":
-            queue = over.queue
-        call, arriving = Call.arrive(
-            call_id,
-            leg.id,
-            caller,
-            exchange.site.policy,
-            silent=emergency.silent,
-            now=now,
-            target=emergency.asked,
-            claims=facts,
-            early=trunk_arrival.early(request, trunk),
-            entry=entry(
-                said.request,
-                facts,
-                silent=emergency.silent,
-                identity=caller.user,
-                number=caller.number,
-                trusted=trunk is not None,
-                queue=queue,
-            ),
-        )
-        call.greeting = arrival.headers
-        if trunk is not None:
-            trunk_arrival.mark(leg, trunk)
-        exchange.add_leg(leg, Owner("call", call_id), event.transaction)
-        exchange.add_call(call)
-        place: list[Item] = [
-            Note("location_sent", call_id, {"geolocation": value})
-            for value in request.headers.all("Geolocation")
-        ]
-        place += arrival.effects
-        if trunk is None and said.ignored:
-            place.append(Note("claims_ignored", call_id, {"headers": list(said.ignored)}))
-        # The new call is in the books before the old one leaves: whoever dials again is never without one.
-        old = [] if caller.user is None else half_open.supersede(exchange, caller.user, now)
-        return [*arriving[:2], *opening, *arriving[2:], *place, *old]
 
     def _from_desk(self, event: RequestArrived, account: identity.Account, now: float) -> list[Item]:
         """Take the INVITE of a dispatcher's phone: a feature code, another desk, or a dialog of its own to replace."""
