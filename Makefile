@@ -67,7 +67,7 @@ debian:
 	    echo "at110: installing Debian packages for the tests:$$missing"; \
 	    policy=/usr/sbin/policy-rc.d; \
 	    [ -e $$policy ] || { trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' >$$policy; chmod 755 $$policy; }; \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing || exit 1; \
 	    case "$$missing" in *kamailio*) systemctl disable kamailio >/dev/null 2>&1 || true;; esac; \
 	else \
 	    echo "at110: the tests need Debian packages that are missing; as root: apt-get install$$missing / 测试缺少软件包" >&2; exit 1; \
