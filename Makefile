@@ -3,6 +3,7 @@
 #   make run     install into .venv when needed, then start the exchange (Ctrl-C ends it in order)
 #   make test    everything: style, types, unit tests, and calls with real phones
 #   make lint | unit | live   the parts of it
+#   make test-sanitize   the native media engine under ASan and TSan, with the differential tests
 #   make bench   measure and write bench.json
 #   make fuzz    60 s of fuzzing per target, with atheris where it can be installed (FUZZ_SECONDS=60)
 #   make clean   remove what the others made (never the state folder: evidence is in it)
@@ -12,7 +13,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .NOTPARALLEL:
-.PHONY: run test lint unit live bench fuzz clean python ensurepip debian
+.PHONY: run test test-sanitize native lint unit live bench fuzz clean python ensurepip debian
 MAKEFLAGS   += --no-print-directory
 
 PYTHON ?= python3
@@ -20,8 +21,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
+# Headers of the interpreter, to compile the native media engine; one that is not Debian's brings its own.
+HEADERS = $(shell $(PYTHON) -c 'import os, sysconfig; print("" if os.path.exists(sysconfig.get_path("include") + "/Python.h") else "python3-dev")')
+
 # What the tests use as independent phones, proxies, attackers and judges. No service of them is used: a test starts its own.
-DEBIAN_PACKAGES := baresip-core baresip-ffmpeg sip-tester tshark ffmpeg sox sipsak chromium kamailio kamailio-tls-modules slowhttptest sslscan iproute2
+DEBIAN_PACKAGES := baresip-core baresip-ffmpeg sip-tester tshark ffmpeg sox sipsak chromium kamailio kamailio-tls-modules slowhttptest sslscan iproute2 gcc libc6-dev
 export DEBIAN_FRONTEND := noninteractive
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -45,8 +49,11 @@ ensurepip: python
 	    echo "at110: $(PYTHON) cannot make a virtual environment; as root: apt-get install $$package / 请以 root 安装 $$package" >&2; exit 1; \
 	fi
 
+# What the native media engine is built from; without a C compiler it is left out and the Python engine runs.
+NATIVE := setup.py $(filter-out rtp/native/_relay.c,$(wildcard rtp/native/*.pyx rtp/native/*.pxd rtp/native/*.c rtp/native/*.h))
+
 # A stamp is newer than pyproject.toml when what that file asks for is installed.
-$(VENV)/.installed: pyproject.toml | ensurepip
+$(VENV)/.installed: pyproject.toml $(NATIVE) | ensurepip
 	@echo "at110: installing into $(VENV) (the first time takes a minute or two) / 正在安装，首次需要一两分钟"
 	@[ -x $(BIN)/python ] && $(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) install --editable .
@@ -57,9 +64,14 @@ $(VENV)/.installed-test: pyproject.toml $(VENV)/.installed
 	@$(PIP) install --quiet --editable '.[test]'
 	@touch $@
 
+# Built in place for the tests, whatever the installation found: both engines are tested. Without a compiler that is told, and the
+# tests of the native one are left out; in CI (`CI` is set) that is a failure.
+native: $(VENV)/.installed-test debian
+	@$(BIN)/python -m tests.kit.build_native --if-needed --or-skip
+
 # What they install as a service is neither started nor left to start with the machine (Kamailio would take port 5060).
 debian:
-	@missing=""; for package in $(DEBIAN_PACKAGES); do \
+	@missing=""; for package in $(DEBIAN_PACKAGES) $(HEADERS); do \
 	    dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q '^install ok installed' || missing="$$missing $$package"; \
 	done; \
 	[ -n "$$missing" ] || exit 0; \
@@ -78,7 +90,7 @@ debian:
 # $(call timed,name,command): run it and say how long it took.
 timed = echo "== $(1)"; $(2); echo "== $(1): $$SECONDS s"
 
-test: $(VENV)/.installed-test debian
+test: $(VENV)/.installed-test debian native
 	@$(MAKE) lint
 	@$(MAKE) unit
 	@$(MAKE) live
@@ -95,6 +107,11 @@ unit: $(VENV)/.installed-test
 
 live: $(VENV)/.installed-test debian
 	@$(call timed,live tests,$(BIN)/pytest -v --durations=0 --durations-min=1 tests/live)
+
+# Instrumented builds lie in folders of their own; the interpreter is told of the sanitizer's library first.
+test-sanitize: $(VENV)/.installed-test debian
+	@$(call timed,native engine under ASan,$(BIN)/python -m tests.kit.sanitize address)
+	@$(call timed,native engine under TSan,$(BIN)/python -m tests.kit.sanitize thread)
 
 # aiosipua is what the parser is compared with; without it that row is not measured.
 bench: $(VENV)/.installed-test

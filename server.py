@@ -125,6 +125,7 @@ def _media_settings(settings: Settings) -> MediaSettings:
         drain_seconds=settings.media.drain_seconds,
         prompts=settings.media.prompts,
         loss_seconds=settings.media.loss_seconds,
+        engine=settings.media.engine,
         end_with_parent=True,
     )
 
@@ -179,6 +180,7 @@ def serve() -> int:
     from pbx.storage.keeper import Keeper
     from pbx.storage.place import EmbeddedError
     from pbx.supervisor import Supervisor
+    from rtp.native import NoEngineError, choose
 
     try:
         settings = load(os.environ)
@@ -197,6 +199,11 @@ def serve() -> int:
     if taken is not None:
         print(f"at110: {taken}", file=sys.stderr)
         return 1
+    try:
+        engine = choose(settings.media.engine).name
+    except NoEngineError as error:
+        print(f"at110: media.engine: {error}", file=sys.stderr)
+        return 1
     keeper, url = None, settings.storage.database_url
     if url is None:
         try:
@@ -205,7 +212,7 @@ def serve() -> int:
             print(f"at110: PostgreSQL: {error}", file=sys.stderr)
             return 1
         url = keeper.dsn
-    return Supervisor(settings.state, keeper, url).run(lambda: _greet(settings, people))
+    return Supervisor(settings.state, keeper, url).run(lambda: _greet(settings, people, engine))
 
 
 def _tell(event: str, fields: dict[str, object]) -> None:
@@ -247,7 +254,7 @@ def _taken(settings: Settings) -> str | None:
     return None
 
 
-def _greet(settings: Settings, people: Credentials) -> None:
+def _greet(settings: Settings, people: Credentials, engine: str) -> None:
     """Say where to call and log in, in Chinese and English, and end with `at110 ready`."""
     from rtp.prompts import placeholder_prompts
 
@@ -263,6 +270,7 @@ def _greet(settings: Settings, people: Credentials) -> None:
         *(f"    接警员 dispatcher   {p.user}   密码 password {p.password}" for p in people.dispatchers),
         *(f"    报警人 caller       {p.user}   密码 password {p.password}" for p in people.callers),
         f"  日志 logs            {settings.logs}",
+        f"  媒体引擎 media engine {engine}",
     ]
     if placeholder_prompts(settings.media.prompts):
         lines.append(

@@ -55,6 +55,8 @@ class Capture:
         self._syncing = threading.Lock()
         self._packets = 0
         self._lost_span: tuple[int, int, int, str] | None = None  # packets, first ns, last ns, reason
+        self._losses: list[tuple[int, int, int, str]] = []  # the same, of packets that never came here
+        self._noting = threading.Lock()
         make_private_folder(Path(folder))
         self._size = 0
         try:
@@ -81,6 +83,14 @@ class Capture:
         comments = () if transport == "udp" else (f"transport={transport}",)
         self._pending.append((at_ns, source, destination, data, comments))
 
+    def left_out(self, packets: int, first_ns: int, last_ns: int, reason: str) -> None:
+        """Take note of packets that were dropped before they came here; the next block, or the end of the file, states them."""
+        with self._noting:
+            if self._losses and self._losses[-1][3] == reason:
+                before = self._losses.pop()
+                packets, first_ns = packets + before[0], before[1]
+            self._losses.append((packets, first_ns, last_ns, reason))
+
     def flush(self, *, sync: bool) -> None:
         """Write everything appended so far; with `sync` wait until it is on the disk. Raises OSError.
 
@@ -105,6 +115,7 @@ class Capture:
                 try:
                     try:
                         self._write()
+                        self._conclude()
                     finally:
                         self._sync()
                 finally:
@@ -144,13 +155,18 @@ class Capture:
         if any(len(record[3]) > pcapng.MAX_PAYLOAD for record in records):
             records = [part for record in records for part in _parts(record)]
             self._pending[:count] = records
-        blocks = pcapng.encode_batch([self._noted(records[0]), *records[1:]])
+        with self._noting:
+            losses, self._losses = self._losses, []
+        blocks = pcapng.encode_batch([self._noted(records[0], losses), *records[1:]])
         try:
             written = self._append(b"".join(blocks))
         except _CutOff as cut:
             kept = self._settle(blocks, cut.written)
             if kept:
                 self._lost_span = None
+            else:
+                with self._noting:
+                    self._losses[:0] = losses
             self._hold(cut.cause)
             raise cut.cause from None
         assert written == sum(map(len, blocks)), "a write gave back more than it was given"
@@ -184,14 +200,23 @@ class Capture:
         del self._pending[:kept]
         return kept
 
-    def _noted(self, record: Record) -> Record:
+    def _conclude(self) -> None:
+        """State at the end of the file what no later packet could."""
+        if self._losses:
+            note = "; ".join(map(_note, self._losses))
+            try:
+                self._size += self._append(pcapng.section(comment=note))
+            except _CutOff as cut:
+                os.ftruncate(self._file, self._size)
+                raise cut.cause from None
+            self._losses.clear()
+
+    def _noted(self, record: Record, losses: list[tuple[int, int, int, str]]) -> Record:
         """Add to the first record after a loss what was lost before it."""
-        if self._lost_span is None:
-            return record
-        lost, first, last, reason = self._lost_span
+        if self._lost_span is not None:
+            losses = [self._lost_span, *losses]
         at, source, destination, data, comments = record
-        note = f"not recorded: {lost} packets from {utc(first)} to {utc(last)}: {reason}"
-        return at, source, destination, data, (*comments, note)
+        return at, source, destination, data, (*comments, *map(_note, losses))
 
     def _hold(self, error: OSError) -> None:
         """Keep the newest `MAX_HELD` bytes of what could not be written, and remember what had to go."""
@@ -218,6 +243,11 @@ class Capture:
             # The name of a new file is on the disk only once its folder is.
             sync_folder(self.path.parent)
             self._folder_synced = True
+
+
+def _note(loss: tuple[int, int, int, str]) -> str:
+    packets, first, last, reason = loss
+    return f"not recorded: {packets} packets from {utc(first)} to {utc(last)}: {reason}"
 
 
 def _locked(path: Path) -> int:

@@ -344,6 +344,8 @@ class StreamReport(msgspec.Struct, frozen=True):
     round_trip_ms: float | None = None
     unauthentic: int = 0
     """Packets of an encrypted medium that had a wrong tag or came a second time; in nobody's ear or evidence."""
+    flooded: int = 0
+    """Packets of the right source above the permitted rate, dropped (bar L9)."""
 
 
 class LegReport(msgspec.Struct, frozen=True, tag=True):

@@ -5,13 +5,13 @@ Command ─▶ Engine.receive ─▶ Leg, Track, Rooms ─▶ emit(Event)
 
 import itertools
 import secrets
-import socket
 import time
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
+from rtp.call_evidence import FLOOD, Both, PacketWriter
 from rtp.control import (
     AboutLeg,
     CloseEvidence,
@@ -42,13 +42,14 @@ from rtp.control import (
     StopPlay,
     WantPicture,
 )
+from rtp.draining import Draining
 from rtp.dtls import Certificate
-from rtp.evidence import EvidenceKeeper, PacketWriter, both
+from rtp.evidence import EvidenceKeeper
 from rtp.latch import canonical
 from rtp.leg import Leg
 from rtp.loop import Handler, Loop
 from rtp.mixing import Mixing
-from rtp.outstream import OutStream
+from rtp.parts import PYTHON, Parts, Phase
 from rtp.ports import NoPorts, Pair, Ports
 from rtp.prompts import Prompts
 from rtp.reports import Reports
@@ -56,7 +57,7 @@ from rtp.room import Effect, Entered, RefusedEntry, Rewire, Rooms
 from rtp.route import Surroundings
 from rtp.sender import FIRST_SOURCE
 from rtp.settings import MediaSettings
-from rtp.track import DATAGRAM, Track
+from rtp.track import Track
 
 BEAT_SECONDS: Final = 0.020
 PHASES: Final = 4
@@ -77,21 +78,24 @@ class Engine:
         prompts: Prompts,
         loop: Loop,
         emit: Callable[[Event], None],
+        *,
+        parts: Parts = PYTHON,
     ) -> None:
-        """Start beating in `loop`; `evidence.collect` is called by `collect`."""
+        """Start beating in `loop`; `evidence.collect` is called by `collect`. `parts`: what tracks are made of."""
+        self._parts = parts
         self._settings = settings
         self._evidence = evidence
         self._prompts = prompts
         self._loop = loop
         self._emit = emit
         self._certificate = Certificate()
-        self._around = Surroundings(loop, self._heard, itertools.count(FIRST_SOURCE))
+        self._around = Surroundings(loop, self._heard, itertools.count(FIRST_SOURCE), activity=parts.activity)
         self._mixing = Mixing(self._around)
         self._load_due = 0.0
         self._ports = Ports(settings.port_min, settings.port_max)
-        self._draining: dict[int, Pair] = {}
+        self._draining = Draining(loop, settings.drain_seconds)
         self._legs: dict[str, Leg] = {}
-        self._phases: tuple[dict[str, Leg], ...] = tuple({} for _ in range(PHASES))
+        self._phases: tuple[Phase, ...] = tuple(parts.phase() for _ in range(PHASES))
         self._rooms = Rooms()
         self._beats = 0
         self._started = time.monotonic()
@@ -181,7 +185,7 @@ class Engine:
             self._add_track(leg, medium, pair)
         if fresh:
             self._legs[leg.leg] = leg
-            min(self._phases, key=len)[leg.leg] = leg
+            min(self._phases, key=len).put(leg)
             leg.report_due = self._loop.now + self._settings.report_seconds
             leg.rtcp_due = self._loop.now + self._settings.rtcp_seconds / 2
         self._bind(leg)
@@ -191,8 +195,8 @@ class Engine:
     def _add_track(self, leg: Leg, medium: Medium, pair: Pair) -> None:
         # RFC 3550 §5.1: SSRC, first sequence number and first timestamp are random; RFC 3711 §3.3.1: the number below
         # 2^15, so that who misses the first packets still counts the same roll-overs.
-        out = OutStream(secrets.randbits(32), secrets.randbits(15), secrets.randbits(32))
-        track = Track(leg.leg, medium, host=leg.host, pair=pair, out=out, around=self._around)
+        out = self._parts.out(secrets.randbits(32), secrets.randbits(15), secrets.randbits(32))
+        track = self._parts.track(leg.leg, medium, host=leg.host, pair=pair, out=out, around=self._around)
         reports = leg.add(track, f"{secrets.token_hex(8)}@{self._settings.cname}")
         self._loop.add(pair.rtcp.fileno(), self._rtcp_reader(reports), f"{leg.leg}.{medium}.rtcp")
 
@@ -216,24 +220,10 @@ class Engine:
         self._emit(leg.report())
         del self._legs[leg.leg]
         for phase in self._phases:
-            phase.pop(leg.leg, None)
+            phase.drop(leg)
         for track in leg.tracks.values():
             track.end()
-            self._drain(track.pair, now)
-
-    def _drain(self, pair: Pair, now: float) -> None:
-        """Read late packets into nothing until nobody can mistake the port's next call for this one."""
-
-        def close(_now: float) -> None:
-            del self._draining[pair.port]
-            self._loop.remove(pair.rtp.fileno())
-            self._loop.remove(pair.rtcp.fileno())
-            pair.close()
-
-        for sock in (pair.rtp, pair.rtcp):
-            self._loop.replace(sock.fileno(), _reader_into_nothing(sock), f"draining {pair.port}")
-        self._draining[pair.port] = pair
-        self._loop.at(now + self._settings.drain_seconds, close, f"drain {pair.port}")
+            self._draining.add(track.pair, now)
 
     # --- rooms -----------------------------------------------------------------------------------------------------
 
@@ -304,7 +294,19 @@ class Engine:
             guest = self._writer(caller) if caller is not None else None
         for track in leg.tracks.values():
             track.sender.evidence = own
-            track.evidence = both(own, guest) if own is not None and guest is not None else own or guest
+            track.evidence = Both(own, guest) if own is not None and guest is not None else own or guest
+
+    def _state_flood(self, leg: Leg, track: Track) -> None:
+        """Let the evidence of whoever hears this track say what was dropped of it since the last look."""
+        dropped, track.flood_stated = track.flooded - track.flood_stated, track.flooded
+        until = time.time_ns()
+        since = until - int(SWEEP_SECONDS * 1e9)
+        log.warning("media_flood", leg=leg.leg, medium=track.medium, dropped=dropped, all=track.flooded)
+        for one in (leg, self._legs.get(self._rooms.guest(leg.leg) or "")):
+            if one is not None and one.evidence is not None:
+                evidence = self._evidence.find(one.evidence)
+                if evidence is not None:
+                    evidence.lose(dropped, since, until, FLOOD)
 
     def _writer(self, leg: Leg) -> PacketWriter | None:
         evidence = self._evidence.find(leg.evidence) if leg.evidence is not None else None
@@ -326,9 +328,7 @@ class Engine:
     # --- time ------------------------------------------------------------------------------------------------------
 
     def _beat(self, now: float) -> None:
-        for leg in tuple(self._phases[self._beats % PHASES].values()):
-            if leg.content(now):
-                continue
+        for leg in self._phases[self._beats % PHASES].restless(now):
             try:
                 leg.beat(now)
             except Exception as error:  # noqa: BLE001  # one leg's failure is logged and counted; the others go on
@@ -344,7 +344,7 @@ class Engine:
         if now >= self._load_due and (self._around.load.mixed or self._around.load.transcoded):
             self._load_due = now + self._settings.report_seconds
             self._emit(self._around.load.report())
-        for leg in tuple(self._legs.values()):
+        for leg in self._parts.stirred(self._legs.values(), now, self._settings.loss_seconds):
             try:
                 self._sweep_leg(leg, now)
             except Exception as error:  # noqa: BLE001  # one leg's failure is logged and counted; the others go on
@@ -353,6 +353,8 @@ class Engine:
     def _sweep_leg(self, leg: Leg, now: float) -> None:
         for track in leg.tracks.values():
             track.sweep(now, self._settings.loss_seconds)
+            if track.flooded != track.flood_stated:
+                self._state_flood(leg, track)
         for protection in leg.protections.values():
             protection.expire(now)
         if now >= leg.rtcp_due:
@@ -381,18 +383,4 @@ class Engine:
         for leg in tuple(self._legs.values()):
             self._close_leg(leg, CloseLeg(leg.leg), now)
         self._tell(self._evidence.shut())
-        for pair in self._draining.values():
-            self._loop.remove(pair.rtp.fileno())
-            self._loop.remove(pair.rtcp.fileno())
-            pair.close()
-        self._draining.clear()
-
-
-def _reader_into_nothing(sock: socket.socket) -> Handler:
-    def read() -> None:
-        try:
-            sock.recv(DATAGRAM)
-        except OSError:
-            pass
-
-    return read
+        self._draining.end()

@@ -16,36 +16,18 @@ from typing import Final, Protocol
 
 import structlog
 
-from rtp.control import Address, CloseEvidence, Event, EvidenceClosed, EvidenceOpened, OpenEvidence, Refused
+from rtp.call_evidence import CallEvidence, EvidenceSink, Tape
+from rtp.control import CloseEvidence, Event, EvidenceClosed, EvidenceOpened, OpenEvidence, Refused
 
 FLUSH_SECONDS: Final = 0.1
 """Between two flushes: what a killed process loses (bar F8: ≤ 250 ms)."""
 SYNC_SECONDS: Final = 1.0
 """Between two fsyncs: what a power cut loses (bar F8: ≤ 1 s)."""
-MAX_WAITING: Final = 2_000
-"""Packets kept for a call whose file is not open yet: 18 s of sound and picture, about 2 MB."""
 MAX_REMEMBERED: Final = 10_000
 """Closed calls whose result is kept, to answer a repeated `CloseEvidence` the same way."""
 
-PacketWriter = Callable[[int, Address, Address, bytes], None]
 Jobs = queue.SimpleQueue[Callable[[], None] | None]
 log = structlog.get_logger("media")
-
-
-class EvidenceSink(Protocol):
-    """The open capture of one call."""
-
-    def packet(self, at_ns: int, source: Address, destination: Address, data: bytes) -> None:
-        """Take one UDP payload as received or as sent; about 1 µs: append to a list, `flush` writes it."""
-
-    def sip(self, at_ns: int, source: Address, destination: Address, transport: str, data: bytes) -> None:
-        """Take one SIP message as it stood on the wire."""
-
-    def flush(self, *, sync: bool) -> None:
-        """Write what was taken; with `sync` also fsync. Called from the evidence thread. Raises OSError."""
-
-    def close(self) -> tuple[int, int]:
-        """Write, fsync and close: (packets, bytes of the file). Called from the evidence thread. Raises OSError."""
 
 
 class EvidenceFactory(Protocol):
@@ -55,77 +37,15 @@ class EvidenceFactory(Protocol):
         """Open the call's capture in `folder`. Called from the evidence thread. Raises OSError."""
 
 
-class CallEvidence:
-    """One call's evidence in the loop: stands in for the sink until it is open."""
-
-    __slots__ = ("_sink", "_waiting", "call", "folder", "left_out", "opening", "packet", "stated")
-
-    def __init__(self, call: str, folder: str) -> None:
-        """`packet` is the sink's own method once `attach` was called."""
-        self.call = call
-        self.folder = folder
-        self.stated = False
-        """The disk's failure has been told; cleared when a flush succeeds again."""
-        self.opening = False
-        """The evidence thread is opening the file."""
-        self.left_out = 0
-        """Packets that found the stand-in full."""
-        self._sink: EvidenceSink | None = None
-        self._waiting: list[tuple[int, Address, Address, str | None, bytes]] = []
-        self.packet: PacketWriter = self._keep_packet
-
-    @property
-    def sink(self) -> EvidenceSink | None:
-        """The open capture, None before `attach`."""
-        return self._sink
-
-    @property
-    def waiting(self) -> int:
-        """Packets and messages that wait for the file."""
-        return len(self._waiting)
-
-    def sip(self, at_ns: int, source: Address, destination: Address, transport: str, data: bytes) -> None:
-        """Take one SIP message."""
-        if self._sink is not None:
-            self._sink.sip(at_ns, source, destination, transport, data)
-        else:
-            self._keep(at_ns, source, destination, transport, data)
-
-    def attach(self, sink: EvidenceSink) -> None:
-        """Hand over what arrived while the file was being opened, in its order."""
-        self._sink = sink
-        for at_ns, source, destination, transport, data in self._waiting:
-            if transport is None:
-                sink.packet(at_ns, source, destination, data)
-            else:
-                sink.sip(at_ns, source, destination, transport, data)
-        self._waiting.clear()
-        self.packet = sink.packet
-        if self.left_out:
-            log.error("evidence_left_out", call=self.call, packets=self.left_out)
-
-    def _keep_packet(self, at_ns: int, source: Address, destination: Address, data: bytes) -> None:
-        # A holder of the bound method from before `attach` still reaches the file.
-        if self._sink is not None:
-            self._sink.packet(at_ns, source, destination, data)
-        else:
-            self._keep(at_ns, source, destination, None, data)
-
-    def _keep(
-        self, at_ns: int, source: Address, destination: Address, transport: str | None, data: bytes
-    ) -> None:
-        if len(self._waiting) < MAX_WAITING:
-            self._waiting.append((at_ns, source, destination, transport, data))
-        else:
-            self.left_out += 1
-
-
 class EvidenceKeeper:
     """Opens, flushes and closes the evidence of all calls through threads; results are fetched with `collect`."""
 
-    def __init__(self, factory: EvidenceFactory, wake: Callable[[], None]) -> None:
-        """`wake` is called in a thread whenever `collect` has something to give."""
+    def __init__(
+        self, factory: EvidenceFactory, wake: Callable[[], None], tape: Callable[[], Tape] | None = None
+    ) -> None:
+        """`wake` is called in a thread whenever `collect` has something to give; `tape` makes one for each call."""
         self._factory = factory
+        self._tape = tape
         self._wake = wake
         self._open: dict[str, CallEvidence] = {}
         self._closing: dict[str, CallEvidence] = {}
@@ -156,7 +76,9 @@ class EvidenceKeeper:
         evidence = self._open.get(command.call)
         if evidence is None:
             self._closed.pop(command.call, None)
-            evidence = self._open[command.call] = CallEvidence(command.call, command.folder)
+            evidence = self._open[command.call] = CallEvidence(
+                command.call, command.folder, self._tape() if self._tape is not None else None
+            )
             self._begin(evidence)
         elif evidence.sink is not None:
             return [EvidenceOpened(command.call)]
@@ -283,6 +205,7 @@ class EvidenceKeeper:
         results: list[tuple[CallEvidence, Exception | None]] = []
         for evidence, sink in flushed:
             try:
+                evidence.pour(sink)
                 sink.flush(sync=sync)
             except Exception as error:  # noqa: BLE001  # as above
                 results.append((evidence, error))
@@ -294,6 +217,7 @@ class EvidenceKeeper:
     def _close_sink(self, evidence: CallEvidence, sink: EvidenceSink) -> None:
         packets, size, failure = 0, 0, None
         try:
+            evidence.pour(sink)
             packets, size = sink.close()
         except Exception as error:  # noqa: BLE001  # as above
             failure = error
@@ -316,13 +240,3 @@ def _state(evidence: CallEvidence, command: str, error: Exception) -> list[Event
         exc_info=None if disk else error,
     )
     return [Refused(command, evidence.call, "disk" if disk else "evidence")]
-
-
-def both(first: PacketWriter, second: PacketWriter) -> PacketWriter:
-    """Give a writer that writes to two calls' evidence."""
-
-    def write(at_ns: int, source: Address, destination: Address, data: bytes) -> None:
-        first(at_ns, source, destination, data)
-        second(at_ns, source, destination, data)
-
-    return write

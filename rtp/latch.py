@@ -1,7 +1,7 @@
 """Whose packets are believed: the rule of bars S1 and F13, one machine for each RTP port. Pure.
 
-                    ┌ from an expected IP: at once
-    UNSEEN ─────────┤
+                    ┌ from the address the SDP names, or another expected IP: at once
+    UNSEEN ─────────┼ from the IP the SDP names but another port: when 300 ms brought nothing from the named port
                     └ from a foreign IP: 4 sequential packets of one SSRC, 3 s of silence, a request lately ─┐
                                                                                                              ▼
     LATCHED ─ 300 ms of silence ─▶ QUIET ─┬ the latched address again ─────────────────────────────────▶ LATCHED
@@ -21,6 +21,9 @@ from typing import Any, Final
 from rtp.control import Address
 from rtp.sequence import MAX_DROPOUT, forward16
 
+PREFER_SECONDS: Final = 0.3
+"""How long, from the first packet of the named IP's other ports on, the port in the SDP has precedence: somebody behind the same
+NAT, or a spray, may be faster than the phone. A phone that does send from another port loses its first 300 ms."""
 QUIET_SECONDS: Final = 0.3
 """Silence after which a changed port is looked for (bar F13: media back ≤ 1 s)."""
 FOREIGN_SECONDS: Final = 3.0
@@ -58,20 +61,33 @@ class Latch:
         self._silent_since = 0.0
         self._ssrc = -1
         self._sequence = 0
+        self._named: Address | None = None
+        self._other_port_since: float | None = None
         self._candidates: dict[
             Address, tuple[int, int, int]
         ] = {}  # address → SSRC, sequence, how many in a row
 
-    def configure(self, sources: frozenset[str], *, receiving: bool, moved: bool, now: float) -> bool:
+    def configure(
+        self,
+        sources: frozenset[str],
+        *,
+        receiving: bool,
+        moved: bool,
+        now: float,
+        named: Address | None = None,
+    ) -> bool:
         """Take the outcome of an offer/answer exchange; True when the latched address is given up.
 
         `sources`: expected IP addresses in canonical spelling; `receiving`: the peer may send; `moved`: it named another
-        address for this medium than before.
+        address for this medium than before; `named`: that address, its IP canonical.
         """
         changed = moved or (sources != self._sources and not self._expected(self.latched, sources))
         if receiving and not self._receiving:
             self._silent_since = now
         self._sources = sources
+        if named != self._named:
+            self._named = named
+            self._other_port_since = None
         self._receiving = receiving
         self._configured_at = now
         if not changed or self.latched is None:
@@ -99,7 +115,7 @@ class Latch:
         silence = now - self._silent_since
         expected = source[0] in self._sources
         if self.latched is None and expected:
-            return self._latch(source)
+            return not self._awaits_named(source, now) and self._latch(source)
         if self.latched is not None and silence < QUIET_SECONDS:
             return False
         same = (
@@ -115,6 +131,14 @@ class Latch:
         if near or self._foreign_allowed(silence, now, same=same):
             return self._latch(source)
         return False
+
+    def _awaits_named(self, source: Address, now: float) -> bool:
+        """Whether the port the SDP names may still prove to be the right one."""
+        if self._named is None or source == self._named or source[0] != self._named[0]:
+            return False
+        if self._other_port_since is None:
+            self._other_port_since = now
+        return now - self._other_port_since < PREFER_SECONDS
 
     def _foreign_allowed(self, silence: float, now: float, *, same: bool) -> bool:
         if not self._receiving:
@@ -137,6 +161,7 @@ class Latch:
 
     def _latch(self, source: Address) -> bool:
         self.latched = source
+        self._other_port_since = None
         self._candidates.clear()
         return True
 
@@ -152,6 +177,8 @@ class Latch:
         """Give the whole state as plain data."""
         return {
             "latched": list(self.latched) if self.latched else None,
+            "named": list(self._named) if self._named else None,
+            "other_port_since": self._other_port_since,
             "sources": sorted(self._sources),
             "receiving": self._receiving,
             "configured_at": self._configured_at,
@@ -166,6 +193,8 @@ class Latch:
         """Make a latch that goes on where `snapshot` was taken."""
         latch = cls()
         latch.latched = (data["latched"][0], data["latched"][1]) if data["latched"] else None
+        latch._named = (data["named"][0], data["named"][1]) if data["named"] else None
+        latch._other_port_since = data["other_port_since"]
         latch._sources = frozenset(data["sources"])
         latch._receiving = data["receiving"]
         latch._configured_at = data["configured_at"]

@@ -5,16 +5,16 @@ from typing import Final
 
 from rtp.codecs import samples_per_frame
 from rtp.control import Codec, LegReport, Medium, PictureWanted, Play, PlayEnded, Stream
+from rtp.counts import stream_report
 from rtp.dtls import Certificate
 from rtp.dtmf import events
-from rtp.outstream import OutStream
 from rtp.overlay import RATE, Overlay, can_mix
+from rtp.picture import way
 from rtp.player import Player
 from rtp.prompts import Prompts
 from rtp.protection import Protection
 from rtp.reports import Reports
 from rtp.route import Surroundings
-from rtp.sender import FILL_SECONDS
 from rtp.track import Track
 from rtp.wiring import Gates
 
@@ -87,8 +87,7 @@ class Leg:
         self._gates = Gates()
         self._prompts = prompts
         self._around = around
-        self._out: OutStream | None = None
-        self._busy = False
+        self.activity = around.activity()
         self._playing: Playing | None = None
         self._holding: Playing | None = None
         self._digits: deque[tuple[bytes, int, bool] | None] = (
@@ -105,7 +104,7 @@ class Leg:
         track.ask_picture = lambda: self._ask_picture(track, reports)
         self.tracks[track.medium] = track
         if track.medium == "audio":
-            self._out = track.sender.out
+            self.activity.out = track.sender.out
         self.reports[track.medium] = reports
         self.set_gates(self._gates)
         return reports
@@ -166,8 +165,7 @@ class Leg:
 
     def content(self, now: float) -> bool:
         """Whether a beat has nothing to do: a peer's packets flow, or there is no sound. As many beats as packets."""
-        out = self._out
-        return out is None or (out.relaying and not self._busy and now - (out.at or 0.0) <= FILL_SECONDS)
+        return self.activity.content(now)
 
     def beat(self, now: float) -> None:
         """Send this leg's 20 ms of sound unless a peer's packets do."""
@@ -230,7 +228,7 @@ class Leg:
         playing = self._playing
         overlay = playing.overlay if playing is not None else None
         overridden = (playing is not None and overlay is None) or bool(self._digits)
-        self._busy = playing is not None or overridden or self._holding is not None
+        self.activity.busy = playing is not None or overridden or self._holding is not None
         audio = self._audio
         if audio is None:
             return
@@ -252,11 +250,11 @@ class Leg:
             track.fed_by.want_picture(now)
 
     def _ask_picture(self, track: Track, reports: Reports) -> None:
-        way = track.picture_way()
-        if way == "info":
+        asked = way(track.stream.feedback if track.stream else ())
+        if asked == "info":
             self._around.emit(PictureWanted(self.leg))
         else:
-            reports.request_picture(self._around.loop.now, way=way)
+            reports.request_picture(self._around.loop.now, way=asked)
 
     # --- reports ---------------------------------------------------------------------------------------------------
 
@@ -265,8 +263,10 @@ class Leg:
         return LegReport(
             self.leg,
             tuple(
-                track.report(
-                    rejected_rtcp=self.reports[medium].rejected, round_trip=self.reports[medium].round_trip
+                stream_report(
+                    track,
+                    rejected_rtcp=self.reports[medium].rejected,
+                    round_trip=self.reports[medium].round_trip,
                 )
                 for medium, track in self.tracks.items()
             ),

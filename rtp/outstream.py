@@ -8,7 +8,7 @@ A *source* is a number the caller chooses: another one for every peer, every res
 Sources are relayed (their packets carry sequence and timestamp) or local (prompt, silence: made here, 20 ms each).
 """
 
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from rtp.sequence import HALF16, HALF32, MASK16, MASK32, MAX_DROPOUT, signed32, ticks
 
@@ -20,45 +20,65 @@ SEAM_SECONDS: Final = 0.060
 """A pause up to this long is no pause of the speaker but of the way: three packets, as in `local`."""
 
 
-class OutStream:
+FIELDS: Final = (
+    "_ahead",
+    "_floor",
+    "_offset_source",
+    "at",
+    "rate",
+    "relaying",
+    "sequence",
+    "sequence_offset",
+    "source",
+    "ssrc",
+    "timestamp",
+    "timestamp_offset",
+)
+
+
+NO_FIELDS: Final = ()
+"""Slots of a class whose fields are its subclasses'."""
+
+
+class Numbering:
     """Sequence numbers and timestamps of one medium of one leg, for the leg's whole life.
 
-    `sequence`, `timestamp` and `at` (monotonic seconds) are those of the newest packet sent.
+    `sequence`, `timestamp` and `at` (monotonic seconds) are those of the newest packet sent. Where the numbers lie is the
+    subclass's: here, or beside the native engine.
     """
 
-    __slots__ = (
-        "_ahead",
-        "_floor",
-        "_offset_source",
-        "at",
-        "rate",
-        "relaying",
-        "sequence",
-        "sequence_offset",
-        "source",
-        "ssrc",
-        "timestamp",
-        "timestamp_offset",
-    )
+    __slots__ = NO_FIELDS
+    ssrc: int
+    sequence: int
+    timestamp: int
+    at: float | None
+    """When the newest packet left; None before the first."""
+    rate: int
+    source: int
+    relaying: bool
+    """The present source is a relayed one."""
+    sequence_offset: int
+    timestamp_offset: int
+    _offset_source: int
+    _floor: int
+    """The newest number used by the source before this one."""
+    _ahead: int
+    """Ticks by which timestamps ran ahead of time, given back at the next change of source."""
 
     def __init__(self, ssrc: int, sequence: int, timestamp: int) -> None:
         """Random numbers, chosen by the caller (RFC 3550 §5.1): SSRC, and what the first packet follows."""
         self.ssrc = ssrc
         self.sequence = sequence
         self.timestamp = timestamp
-        self.at: float | None = None
-        """When the newest packet left; None before the first."""
+        self.at = None
         self.rate = 0
         self.source = NOBODY
         self.relaying = False
-        """The present source is a relayed one."""
         self.sequence_offset = 0
         self.timestamp_offset = 0
         self._offset_source = NOBODY
-        self._floor = sequence  # the newest number used by the source before this one
-        self._ahead = (
-            0  # ticks by which timestamps ran ahead of time, given back at the next change of source
-        )
+        self._floor = sequence
+        self._ahead = 0
 
     def enter(self, source: int, sequence: int, timestamp: int, rate: int, step: int, now: float) -> None:  # noqa: PLR0917  # keywords cost on the packet road
         """Let a relayed source begin, or resume, with the packet that has this sequence number and timestamp.
@@ -158,12 +178,18 @@ class OutStream:
 
     def snapshot(self) -> dict[str, Any]:
         """Give the whole state as plain data."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in FIELDS}
 
     @classmethod
-    def restore(cls, data: dict[str, Any]) -> "OutStream":
+    def restore(cls, data: dict[str, Any]) -> Self:
         """Make a stream that goes on where `snapshot` was taken."""
         stream = cls(data["ssrc"], data["sequence"], data["timestamp"])
-        for name in cls.__slots__:
+        for name in FIELDS:
             setattr(stream, name, data[name])
         return stream
+
+
+class OutStream(Numbering):
+    """The numbers of one stream, in memory of Python's."""
+
+    __slots__ = FIELDS

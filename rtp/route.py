@@ -4,9 +4,11 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from rtp.activity import Activity, Restlessness
 from rtp.control import Codec, Event
 from rtp.load import Load
 from rtp.loop import Loop
+from rtp.mapping import Mapped
 from rtp.sender import Sender
 
 Special = Callable[[bytes, int, int, float], None]
@@ -27,6 +29,15 @@ class Route:
     """Encoding name of what arrives."""
 
 
+def straight(mapped: Mapped, sender: Sender | None) -> Route:
+    """Lay the route of one payload type to `sender`, as far as that takes it."""
+    route = Route(mapped.source.clock_rate, name=mapped.source.name)
+    if sender is not None and mapped.destination is not None:
+        route.sender, route.codec = sender, mapped.destination
+        route.payload_type = mapped.destination.payload_type
+    return route
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a track needs of the process around it."""
@@ -37,3 +48,5 @@ class Surroundings:
     """Numbers for sources (see `outstream`), never used twice."""
     load: Load = field(default_factory=Load)
     """Where the cost of mixing and transcoding is added up."""
+    activity: Callable[[], Restlessness] = Activity
+    """Makes what says whether a leg needs its beat."""

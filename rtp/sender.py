@@ -10,18 +10,17 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from rtp.activity import FILL_SECONDS
+from rtp.call_evidence import PacketWriter
 from rtp.codecs import samples_per_frame, silence
 from rtp.control import Address, Codec, Stream
-from rtp.evidence import PacketWriter
 from rtp.history import History
 from rtp.mapping import EVENT, sound
-from rtp.outstream import OutStream
+from rtp.outstream import Numbering
 from rtp.overlay import Overlay, can_mix
 from rtp.packet import HEADER, HEADER_SIZE, MARKER
 from rtp.sequence import MASK16, MASK32
 
-FILL_SECONDS: Final = 0.040
-"""A leg that got no relayed sound for so long is sent silence until it comes again: no gap above 60 ms."""
 SILENCE: Final = 1
 """The number of silence as a source (see `outstream`); other sources count from FIRST_SOURCE."""
 FIRST_SOURCE: Final = 2
@@ -88,7 +87,7 @@ class Sender:
         "wrap",
     )
 
-    def __init__(self, sock: socket.socket, local: Address, out: OutStream, *, audio: bool) -> None:
+    def __init__(self, sock: socket.socket, local: Address, out: Numbering, *, audio: bool) -> None:
         """`local`: our own address as evidence states it."""
         self._socket = sock
         self.local = local

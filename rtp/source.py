@@ -4,7 +4,7 @@ A source is valid by its address (see `latch`), so there is no probation of a ne
 changes its SSRC or restarts its counters; the fields of a reception report are those of the present SSRC.
 """
 
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from rtp.rtcp import ReportBlock
 from rtp.sequence import HALF32, MASK16, MASK32, MAX_DROPOUT, MAX_MISORDER
@@ -20,44 +20,60 @@ _FIRST_LATE: Final = 65536 - MAX_MISORDER
 _NONE: Final = -1
 
 
-class Source:
-    """What arrived from one peer on one medium."""
+FIELDS: Final = (
+    "_bad",
+    "_base",
+    "_expected_before",
+    "_expected_prior",
+    "_received_before",
+    "_received_prior",
+    "count",
+    "cycles",
+    "gaps",
+    "highest",
+    "jitter16",
+    "rate",
+    "ssrc",
+    "transit",
+)
 
-    __slots__ = (
-        "_bad",
-        "_base",
-        "_expected_before",
-        "_expected_prior",
-        "_received_before",
-        "_received_prior",
-        "count",
-        "cycles",
-        "gaps",
-        "highest",
-        "jitter16",
-        "rate",
-        "ssrc",
-        "transit",
-    )
+
+NO_FIELDS: Final = ()
+"""Slots of a class whose fields are its subclasses'."""
+
+
+class Counting:
+    """What is done with the counters of a source; where they lie is the subclass's: here, or beside the native engine."""
+
+    __slots__ = NO_FIELDS
+    ssrc: int
+    """SSRC of the stream, −1 before the first packet."""
+    rate: int
+    """Hz of the timestamps seen last."""
+    gaps: int
+    """How often a packet was missing between two; grows for ever."""
+    # Public for the packet road alone (`track`), which counts the usual packet in line:
+    highest: int
+    """Highest sequence number received, 0…65535; meaningless while `ssrc` is −1."""
+    cycles: int
+    """65536 for each time it wrapped."""
+    count: int
+    """Packets received since the last RESTARTED."""
+    jitter16: int
+    """Interarrival jitter in 1/16 of a timestamp unit."""
+    transit: int
+    """Arrival less timestamp of the newest packet, −1 before the first."""
+    _bad: int
+    _base: int
+    _expected_before: int
+    _expected_prior: int
+    _received_before: int
+    _received_prior: int
 
     def __init__(self) -> None:
-        self.ssrc = _NONE
-        """SSRC of the stream, −1 before the first packet."""
-        self.rate = 0
-        """Hz of the timestamps seen last."""
-        self.gaps = 0
-        """How often a packet was missing between two; grows for ever."""
-        # Public for the packet road alone (`track`), which counts the usual packet in line:
-        self.highest = 0
-        """Highest sequence number received, 0…65535; meaningless while `ssrc` is −1."""
-        self.cycles = 0
-        """65536 for each time it wrapped."""
-        self.count = 0
-        """Packets received since the last RESTARTED."""
-        self.jitter16 = 0
-        """Interarrival jitter in 1/16 of a timestamp unit."""
-        self.transit = _NONE
-        """Arrival less timestamp of the newest packet, −1 before the first."""
+        self.ssrc = self.transit = _NONE
+        self.rate = self.gaps = 0
+        self.highest = self.cycles = self.count = self.jitter16 = 0
         self._base = 0
         self._bad = _NONE
         self._received_before = self._expected_before = 0
@@ -155,12 +171,18 @@ class Source:
 
     def snapshot(self) -> dict[str, Any]:
         """Give all counters as plain data."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in FIELDS}
 
     @classmethod
-    def restore(cls, data: dict[str, Any]) -> "Source":
+    def restore(cls, data: dict[str, Any]) -> Self:
         """Make a source that goes on where `snapshot` was taken."""
         source = cls()
-        for name in cls.__slots__:
+        for name in FIELDS:
             setattr(source, name, data[name])
         return source
+
+
+class Source(Counting):
+    """What arrived from one peer on one medium."""
+
+    __slots__ = FIELDS

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from rtp.control import Codec
 from rtp.dtmf import Detector
 from rtp.load import Load, thread_time
+from rtp.mapping import Mapped
 from rtp.packet import PacketError, payload_of
-from rtp.route import Route
+from rtp.route import Route, Special, Surroundings
 from rtp.sender import Sender
 from rtp.sequence import MAX_DROPOUT, forward16
 from rtp.transcode import Transcoder
@@ -45,6 +46,13 @@ class Transcoding:
         self._load.transcoded += len(frames)
         for frame in frames:
             self._sender.made(self._number, self._codec, frame, self._step, now)
+
+
+def transcoding(mapped: Mapped, sender: Sender, around: Surroundings) -> Special:
+    """Begin to transcode one payload type, as a source of its own of `sender`."""
+    assert mapped.destination is not None, "a route with a sender has a codec to send"
+    number = next(around.numbers)
+    return Transcoding(mapped.source, mapped.destination, sender, number, around.load).push
 
 
 class Digits:

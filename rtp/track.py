@@ -7,29 +7,30 @@ datagram ─▶ right source? ─▶ evidence ─▶ route by payload type ─�
 import time
 from collections.abc import Callable
 from struct import error as StructError  # noqa: N812  # it is a class, whatever its module calls it
-from typing import Final
+from typing import ClassVar, Final
 
 import structlog
 
 from rtp.audience import Audience
-from rtp.control import Address, Dtmf, MediaLost, MediaStarted, Medium, PortPair, Stream, StreamReport
+from rtp.call_evidence import PacketWriter
+from rtp.control import Address, Dtmf, MediaLost, MediaStarted, Medium, PortPair, Stream
 from rtp.dtmf import Detector
-from rtp.evidence import PacketWriter
+from rtp.flood import BURST_SECONDS, LEAST, seconds_per_byte
 from rtp.gop import Group
 from rtp.latch import QUIET_SECONDS, Latch, canonical
 from rtp.loop import Handler
 from rtp.mapping import EVENT, payload_map, with_noise
 from rtp.noise import NAME
-from rtp.outstream import OutStream
+from rtp.outstream import Numbering
 from rtp.packet import HEADER, HEADER_SIZE, MARKER, RTCP_TYPES
-from rtp.picture import PictureRequests, way
+from rtp.picture import PictureRequests
 from rtp.ports import Pair, disconnect
-from rtp.route import Route, Surroundings
+from rtp.route import Route, Surroundings, straight
 from rtp.sender import Sender, Wrap
 from rtp.sequence import HALF32, MASK16, MASK32, ticks
 from rtp.showing import say_last, show
-from rtp.source import LEAPT, SAME, Source
-from rtp.special import Digits, Transcoding
+from rtp.source import LEAPT, SAME, Counting, Source
+from rtp.special import Digits, transcoding
 
 DATAGRAM: Final = 9216
 """Bytes read of one datagram: a jumbo frame; RTP keeps below 1,500."""
@@ -48,13 +49,16 @@ class Track:
     # Slots, because a packet finds its track cold in the cache: each dictionary less is a microsecond less.
     __slots__ = (
         "_around", "_believed", "_connected", "_detector", "_dropped", "_expected_since", "_fd", "_flowing",
-        "_gaps", "_loop", "_lost_at", "_named", "_number", "_recv", "_routes", "_unheard", "ask_picture",
-        "audience", "destination", "evidence", "fed_by", "group", "heard", "latch", "leg", "local", "local_rtcp",
-        "medium", "pair", "pictures", "reader", "rejected", "remote", "sender", "source", "stream", "unauthentic",
+        "_gaps", "_loop", "_lost_at", "_named", "_number", "_permitted_until", "_recv", "_routes", "_seconds_per_byte",
+        "_unheard", "ask_picture", "audience", "destination", "evidence", "fed_by", "flood_stated", "flooded", "group", "heard",
+        "latch", "leg", "local", "local_rtcp", "medium", "pair", "pictures", "reader", "rejected", "remote", "sender",
+        "source", "stream", "unauthentic",
     )  # fmt: skip
+    SOURCE: ClassVar[type[Counting]] = Source
+    """Whose counters; the native engine has its own."""
 
     def __init__(
-        self, leg: str, medium: Medium, *, host: str, pair: Pair, out: OutStream, around: Surroundings
+        self, leg: str, medium: Medium, *, host: str, pair: Pair, out: Numbering, around: Surroundings
     ) -> None:
         """Begin to listen on both sockets; nothing is believed before `configure`."""
         self.leg = leg
@@ -63,8 +67,8 @@ class Track:
         self.local: Address = (host, pair.port)
         self.local_rtcp: Address = (host, pair.port + 1)
         self.stream: Stream | None = None
-        self.sender = Sender(pair.rtp, self.local, out, audio=medium == "audio")
-        self.source = Source()
+        self.sender = self._make_sender(out)
+        self.source = self.SOURCE()
         self.latch = Latch()
         self.remote: Address | None = None
         """Whom we believe, else where the peer said it is."""
@@ -79,6 +83,7 @@ class Track:
         self.rejected = 0
         self.unauthentic = 0  # packets of an encrypted peer that were not genuine, or came twice
         self.reader: Handler | None = None  # reads the RTP socket in our place (see `protection`)
+        self.flooded = self.flood_stated = 0  # of the believed source, above the permitted rate (see `flood`)
         self.heard = float("-inf")  # monotonic seconds of the newest packet believed
         self._around = around
         self._loop = around.loop
@@ -91,12 +96,22 @@ class Track:
         self._expected_since: float | None = None
         self._lost_at: float | None = None
         self._gaps = 0
+        self._permitted_until = 0.0
+        self._seconds_per_byte = 0.0
         self._number = next(around.numbers)
         self._unheard: tuple[bytes, int, int] | None = None  # the newest packet that went to nobody
         self._detector = Detector()
         self._routes: list[Route | None] = [None] * 128
         self._dropped: frozenset[str] = frozenset()
         self._loop.add(self._fd, self._read_open, f"{leg}.{medium}")
+
+    @property
+    def plain(self) -> bool:
+        """What arrives is RTP as it stands, which the native engine may read and relay."""
+        return self.reader is None
+
+    def _make_sender(self, out: Numbering) -> Sender:
+        return Sender(self.pair.rtp, self.local, out, audio=self.medium == "audio")
 
     @property
     def ports(self) -> PortPair:
@@ -110,8 +125,9 @@ class Track:
         named = stream.remote if stream else None
         moved = named is not None and self._named is not None and named != self._named
         receiving = stream is not None and stream.receiving
+        expected = (canonical(named[0]), named[1]) if named else None
         given_up = self.latch.configure(
-            sources if stream else frozenset(), receiving=receiving, moved=moved, now=now
+            sources if stream else frozenset(), receiving=receiving, moved=moved, now=now, named=expected
         )
         if given_up and self._connected:
             self._open()
@@ -123,6 +139,7 @@ class Track:
         elif self._expected_since is None:
             self._expected_since = now
         self.stream = stream
+        self._seconds_per_byte = seconds_per_byte(stream)
         self.sender.configure(stream)
         self.sender.target(self.remote, connected=self._connected)
         self.wire(self.destination if stream else None, now)
@@ -147,26 +164,22 @@ class Track:
         self._routes = [None] * 128
         receive = with_noise(self.stream.receive if self.stream else (), self.medium)
         accepted = destination.stream.send if destination is not None and destination.stream else ()
-        dropped: set[str] = set()
+        sender = destination.sender if destination is not None else None
+        missed: set[str] = set()
         for payload_type, mapped in payload_map(receive, accepted, self.medium).items():
-            route = self._routes[payload_type] = Route(mapped.source.clock_rate, name=mapped.source.name)
-            if destination is not None and mapped.destination is not None:
-                route.sender, route.codec = destination.sender, mapped.destination
-                route.payload_type = mapped.destination.payload_type
+            route = self._routes[payload_type] = straight(mapped, sender)
             if mapped.source.name == EVENT:
                 route.special = Digits(route, self._detector, self._own_number, self._digit).push
-            elif mapped.transcode and route.sender is not None and mapped.destination is not None:
-                number = next(self._around.numbers)
-                route.special = Transcoding(
-                    mapped.source, mapped.destination, route.sender, number, self._around.load
-                ).push
-            elif route.sender is None and destination is not None and destination.stream is not None:
-                dropped |= {mapped.source.name} - {NAME}
+            elif mapped.transcode and route.sender is not None:
+                route.special = transcoding(mapped, route.sender, self._around)
+            elif route.sender is None:
+                missed.add(mapped.source.name)
+        missed = missed - {NAME} if destination is not None and destination.stream is not None else set()
         if self.audience is not None:
             self.audience.attend(self, self._routes, receive, self._own_number)
-        if dropped - self._dropped:
-            log.warning("codec_not_shared", leg=self.leg, medium=self.medium, codecs=sorted(dropped))
-        self._dropped = frozenset(dropped)
+        if missed - self._dropped:
+            log.warning("codec_not_shared", leg=self.leg, medium=self.medium, codecs=sorted(missed))
+        self._dropped = frozenset(missed)
         if destination is not None and before is not destination and self.medium == "video":
             self.want_picture(now)
 
@@ -174,10 +187,6 @@ class Track:
         """Ask the peer for a key frame, at most once a second; a peer that sent nothing yet begins with one."""
         if self.source.ssrc >= 0 and self.pictures.want(now):
             self.ask_picture()
-
-    def picture_way(self) -> str:
-        """How this peer is asked for a key frame."""
-        return way(self.stream.feedback if self.stream else ())
 
     def _own_number(self) -> int:
         return self._number
@@ -196,13 +205,22 @@ class Track:
         recv = self._recv  # a slot is read twice as fast as it is called
         try:
             data = recv(DATAGRAM)
-            first, second, sequence, timestamp, ssrc = _unpack(data)
         except OSError:
             return  # nothing there after all, or the peer's system says that nobody listens there (ICMP)
+        now = self.heard = self._loop.now
+        size = len(data)
+        until = self._permitted_until
+        if until < now:
+            until = now
+        elif until - now > BURST_SECONDS:
+            self.flooded += 1
+            return
+        self._permitted_until = until + (max(LEAST, size)) * self._seconds_per_byte
+        try:
+            first, second, sequence, timestamp, ssrc = _unpack(data)
         except StructError:
             self._take(data)
             return
-        now = self.heard = self._loop.now
         evidence = self.evidence
         if evidence is not None:
             evidence(_time_ns(), self._believed, self.local, data)
@@ -295,21 +313,15 @@ class Track:
         self.group.clear()
 
     def _read_open(self) -> None:
-        """One datagram while the socket is open to all."""
-        try:
-            data, address = self.pair.rtp.recvfrom(DATAGRAM)
-        except OSError:
-            return
-        if not self.admit(data, (canonical(address[0]), address[1])):
-            return
-        if self._connected:
-            # What waited in the socket before it was connected may be anybody's.
-            while True:
-                try:
-                    data, address = self.pair.rtp.recvfrom(DATAGRAM)
-                except OSError:
-                    return
-                self.admit(data, (canonical(address[0]), address[1]))
+        """One datagram while the socket is open to all; once it is connected all that waited, which may be anybody's."""
+        while True:
+            try:
+                data, address = self.pair.rtp.recvfrom(DATAGRAM)
+            except OSError:
+                return
+            self.admit(data, (canonical(address[0]), address[1]))
+            if not self._connected:
+                return
 
     def admit(self, data: bytes, source: Address) -> bool:
         """Judge a packet of an open socket, or one that `reader` found genuine. `source`: IP in canonical spelling."""
@@ -377,19 +389,6 @@ class Track:
             elif self.pictures.expire(now):
                 self.ask_picture()
         self._gaps = self.source.gaps
-
-    def report(self, *, rejected_rtcp: int, round_trip: float | None) -> StreamReport:
-        """Counts so far; `round_trip` in seconds."""
-        return StreamReport(
-            medium=self.medium,
-            received=self.source.received,
-            lost=self.source.lost,
-            jitter_ms=round(self.source.jitter_ms, 3),
-            sent=self.sender.packets,
-            rejected=self.rejected + rejected_rtcp,
-            round_trip_ms=None if round_trip is None else round(round_trip * 1000, 3),
-            unauthentic=self.unauthentic,
-        )
 
     def end(self) -> None:
         """Part from the others; the sockets are the owner's to drain and close."""

@@ -18,6 +18,7 @@ from rtp.control_server import ControlServer
 from rtp.engine import Engine
 from rtp.evidence import EvidenceFactory, EvidenceKeeper
 from rtp.loop import Loop
+from rtp.native import choose
 from rtp.prepare import Preparation, PreparedPrompts
 from rtp.settings import MediaSettings
 
@@ -37,21 +38,23 @@ log = structlog.get_logger("media")
 def run(settings: MediaSettings, evidence: EvidenceFactory) -> None:
     """Serve until told to end. To be called in the main thread of its own process.
 
-    Raises OSError when the control socket can't be made, ValueError for an impossible port range.
+    Raises OSError when the control socket can't be made, ValueError for an impossible port range, NoEngineError when
+    the native engine is demanded and was not built.
     """
     _raise_descriptor_limit()
-    loop = Loop()
+    parts = choose(settings.engine)
+    loop = parts.loop()
     sys.setswitchinterval(SWITCH_SECONDS)
     prompts = PreparedPrompts(settings.prompts)
     with _signals(loop), _waker(loop) as (wake, on_wake):
-        keeper = EvidenceKeeper(evidence, wake)
+        keeper = EvidenceKeeper(evidence, wake, parts.tape)
         control: ControlServer | None = None
 
         def emit(event: Event) -> None:
             if control is not None:
                 control.send(event)
 
-        engine = Engine(settings, keeper, prompts, loop, emit)
+        engine = Engine(settings, keeper, prompts, loop, emit, parts=parts)
         on_wake(engine.collect)
         control = ControlServer(settings.socket_path, loop, engine.receive, lambda: engine.holdings(""))
         preparation = Preparation(prompts, settings.prompts, loop)
@@ -60,7 +63,12 @@ def run(settings: MediaSettings, evidence: EvidenceFactory) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS, 20, 50)
-        log.info("media_ready", socket=settings.socket_path, ports=f"{settings.port_min}-{settings.port_max}")
+        log.info(
+            "media_ready",
+            engine=parts.name,
+            socket=settings.socket_path,
+            ports=f"{settings.port_min}-{settings.port_max}",
+        )
         try:
             loop.run()
         finally:

@@ -17,6 +17,9 @@ from hypothesis import settings
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("at110", deadline=None)
+settings.register_profile(
+    "sanitized", deadline=None, max_examples=10
+)  # every step is many times slower there
 settings.load_profile("at110")
 
 LIMIT_SECONDS: float = 120.0

@@ -1,4 +1,4 @@
-"""A media process of its own for Q1, with real evidence: `python -m tests.bench.media SOCKET PORT_MIN PORT_MAX`."""
+"""A media process of its own for Q1, with real evidence: `python -m tests.bench.media SOCKET PORT_MIN PORT_MAX ENGINE`."""
 
 import sys
 
@@ -12,9 +12,11 @@ from rtp.settings import MediaSettings
 def main() -> None:
     """Serve until SIGTERM."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    socket_path, port_min, port_max = sys.argv[1:]
+    socket_path, port_min, port_max, engine = sys.argv[1:]
     worker.run(
-        MediaSettings(socket_path, port_min=int(port_min), port_max=int(port_max), drain_seconds=1.0),
+        MediaSettings(
+            socket_path, port_min=int(port_min), port_max=int(port_max), drain_seconds=1.0, engine=engine
+        ),
         Captures(),
     )
 

@@ -73,7 +73,7 @@ def measure(
         floor = stack.enter_context(Floor(programs["floor"], PHONES))
         floor.relay(sound.ports[:PHONES])
         sound.to(0, floor.ports)
-        worker = stack.enter_context(Mixed(work, "mixed", (30000, 31399), recorded=False))
+        worker = stack.enter_context(Mixed(work, "mixed", (30000, 31399), engine="auto", recorded=False))
         sound.to(PHONES, worker.set_up(sound.ports[PHONES:]))
         wait_childless(worker.pid, PROMPT_SECONDS)
         worker.drain()

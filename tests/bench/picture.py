@@ -27,7 +27,7 @@ IDR, SLICE = b"\x65" + bytes(999), b"\x41" + bytes(499)
 def measure(folder: Path, *, trials: int, say: Callable[[str], None]) -> list[Figure]:
     """Measure Q5 with so many callers, one after the other. Raises SetUpError."""
     say(f"Q5: {trials} callers who waited with picture")
-    with Worker(folder, "picture", (46000, 47999), recorded=False) as worker:
+    with Worker(folder, "picture", (46000, 47999), engine="auto", recorded=False) as worker:
         waited = [_trial(worker, number) for number in range(trials)]
     p99 = quantile(waited, 0.99)
     return [

@@ -1,16 +1,27 @@
-"""Sockets, loop and evidence for tests of the media process: no descriptor, no clock, no thread."""
+"""Sockets, loop and evidence for tests of the media process: no clock, no thread, no port.
+
+The same tests run on both engines (`engine`, a fixture). For the native one a socket is one end of a socket pair, since C reads
+descriptors; time still passes only when the test says so.
+"""
 
 import itertools
+import select
+import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
+import pytest
+
 from rtp.control import Address, Codec, Event, Medium, Stream
-from rtp.outstream import OutStream
+from rtp.outstream import Numbering
 from rtp.packet import Packet, parse
+from rtp.parts import PYTHON, Parts
 from rtp.ports import Pair
 from rtp.route import Surroundings
 from rtp.track import Track
+from tests.kit.native_engine import demand
 
 PHONE: Address = ("10.0.0.1", 4000)
 PCMA = Codec("PCMA", 8, 8000)
@@ -59,6 +70,40 @@ class WireSocket:
         return len(data)
 
 
+class PairSocket(WireSocket):
+    """The same with a descriptor: what is lent to C goes through a pair of Unix sockets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._near.setblocking(False)
+        self._far.setblocking(False)
+        opened.append(self)
+
+    def fileno(self) -> int:
+        return self._near.fileno()
+
+    def arrive(self, data: bytes) -> None:
+        """Let a datagram wait for C."""
+        self._far.send(data)
+
+    def settle(self) -> None:
+        """Take over what C has sent."""
+        while True:
+            try:
+                self.sent.append((self._far.recv(65536), None))
+            except BlockingIOError:
+                return
+
+    def refuse(self) -> None:
+        """Let every further packet fail."""
+        self._far.close()
+
+    def end(self) -> None:
+        self._near.close()
+        self._far.close()
+
+
 class StillLoop:
     """A loop in which time passes when the test says so."""
 
@@ -98,20 +143,108 @@ class StillLoop:
         self.handlers[sock.fileno()]()
 
 
+class NativeStillLoop(StillLoop):
+    """The same with C behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rtp.native._relay import RelayLoop
+
+        self.poll = select.epoll()
+        self.relay = RelayLoop(self.poll.fileno())
+        loops.append(self)
+
+    def add(self, fd: int, handler: Callable[[], None], name: str) -> None:
+        super().add(fd, handler, name)
+        self.poll.register(fd, select.EPOLLIN)
+
+    def remove(self, fd: int) -> None:
+        super().remove(fd)
+        self.poll.unregister(fd)
+
+    def defer(self, fd: int, *, deferred: bool) -> None:
+        super().defer(fd, deferred=deferred)
+        for flow in self.relay.flows:
+            if flow.fd == fd and flow.owner is not None:
+                flow.owner.withhold(withheld=deferred)
+
+    def read(self, sock: WireSocket, data: bytes, source: Address = PHONE) -> None:
+        flow = next((flow for flow in self.relay.flows if flow.fd == sock.fileno()), None)
+        if flow is None or not flow.lent or not isinstance(sock, PairSocket):
+            super().read(sock, data, source)
+        else:
+            sock.arrive(data)
+            for odd, handed in self.relay.serve(flow, self.now):
+                assert odd.owner is not None
+                odd.owner.odd(handed)
+        settle()
+
+
+def settle() -> None:
+    """Take over what C has done since."""
+    for sock in opened:
+        sock.settle()
+    for each in after:
+        each()
+
+
+after: list[Callable[[], None]] = []
+"""What else a test wants done then, such as pouring out tapes."""
+opened: list[PairSocket] = []
+loops: list[NativeStillLoop] = []
+parts = PYTHON
+"""What the running test's engine is made of."""
+
+
+@pytest.fixture(params=["python", "native"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Parts]:
+    """Run a test on both engines; the native one is left out, with the reason, where it was not built."""
+    with running(request.param) as chosen:
+        yield chosen
+
+
+@contextmanager
+def running(name: str) -> Iterator[Parts]:
+    """Make wires of one engine; give their descriptors back at the end."""
+    global parts  # noqa: PLW0603  # wires are made by plain functions in many tests
+    parts = demand(name)
+    try:
+        yield parts
+    finally:
+        for loop in loops:
+            loop.poll.close()
+        for sock in opened:
+            sock.end()
+        loops.clear()
+        opened.clear()
+        after.clear()
+        parts = PYTHON
+
+
+def make_loop() -> StillLoop:
+    """A loop of the running test's engine."""
+    return StillLoop() if parts is PYTHON else NativeStillLoop()
+
+
+def make_socket() -> WireSocket:
+    """A socket of the running test's engine."""
+    return WireSocket() if parts is PYTHON else PairSocket()
+
+
 class Wire:
     """A loop, its events, and tracks that are made in it."""
 
     def __init__(self) -> None:
-        self.loop = StillLoop()
+        self.loop = make_loop()
         self.events: list[Event] = []
-        self.around = Surroundings(self.loop, self.events.append, itertools.count(2))  # type: ignore[arg-type]
+        self.around = Surroundings(self.loop, self.events.append, itertools.count(2), activity=parts.activity)  # type: ignore[arg-type]
         self.asked: list[str] = []
 
-    def track(self, leg: str = "leg", medium: Medium = "audio", *, out: OutStream | None = None) -> Track:
+    def track(self, leg: str = "leg", medium: Medium = "audio", *, out: Numbering | None = None) -> Track:
         """A track with sockets of its own, not configured yet."""
-        pair = Pair(WireSocket(), WireSocket(), 20000)  # type: ignore[arg-type]
-        stream = out or OutStream(0xABCD, 0xFFF0, 0xFFFFFF00)
-        track = Track(leg, medium, host="127.0.0.1", pair=pair, out=stream, around=self.around)
+        pair = Pair(make_socket(), make_socket(), 20000)  # type: ignore[arg-type]
+        stream = out or parts.out(0xABCD, 0xFFF0, 0xFFFFFF00)
+        track = parts.track(leg, medium, host="127.0.0.1", pair=pair, out=stream, around=self.around)
         track.ask_picture = lambda: self.asked.append(leg)
         return track
 

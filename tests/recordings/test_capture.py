@@ -279,3 +279,27 @@ def test_tshark_sees_ladder_and_streams(folder: Path) -> None:
         capture_output=True, text=True, check=True,
     ).stdout.splitlines()  # fmt: skip
     assert ladder == ["INVITE\t\t40000\t", "\t200\t20000\t", "\t200\t\ttransport=tcp"]
+
+
+def test_packets_dropped_before_they_came_are_stated_by_the_next_one(folder: Path) -> None:
+    sink = Captures().open("call-1", str(folder))
+    sink.left_out(3, 10**9, 2 * 10**9, "flood")
+    sink.left_out(2, 2 * 10**9, 3 * 10**9, "flood")
+    sink.packet(4 * 10**9, A, B, b"one")
+    sink.close()
+    (captured,) = load(folder / "call.pcapng")
+    assert len(captured.comments) == 1
+    assert captured.comments[0].startswith("not recorded: 5 packets from 1970-01-01")
+    assert captured.comments[0].endswith("flood")
+
+
+def test_packets_dropped_at_the_end_are_stated_there(folder: Path) -> None:
+    sink = Captures().open("call-1", str(folder))
+    sink.packet(1, A, B, b"one")
+    sink.flush(sync=False)
+    sink.left_out(3, 10**9, 2 * 10**9, "flood")
+    _, size = sink.close()
+    path = folder / "call.pcapng"
+    assert size == path.stat().st_size
+    assert len(load(path)) == 1
+    assert b"not recorded: 3 packets" in path.read_bytes()

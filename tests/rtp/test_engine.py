@@ -1,120 +1,15 @@
-import itertools
 from unittest.mock import patch
 
 import pytest
 
 from rtp import control as c
-from rtp.engine import BEAT_SECONDS, PHASES, Engine
+from rtp.engine import BEAT_SECONDS, PHASES
 from rtp.packet import parse
-from rtp.ports import NoPorts, Pair
-from rtp.prompts import Prompts
-from rtp.settings import MediaSettings
-from tests.kit.media_wire import EVENTS, H264, PCMA, PHONE, StillLoop, WireSocket, packet, stream
+from tests.kit.media_engine import GUEST, HOST, Running
+from tests.kit.media_wire import H264, PHONE, engine, packet, stream
 
-GUEST, HOST = "guest", "host"
-
-
-class FakePorts:
-    left = 100
-
-    def __init__(self, minimum, maximum):
-        self.next = itertools.count(minimum, 2)
-
-    def bind(self, host, wanted=None):
-        if host == "9.9.9.9":
-            raise OSError(99, "Cannot assign requested address")
-        if not self.left:
-            raise NoPorts(98, "none")
-        self.left -= 1
-        return Pair(WireSocket(), WireSocket(), next(self.next))
-
-
-class Evidence:
-    """EvidenceKeeper without its thread."""
-
-    def __init__(self):
-        self.rows = {}
-        self.results = []
-        self.ticks = []
-
-    @property
-    def calls(self):
-        return tuple(self.rows)
-
-    def open(self, command):
-        self.rows.setdefault(command.call, [])
-        return [c.EvidenceOpened(command.call)]
-
-    def find(self, call):
-        rows = self.rows.get(call)
-        if rows is None:
-            return None
-
-        class Found:
-            packet = staticmethod(lambda at, src, dst, data: rows.append(data))
-            sip = staticmethod(lambda at, src, dst, transport, data: rows.append(data))
-
-        return Found
-
-    def close(self, command):
-        rows = self.rows.pop(command.call)
-        return [c.EvidenceClosed(command.call, len(rows), 0)]
-
-    def tick(self, now):
-        self.ticks.append(now)
-
-    def collect(self):
-        results, self.results = self.results, []
-        return results
-
-    def shut(self):
-        return [c.EvidenceClosed(call, 0, 0) for call in self.rows]
-
-
-class Running:
-    def __init__(self, **settings):
-        self.loop, self.evidence, self.events = StillLoop(), Evidence(), []
-        self.prompts = Prompts()
-        with patch("rtp.engine.Ports", FakePorts), patch("rtp.engine.time.monotonic", lambda: self.loop.now):
-            made = MediaSettings("/none", **settings)
-            self.engine = Engine(made, self.evidence, self.prompts, self.loop, self.events.append)
-
-    def do(self, *commands):
-        """Carry commands out; the events they make."""
-        before = len(self.events)
-        for command in commands:
-            self.engine.receive(command)
-        return self.events[before:]
-
-    def leg(self, name, *media, evidence=None):
-        media = media or ("audio",)
-        self.do(c.OpenLeg(name, media, "127.0.0.1", evidence))
-        codecs = {"audio": (PCMA, EVENTS), "video": (H264,)}
-        streams = tuple(stream(medium, codecs[medium]) for medium in media)
-        self.do(c.ConfigureLeg(name, streams, (PHONE[0],)))
-
-    def join(self, *names):
-        return self.do(
-            *[c.Join("room", name, "host" if name.startswith(HOST) else "guest") for name in names]
-        )
-
-    def sockets(self, name, medium="audio"):
-        pair = self.engine._legs[name].tracks[medium].pair
-        return pair.rtp, pair.rtcp
-
-    def say(self, name, sequence, medium="audio", **more):
-        self.loop.read(self.sockets(name, medium)[0], packet(sequence, **more))
-
-    def pass_time(self, seconds):
-        end = self.loop.now + seconds
-        while True:
-            due = min(self.loop.timers, key=lambda timer: timer[0])
-            if due[0] > end:
-                break
-            self.loop.timers.remove(due)
-            self.loop.now = max(self.loop.now, due[0])
-            due[1](self.loop.now)
-        self.loop.now = end
+__all__ = ["engine"]
+pytestmark = pytest.mark.usefixtures("engine")
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,9 @@ import threading
 
 import pytest
 
+from rtp.call_evidence import MAX_WAITING, RING_FULL, CallEvidence
 from rtp.control import CloseEvidence, EvidenceClosed, EvidenceOpened, OpenEvidence, Refused
-from rtp.evidence import MAX_REMEMBERED, MAX_WAITING, CallEvidence, EvidenceKeeper
+from rtp.evidence import MAX_REMEMBERED, EvidenceKeeper
 
 A, B = ("10.0.0.1", 1), ("10.0.0.2", 2)
 OPEN, CLOSE = OpenEvidence("call", "/folder"), CloseEvidence("call")
@@ -13,6 +14,7 @@ class Sink:
     def __init__(self, factory):
         self.factory = factory
         self.rows = []
+        self.losses = []
         self.flushes = []
         self.threads = set()
 
@@ -21,6 +23,9 @@ class Sink:
 
     def sip(self, at_ns, source, destination, transport, data):
         self.rows.append((transport, data))
+
+    def left_out(self, packets, first_ns, last_ns, reason):
+        self.losses.append((packets, first_ns, last_ns, reason))
 
     def flush(self, *, sync):
         self.threads.add(threading.current_thread().name)
@@ -264,3 +269,58 @@ def test_a_call_that_comes_back_is_opened_after_it_was_closed(kept):
     kept.keeper.open(OPEN)
     kept.settled()
     assert order == ["closed", "opened"]
+
+
+def test_what_is_left_out_is_stated_in_the_file_also_when_that_opens_later(kept):
+    kept.factory.may_open.clear()
+    kept.keeper.open(OPEN)
+    evidence = kept.keeper.find("call")
+    evidence.lose(7, 1, 2, "flood")
+    kept.factory.may_open.set()
+    kept.settled()
+    evidence.lose(3, 4, 5, "flood")
+    assert kept.factory.opened[0].losses == [(7, 1, 2, "flood"), (3, 4, 5, "flood")]
+
+
+class ListTape:
+    """A tape of Python's."""
+
+    def __init__(self):
+        self.rows = []
+        self.lost = None
+
+    @property
+    def waiting(self):
+        return len(self.rows)
+
+    def __call__(self, *row):
+        self.rows.append(row)
+
+    def pour(self, packet, left_out):
+        rows, self.rows = self.rows, []
+        for row in rows:
+            packet(*row)
+        if self.lost is not None:
+            left_out(*self.lost)
+            self.lost = None
+
+
+def test_a_tape_is_poured_out_before_each_flush_and_before_the_end():
+    factory = Factory()
+    keeper = EvidenceKeeper(factory, lambda: None, ListTape)
+    keeper.open(OPEN)
+    evidence = keeper.find("call")
+    evidence.packet(1, A, B, b"before the file is open")
+    keeper._pass()
+    keeper.collect()
+    (sink,) = factory.opened
+    keeper.tick(1.0)
+    keeper._pass()
+    assert [data for _, data in sink.rows] == [b"before the file is open"]
+    evidence.packet(2, A, B, b"after")
+    evidence.tape.lost = (5, 10, 20)
+    keeper.collect()
+    keeper.close(CLOSE)
+    events = keeper.shut()
+    assert events == [EvidenceClosed("call", 2, 100)]
+    assert sink.losses == [(5, 10, 20, RING_FULL)]

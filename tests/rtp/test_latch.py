@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtp.latch import FOREIGN_SECONDS, MAX_CANDIDATES, MOVED_SECONDS, REQUEST_SECONDS, Latch, canonical
+from rtp.latch import (
+    FOREIGN_SECONDS,
+    MAX_CANDIDATES,
+    MOVED_SECONDS,
+    PREFER_SECONDS,
+    REQUEST_SECONDS,
+    Latch,
+    canonical,
+)
 
 PHONE = ("10.0.0.1", 4000)
 STRANGER = ("6.6.6.6", 666)
@@ -40,6 +48,35 @@ def test_an_expected_address_is_believed_at_once_with_any_port(ip):
     latch = configured()
     assert latch.receive((ip, 12345), 1, 1, 0.1)
     assert latch.latched == (ip, 12345)
+
+
+def test_the_port_in_the_sdp_goes_before_another_port_of_the_same_address():
+    latch = configured(named=PHONE)
+    other = (PHONE[0], 666)
+    assert believed(latch, other, 9, 1, 14, 5.0) is None
+    assert latch.receive(PHONE, 1, 1, 5.28)
+    assert latch.latched == PHONE
+
+
+def test_another_port_is_believed_when_the_named_one_stays_silent():
+    latch = configured(named=PHONE)
+    other = (PHONE[0], 666)
+    assert not latch.receive(other, 1, 1, 5.0)
+    assert not latch.receive(other, 1, 2, 5.0 + PREFER_SECONDS - 0.01)
+    assert latch.receive(other, 1, 3, 5.0 + PREFER_SECONDS + 0.01)
+
+
+def test_a_phone_behind_nat_is_believed_at_once():
+    latch = configured(named=("192.168.1.7", 4000))
+    assert latch.receive(("10.0.0.2", 31_000), 1, 1, 0.1), "its SDP names an address nobody can send from"
+
+
+def test_a_new_named_port_has_its_own_time():
+    latch = configured(named=PHONE)
+    other = (PHONE[0], 666)
+    assert not latch.receive(other, 1, 1, 5.0)
+    latch.configure(EXPECTED, receiving=True, moved=True, now=6.0, named=(PHONE[0], 4002))
+    assert not latch.receive(other, 1, 2, 6.0)
 
 
 def test_a_spray_from_before_the_call_is_refused_and_the_phone_believed():

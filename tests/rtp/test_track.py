@@ -1,11 +1,26 @@
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rtp.control import Codec, Dtmf, MediaLost, MediaStarted
-from tests.kit.media_wire import EVENTS, H264, PCMA, PCMU, PHONE, Wire, packet, rtp_socket, sent, stream
+from tests.kit.media_wire import (
+    EVENTS,
+    H264,
+    PCMA,
+    PCMU,
+    PHONE,
+    Wire,
+    engine,
+    packet,
+    rtp_socket,
+    sent,
+    stream,
+)
+
+__all__ = ["engine"]
+pytestmark = pytest.mark.usefixtures("engine")
 
 STRANGER = ("6.6.6.6", 666)
 
@@ -237,6 +252,7 @@ PACKETS = st.lists(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF), PACKETS)
 def test_the_packet_road_says_the_same_as_its_parts(sequence, timestamp, steps):
     """`_read_connected` handles the usual packet in line; `_take` goes through Source, Sender and OutStream."""

@@ -1,0 +1,73 @@
+# relay.h and what its Python face needs of C, as Cython sees them.
+
+from libc.stdint cimport int64_t, uint32_t
+
+
+cdef extern from "pthread.h" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+    int pthread_mutex_lock(pthread_mutex_t *)
+    int pthread_mutex_unlock(pthread_mutex_t *)
+
+
+cdef extern from "relay.h" nogil:
+    enum: RELAY_HEADER, RELAY_ROUTES, RELAY_TAPES
+
+    ctypedef struct relay_source:
+        int64_t ssrc, gaps, transit, received_prior
+    ctypedef struct relay_out:
+        int64_t ssrc, ahead
+        double at
+    ctypedef struct relay_tape:
+        pthread_mutex_t lock
+        unsigned char *bytes
+        size_t used, room, limit
+        int64_t left_out, left_out_first, left_out_last, packets
+    ctypedef struct relay_record:
+        int64_t at_ns
+        uint32_t size, way
+    ctypedef struct relay_flow:
+        int fd
+        unsigned char lent, straight, route_count, tape_count
+        relay_source *source
+        relay_flow *destination
+        int64_t number
+        double heard, permitted_until, seconds_per_byte, burst
+        int64_t flooded
+        relay_tape **tapes
+        uint32_t *ways
+        relay_out *out
+        int64_t packets, octets, failed
+        relay_tape *out_tape
+        uint32_t out_way, unheard_size
+        unsigned char *unheard
+    ctypedef struct relay_odd:
+        relay_flow *flow
+        uint32_t offset, size
+    ctypedef struct relay_loop:
+        double now
+        int ready_count, odd_count
+        int *ready
+        relay_odd *odd
+        unsigned char *odd_bytes
+        int64_t relayed, sunk, handed
+
+    int relay_loop_open(relay_loop *, int)
+    void relay_loop_close(relay_loop *)
+    int relay_loop_put(relay_loop *, int, relay_flow *)
+    int relay_lend(relay_loop *, relay_flow *, int)
+    int relay_turn(relay_loop *, double)
+    int relay_serve(relay_loop *, relay_flow *, double)
+    int relay_tape_open(relay_tape *, size_t)
+    void relay_tape_close(relay_tape *)
+    void relay_tape_put(relay_tape *, int64_t, uint32_t, const unsigned char *, size_t)
+
+
+cdef extern from * nogil:
+    """
+    #include <stdlib.h>
+    #define SET_ROUTE(flow, i, a, b, c, d) ((flow)->routes[i] = (relay_route){(a), (b), (c), 0, (d)})
+    """
+    void SET_ROUTE(relay_flow *, int, int, int, int, int)
+    void *realloc(void *, size_t)
+    void free(void *)

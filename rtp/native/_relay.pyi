@@ -1,0 +1,135 @@
+# What relay.c holds and does, seen from Python.
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from rtp.control import Address, Medium
+from rtp.leg import Leg
+
+class Receiver(Protocol):
+    # Owner of a flow.
+
+    leg: str
+    medium: Medium
+    def odd(self, data: bytes) -> None: ...
+    def withhold(self, *, withheld: bool) -> None: ...
+
+class SourceFields:
+    # The fields of `rtp.source.Source` as 64-bit integers C counts in.
+
+    ssrc: int
+    rate: int
+    gaps: int
+    highest: int
+    cycles: int
+    count: int
+    jitter16: int
+    transit: int
+    _bad: int
+    _base: int
+    _expected_before: int
+    _expected_prior: int
+    _received_before: int
+    _received_prior: int
+
+class OutFields:
+    # The fields of `rtp.outstream.OutStream` as C numbers with them.
+
+    ssrc: int
+    sequence: int
+    timestamp: int
+    rate: int
+    source: int
+    relaying: bool
+    sequence_offset: int
+    timestamp_offset: int
+    _offset_source: int
+    _floor: int
+    _ahead: int
+    at: float | None
+
+class Tape:
+    # Packets of one call on their way to its file (`rtp.evidence.Tape`); at most `limit` bytes.
+
+    def __init__(self, limit: int) -> None: ...
+    @property
+    def waiting(self) -> int: ...
+    # The number of a pair of addresses on this tape.
+    def way(self, source: Address, destination: Address) -> int: ...
+    def __call__(self, at_ns: int, source: Address, destination: Address, data: bytes, /) -> None: ...
+    def pour(
+        self,
+        packet: Callable[[int, Address, Address, bytes], None],
+        left_out: Callable[[int, int, int], None],
+        /,
+    ) -> None: ...
+
+class Flow:
+    # One RTP socket: what is decided about it, and its counters.
+
+    def __init__(self, fd: int) -> None: ...
+    number: int
+    heard: float
+    permitted_until: float
+    flooded: int
+    packets: int
+    octets: int
+    failed: int
+    @property
+    def owner(self) -> Receiver | None: ...
+    @property
+    def fd(self) -> int: ...
+    @property
+    def lent(self) -> bool: ...
+    def attach(self, source: SourceFields, out: OutFields, owner: Receiver) -> None: ...
+    def detach(self) -> None: ...
+    def permit(self, seconds_per_byte: float, burst: float) -> None: ...
+    # Whether what is relayed to this flow leaves as it is, and onto which tape.
+    def send_straight(self, straight: bool, tape: Tape | None, way: int) -> None: ...
+    # Where packets go: (payload type, that of the destination, relayed or only counted, Hz), and onto which tapes.
+    def receive(
+        self,
+        destination: Flow | None,
+        routes: Sequence[tuple[int, int, bool, int]],
+        tapes: Sequence[tuple[Tape, int]],
+    ) -> None: ...
+    # Take away the newest packet that went to nobody.
+    def take_unheard(self) -> bytes | None: ...
+
+class ActivityFields:
+    # The fields of `rtp.activity.Activity`.
+
+    busy: bool
+    out: Any
+
+class NativePhase:
+    # `rtp.parts.Phase` that looks into records of C's alone; `fill`: `FILL_SECONDS`.
+
+    def __init__(self, fill: float) -> None: ...
+    def __len__(self) -> int: ...
+    def put(self, leg: Leg) -> None: ...
+    def drop(self, leg: Leg) -> None: ...
+    def restless(self, now: float) -> list[Leg]: ...
+
+# Legs whose sweep may find something: a report is due, or a track is not lent, silent, flooded or wants a picture.
+def stirred(legs: Iterable[Leg], now: float, quiet: float) -> list[Leg]: ...
+
+class RelayLoop:
+    # Serves flows that are lent, on an epoll descriptor of another.
+
+    def __init__(self, poll: int) -> None: ...
+    @property
+    def now(self) -> float: ...
+    @property
+    def flows(self) -> tuple[Flow, ...]: ...
+    # Packets since the start: sent on, only counted, handed to Python.
+    @property
+    def counts(self) -> tuple[int, int, int]: ...
+    def add(self, flow: Flow) -> None: ...
+    # Let C read the socket (it is connected), or no longer. Raises OSError.
+    def lend(self, flow: Flow, lent: bool) -> None: ...
+    def remove(self, flow: Flow) -> None: ...
+    # Serve until `deadline` (monotonic seconds) or until there is work for Python: ready descriptors, odd packets.
+    def turn(self, deadline: float) -> tuple[list[int], list[tuple[Flow, bytes]]]: ...
+    # Read what waits in one flow, as of `now`: the odd packets. For tests, in which no time passes by itself.
+    def serve(self, flow: Flow, now: float) -> list[tuple[Flow, bytes]]: ...

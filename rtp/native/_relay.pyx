@@ -1,0 +1,383 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=False
+"""The Python face of relay.c: records it shares with the machines, flows, tapes, the loop. No policy here.
+
+`_relay.pyi` says what each is; `rtp.native` puts them to work.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.math cimport NAN, isnan
+from libc.string cimport memset
+
+
+cdef class SourceFields:
+    cdef public int64_t ssrc, rate, gaps, highest, cycles, count, jitter16, transit
+    cdef public int64_t _bad, _base, _expected_before, _expected_prior, _received_before, _received_prior
+
+
+cdef class OutFields:
+    cdef public int64_t ssrc, sequence, timestamp, rate, source, relaying, sequence_offset, timestamp_offset
+    cdef public int64_t _offset_source, _floor, _ahead
+    cdef double _at
+
+    def __cinit__(self):
+        self._at = NAN
+
+    @property
+    def at(self):
+        return None if isnan(self._at) else self._at
+
+    @at.setter
+    def at(self, value):
+        self._at = NAN if value is None else value
+
+
+def _check_layout():
+    # relay.c reads the fields of these objects in place; C keeps their order, and this says so if a compiler ever did not.
+    cdef SourceFields source = SourceFields()
+    cdef OutFields out = OutFields()
+    cdef relay_source *s = <relay_source *>&source.ssrc
+    cdef relay_out *o = <relay_out *>&out.ssrc
+    if <char *>&source.transit != <char *>&s.transit or <char *>&source._received_prior != <char *>&s.received_prior:
+        raise ImportError("layout of SourceFields")
+    if <char *>&out._ahead != <char *>&o.ahead or <char *>&out._at != <char *>&o.at:
+        raise ImportError("layout of OutFields")
+
+
+_check_layout()
+
+
+cdef class Tape:
+    cdef relay_tape c
+    cdef unsigned char *spare
+    cdef size_t spare_room
+    cdef dict _numbers
+    cdef list _ways
+
+    def __cinit__(self, size_t limit):
+        if relay_tape_open(&self.c, limit):
+            raise MemoryError
+        self.spare = NULL
+        self.spare_room = 0
+        self._numbers = {}
+        self._ways = []
+
+    def __dealloc__(self):
+        relay_tape_close(&self.c)
+        free(self.spare)
+
+    @property
+    def waiting(self):
+        return self.c.packets
+
+    cpdef uint32_t way(self, source, destination):
+        number = self._numbers.get((source, destination))
+        if number is None:
+            number = self._numbers[(source, destination)] = len(self._ways)
+            self._ways.append((source, destination))
+        return number
+
+    def __call__(self, int64_t at_ns, source, destination, bytes data):
+        cdef uint32_t way = self.way(source, destination)
+        cdef const unsigned char *start = data
+        relay_tape_put(&self.c, at_ns, way, start, len(data))
+
+    def pour(self, packet, left_out):
+        # The evidence thread: take what is there under the lock, read it without.
+        cdef unsigned char *full
+        cdef size_t used, room, at = 0
+        cdef relay_record *record
+        cdef int64_t lost, first, last
+        with nogil:
+            pthread_mutex_lock(&self.c.lock)
+            full, used, room = self.c.bytes, self.c.used, self.c.room
+            self.c.bytes, self.c.used, self.c.room = self.spare, 0, self.spare_room
+            lost, first, last = self.c.left_out, self.c.left_out_first, self.c.left_out_last
+            self.c.left_out = self.c.packets = 0
+            pthread_mutex_unlock(&self.c.lock)
+        self.spare, self.spare_room = full, room
+        cdef list ways = self._ways
+        while at < used:
+            record = <relay_record *>(full + at)
+            source, destination = ways[record.way]
+            packet(
+                record.at_ns, source, destination,
+                PyBytes_FromStringAndSize(<char *>full + at + sizeof(relay_record), record.size),
+            )
+            at += sizeof(relay_record) + ((record.size + 7) & ~<size_t>7)
+        if lost:
+            left_out(lost, first, last)
+
+
+cdef class Flow:
+    cdef relay_flow c
+    cdef object _source, _out, _owner, _in_tapes, _out_tape
+    cdef Flow _destination
+
+    def __cinit__(self, int fd):
+        memset(&self.c, 0, sizeof(self.c))
+        self.c.fd = fd
+        self.c.heard = float("-inf")
+
+    def attach(self, SourceFields source not None, OutFields out not None, owner):
+        self._source, self._out, self._owner = source, out, owner
+        self.c.source = <relay_source *>&source.ssrc
+        self.c.out = <relay_out *>&out.ssrc
+
+    @property
+    def owner(self):
+        return self._owner
+
+    def detach(self):
+        self.c.straight = 0
+        self._owner = None
+
+    @property
+    def number(self):
+        return self.c.number
+
+    @number.setter
+    def number(self, int64_t value):
+        self.c.number = value
+
+    @property
+    def heard(self):
+        return self.c.heard
+
+    @heard.setter
+    def heard(self, double value):
+        self.c.heard = value
+
+    @property
+    def permitted_until(self):
+        return self.c.permitted_until
+
+    @permitted_until.setter
+    def permitted_until(self, double value):
+        self.c.permitted_until = value
+
+    @property
+    def flooded(self):
+        return self.c.flooded
+
+    @flooded.setter
+    def flooded(self, int64_t value):
+        self.c.flooded = value
+
+    @property
+    def packets(self):
+        return self.c.packets
+
+    @packets.setter
+    def packets(self, int64_t value):
+        self.c.packets = value
+
+    @property
+    def octets(self):
+        return self.c.octets
+
+    @octets.setter
+    def octets(self, int64_t value):
+        self.c.octets = value
+
+    @property
+    def failed(self):
+        return self.c.failed
+
+    @failed.setter
+    def failed(self, int64_t value):
+        self.c.failed = value
+
+    def permit(self, double seconds_per_byte, double burst):
+        self.c.seconds_per_byte = seconds_per_byte
+        self.c.burst = burst
+
+    @property
+    def fd(self):
+        return self.c.fd
+
+    @property
+    def lent(self):
+        return bool(self.c.lent)
+
+    def send_straight(self, bint straight, tape, uint32_t way):
+        self._out_tape = tape
+        self.c.straight = straight and self._owner is not None
+        self.c.out_tape = &(<Tape>tape).c if tape is not None else NULL
+        self.c.out_way = way
+
+    def receive(self, Flow destination, routes, tapes):
+        cdef int i = 0
+        self.c.route_count = 0
+        for source, target, relayed, rate in routes:
+            if i == RELAY_ROUTES:
+                break
+            SET_ROUTE(&self.c, i, source, target, 1 if relayed else 0, rate)
+            i += 1
+        self._destination = destination
+        self.c.destination = &destination.c if destination is not None else NULL
+        self._in_tapes = tuple(tapes)
+        self.c.tape_count = 0
+        for i, (tape, way) in enumerate(self._in_tapes):
+            self.c.tapes[i] = &(<Tape?>tape).c
+            self.c.ways[i] = way
+            self.c.tape_count = i + 1
+        self.c.route_count = min(len(routes), RELAY_ROUTES)
+
+    def take_unheard(self):
+        if not self.c.unheard_size:
+            return None
+        data = PyBytes_FromStringAndSize(<char *>self.c.unheard, self.c.unheard_size)
+        self.c.unheard_size = 0
+        return data
+
+cdef class ActivityFields:
+    cdef public bint busy
+    cdef OutFields _out
+
+    def __cinit__(self):
+        self.busy = False
+        self._out = None
+
+    @property
+    def out(self):
+        return self._out
+
+    @out.setter
+    def out(self, OutFields value):
+        self._out = value
+
+
+cdef class NativePhase:
+    cdef dict _legs
+    cdef list _order
+    cdef void **_activities
+    cdef double _fill
+
+    def __cinit__(self, double fill):
+        self._legs = {}
+        self._order = []
+        self._activities = NULL
+        self._fill = fill
+
+    def __dealloc__(self):
+        free(self._activities)
+
+    def __len__(self):
+        return len(self._legs)
+
+    def put(self, leg):
+        self._legs[leg.leg] = leg
+        self._arrange()
+
+    def drop(self, leg):
+        if self._legs.pop(leg.leg, None) is not None:
+            self._arrange()
+
+    cdef _arrange(self):
+        self._order = [(leg, <ActivityFields?>leg.activity) for leg in self._legs.values()]
+        room = realloc(self._activities, (len(self._order) + 1) * sizeof(void *))
+        if room == NULL:
+            raise MemoryError
+        self._activities = <void **>room
+        for i in range(len(self._order)):
+            self._activities[i] = <void *>self._order[i][1]
+
+    def restless(self, double now):
+        cdef ActivityFields activity
+        cdef OutFields out
+        cdef Py_ssize_t i
+        found = []
+        for i in range(len(self._order)):
+            activity = <ActivityFields>self._activities[i]
+            out = activity._out
+            # Written so that a stream that never sent anything (NaN) is restless.
+            if out is not None and not (out.relaying and not activity.busy and now - out._at <= self._fill):
+                found.append(self._order[i][0])
+        return found
+
+
+def stirred(legs, double now, double quiet):
+    cdef Flow flow
+    found = []
+    for leg in legs:
+        if now >= leg.rtcp_due or now >= leg.report_due:
+            found.append(leg)
+            continue
+        for track in leg.tracks.values():
+            flow = track._flow
+            if (
+                flow.c.lent
+                and now - flow.c.heard <= quiet
+                and flow.c.flooded == track.flood_stated
+                and (
+                    track.medium == "audio"
+                    or flow.c.source.gaps == track._gaps and track.pictures.next_due is None
+                )
+            ):
+                continue
+            found.append(leg)
+            break
+    return found
+
+
+cdef class RelayLoop:
+    cdef relay_loop c
+    cdef dict _flows
+
+    def __cinit__(self, int poll):
+        self._flows = {}
+        error = relay_loop_open(&self.c, poll)
+        if error:
+            raise OSError(error, "relay loop")
+
+    def __dealloc__(self):
+        relay_loop_close(&self.c)
+
+    @property
+    def now(self):
+        return self.c.now
+
+    @property
+    def flows(self):
+        return tuple(self._flows.values())
+
+    @property
+    def counts(self):
+        return self.c.relayed, self.c.sunk, self.c.handed
+
+    def add(self, Flow flow not None):
+        error = relay_loop_put(&self.c, flow.c.fd, &flow.c)
+        if error:
+            raise OSError(error, "relay loop")
+        self._flows[flow.c.fd] = flow
+
+    def lend(self, Flow flow not None, bint lent):
+        error = relay_lend(&self.c, &flow.c, lent)
+        if error:
+            raise OSError(error, "epoll_ctl")
+
+    def remove(self, Flow flow not None):
+        if self._flows.pop(flow.c.fd, None) is not None:
+            relay_loop_put(&self.c, flow.c.fd, NULL)
+
+    def turn(self, double deadline):
+        cdef int error
+        with nogil:
+            error = relay_turn(&self.c, deadline)
+        if error:
+            raise OSError(error, "epoll_wait")
+        return [self.c.ready[i] for i in range(self.c.ready_count)], self._odd()
+
+    def serve(self, Flow flow not None, double now):
+        with nogil:
+            relay_serve(&self.c, &flow.c, now)
+        return self._odd()
+
+    cdef list _odd(self):
+        cdef int i
+        odd = []
+        for i in range(self.c.odd_count):
+            flow = self._flows[self.c.odd[i].flow.fd]
+            start = <char *>self.c.odd_bytes + self.c.odd[i].offset
+            odd.append((flow, PyBytes_FromStringAndSize(start, self.c.odd[i].size)))
+        return odd

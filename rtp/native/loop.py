@@ -1,0 +1,46 @@
+"""The media loop whose waiting is done in C: lent sockets are served there, the rest comes up to Python."""
+
+from rtp.loop import MAX_WAIT, Loop
+from rtp.native._relay import RelayLoop
+
+
+class NativeLoop(Loop):
+    """`Loop` with `relay.c` in front of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relay = RelayLoop(self._epoll.fileno())
+
+    def run(self) -> None:
+        """Go round until stopped. Gathering is C's."""
+        while self._running:
+            self.turn(MAX_WAIT)
+
+    def turn(self, wait: float) -> int:
+        """One round of Python; C may have gone round many times before. How much there was to do here."""
+        due = self.now + wait
+        if self._timers:
+            due = min(due, self._timers[0][0])
+        ready, odd = self.relay.turn(due)
+        self.now = self.relay.now
+        for flow, data in odd:
+            owner = flow.owner
+            if owner is None:
+                continue  # its leg was closed by what came before it in this round
+            try:
+                owner.odd(data)
+            except Exception as error:  # noqa: BLE001  # logged and counted: one leg's failure must not end the others
+                self.failed(f"{owner.leg}.{owner.medium}", error)
+        self._serve([(fd, 0) for fd in ready])
+        if self._timers and self._timers[0][0] <= self.now:
+            self._run_timers()
+        return len(ready) + len(odd)
+
+    def defer(self, fd: int, *, deferred: bool) -> None:
+        """As in Python; a socket that is read when a mix needs it is not C's meanwhile."""
+        owner = next((flow.owner for flow in self.relay.flows if flow.fd == fd), None)
+        if owner is not None and deferred:
+            owner.withhold(withheld=True)
+        super().defer(fd, deferred=deferred)
+        if owner is not None and not deferred:
+            owner.withhold(withheld=False)

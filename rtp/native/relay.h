@@ -1,0 +1,131 @@
+/* The packet road of the native engine: what a track has decided, and packets that follow it, without the interpreter.
+ *
+ * Everything here belongs to one thread, the media loop's: while `relay_turn` runs no Python of that thread does, so the
+ * records below have one owner at any moment and need no lock. Tapes alone are shared (with the evidence thread) and have one.
+ */
+#ifndef AT110_RELAY_H
+#define AT110_RELAY_H
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    RELAY_DATAGRAM = 9216,       /* bytes read of one datagram; as rtp.track.DATAGRAM */
+    RELAY_HEADER = 12,           /* RFC 3550 section 5.1, without CSRCs */
+    RELAY_ROUTES = 8,            /* payload types of one flow that need no Python; more go the slow way */
+    RELAY_TAPES = 2,             /* captures one received packet belongs to: its own call's and its partner's */
+    RELAY_UNHEARD = 2048,        /* the newest packet that went to nobody; RTP keeps below 1,500 bytes */
+    RELAY_READY = 512,           /* descriptors served in one round; as rtp.loop.MAX_READY */
+    RELAY_BATCH = 4,             /* datagrams read at once of one socket, so that no socket can starve another */
+    RELAY_ODD = 256,             /* odd packets handed over in one round */
+    RELAY_ODD_BYTES = 512 * 1024 /* and their bytes: what does not fit stays in its socket for the next round */
+};
+
+/* As rtp.source.Source; same names. */
+typedef struct {
+    int64_t ssrc, rate, gaps, highest, cycles, count, jitter16, transit;
+    int64_t bad, base, expected_before, expected_prior, received_before, received_prior;
+} relay_source;
+
+/* As rtp.outstream.OutStream; same names. `at` is NaN before the first packet. */
+typedef struct {
+    int64_t ssrc, sequence, timestamp, rate, source, relaying, sequence_offset, timestamp_offset;
+    int64_t offset_source, floor, ahead;
+    double at;
+} relay_out;
+
+/* What evidence of one call waits for its file: records, each a relay_record and its payload, padded to 8 bytes. */
+typedef struct {
+    pthread_mutex_t lock;
+    unsigned char *bytes;
+    size_t used, room, limit;
+    int64_t left_out, left_out_first, left_out_last; /* packets that found it full; ns of the first and the last */
+    int64_t packets;                                 /* records that wait */
+} relay_tape;
+
+typedef struct {
+    int64_t at_ns;
+    uint32_t size, way; /* way: number of the pair of addresses */
+} relay_record;
+
+enum { ROUTE_SINK = 0, ROUTE_RELAY = 1 };
+
+typedef struct {
+    uint8_t from, to, kind, unused;
+    int32_t rate;
+} relay_route;
+
+typedef struct relay_flow relay_flow;
+struct relay_flow {
+    /* what arrives */
+    int fd;
+    uint8_t lent;     /* connected to the believed source: relay_turn reads it */
+    uint8_t more;     /* its last batch was full: there may be more, and the edge that told of it is over */
+    uint8_t straight; /* what is relayed to this flow leaves as it is, on a connected socket */
+    uint8_t route_count, tape_count;
+    relay_route routes[RELAY_ROUTES];
+    relay_source *source;
+    relay_flow *destination;
+    int64_t number; /* of the peer as a source (see rtp.outstream) */
+    double heard;   /* monotonic seconds of the newest packet */
+    double permitted_until, seconds_per_byte, burst; /* see rtp.flood */
+    int64_t flooded;
+    relay_tape *tapes[RELAY_TAPES];
+    uint32_t ways[RELAY_TAPES];
+    /* what leaves */
+    relay_out *out;
+    int64_t packets, octets, failed;
+    relay_tape *out_tape;
+    uint32_t out_way;
+    /* the newest packet that went to nobody */
+    uint32_t unheard_size;
+    unsigned char unheard[RELAY_UNHEARD];
+};
+
+typedef struct {
+    relay_flow *flow;
+    uint32_t offset, size;
+} relay_odd;
+
+typedef struct {
+    int poll;
+    relay_flow **flows; /* by descriptor */
+    int flow_room;
+    double now;
+    int ready_count, odd_count;
+    int ready[RELAY_READY];
+    int more_count;
+    int more[RELAY_READY]; /* descriptors of flows with `more` */
+    relay_odd odd[RELAY_ODD];
+    uint32_t odd_used;
+    unsigned char *odd_bytes;
+    /* gathering, as rtp.loop */
+    double look_at;
+    int64_t served;
+    int gathering;
+    int64_t relayed, sunk, handed; /* packets since the start: sent on, counted, handed to Python */
+} relay_loop;
+
+/* 0, or an errno. */
+int relay_loop_open(relay_loop *loop, int poll);
+void relay_loop_close(relay_loop *loop);
+int relay_loop_put(relay_loop *loop, int fd, relay_flow *flow); /* flow NULL: forget the descriptor */
+
+/* Tell epoll how a flow's socket is watched: a lent one by its edges, which spares the kernel a second look at each packet. */
+int relay_lend(relay_loop *loop, relay_flow *flow, int lent);
+
+/* Serve packets until Python has something to do or `deadline` (monotonic seconds) has passed; 0, or an errno. */
+int relay_turn(relay_loop *loop, double deadline);
+
+/* Read one batch of one flow, at a time given from outside: what tests do in place of `relay_turn`. */
+int relay_serve(relay_loop *loop, relay_flow *flow, double now);
+
+double relay_monotonic(void);
+int64_t relay_wall_ns(void);
+
+int relay_tape_open(relay_tape *tape, size_t limit);
+void relay_tape_close(relay_tape *tape);
+void relay_tape_put(relay_tape *tape, int64_t at_ns, uint32_t way, const unsigned char *data, size_t size);
+
+#endif

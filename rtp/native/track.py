@@ -1,0 +1,295 @@
+"""Tracks whose plain packets `relay.c` carries: the Python ones, with their numbers where C finds them.
+
+Whoever gives a track another way to receive or send (SRTP, a mixer) keeps its packets in Python in one of three ways: a
+`Route.special` for a payload type, a `Sender` that is not `straight`, or `Track.plain` False for all that arrives.
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar, Final, cast
+
+from rtp.activity import FILL_SECONDS, Restlessness
+from rtp.call_evidence import Both, PacketWriter
+from rtp.control import Address, Medium
+from rtp.flood import BURST_SECONDS
+from rtp.latch import QUIET_SECONDS
+from rtp.leg import Leg
+from rtp.loop import Handler
+from rtp.native._relay import (
+    ActivityFields,
+    Flow,
+    NativePhase,
+    OutFields,
+    SourceFields,
+    Tape,
+    stirred,
+)
+from rtp.native.loop import NativeLoop
+from rtp.outstream import Numbering
+from rtp.packet import HEADER
+from rtp.parts import Parts
+from rtp.ports import Pair
+from rtp.route import Surroundings
+from rtp.sender import Sender, Wrap
+from rtp.source import Counting
+from rtp.track import Track
+
+MAX_TAPE: Final = 2 << 20
+"""Bytes of one call's packets that may wait for its file: as much as a capture holds while its disk refuses."""
+
+
+class NativeSource(SourceFields, Counting):
+    """`Source` with its counters where C counts too."""
+
+    __slots__ = ()
+
+
+class NativeOut(OutFields, Numbering):
+    """`OutStream` with its numbers where C numbers too."""
+
+    __slots__ = ()
+
+
+class NativeActivity(ActivityFields, Restlessness):
+    """`Activity` with its fields where C looks."""
+
+    __slots__ = ()
+
+
+def _tapes(writer: PacketWriter | None) -> list[Tape] | None:
+    """The tapes behind a writer; None when it is something else, which C can't write to."""
+    if writer is None:
+        return []
+    writers = writer.writers if isinstance(writer, Both) else (writer,)
+    tapes = [one for one in writers if isinstance(one, Tape)]
+    return tapes if len(tapes) == len(writers) else None
+
+
+class NativeSender(Sender):
+    """A sender that C may send through while it is straight, connected and has no gate."""
+
+    __slots__ = ("_evidence", "_flow")
+
+    def __init__(self, flow: Flow, pair: Pair, local: Address, out: Numbering, *, audio: bool) -> None:
+        self._flow = flow
+        self._evidence: PacketWriter | None = None
+        super().__init__(pair.rtp, local, out, audio=audio)
+
+    @property
+    def packets(self) -> int:
+        """Packets sent."""
+        return self._flow.packets
+
+    @packets.setter
+    def packets(self, value: int) -> None:
+        self._flow.packets = value
+
+    @property
+    def octets(self) -> int:
+        """Payload bytes sent."""
+        return self._flow.octets
+
+    @octets.setter
+    def octets(self, value: int) -> None:
+        self._flow.octets = value
+
+    @property
+    def failed(self) -> int:
+        """Packets the system did not take."""
+        return self._flow.failed
+
+    @failed.setter
+    def failed(self, value: int) -> None:
+        self._flow.failed = value
+
+    @property
+    def evidence(self) -> PacketWriter | None:
+        """Takes what is sent."""
+        return self._evidence
+
+    @evidence.setter
+    def evidence(self, writer: PacketWriter | None) -> None:
+        self._evidence = writer
+        self._publish()
+
+    def _rewire(self) -> None:
+        super()._rewire()
+        self._publish()
+
+    def _publish(self) -> None:
+        tapes = _tapes(self._evidence)
+        straight = getattr(self, "straight", False) and self._connected and self.gate is None
+        straight = (
+            straight and self.wrap is None and self.history is None
+        )  # SRTP and sending again are Python's
+        if not straight or self.remote is None or tapes is None or len(tapes) > 1:
+            self._flow.send_straight(False, None, 0)
+        elif tapes:
+            self._flow.send_straight(True, tapes[0], tapes[0].way(self.local, self.remote))
+        else:
+            self._flow.send_straight(True, None, 0)
+
+
+class NativeTrack(Track):
+    """A track that lends its socket to C while its peer is latched."""
+
+    __slots__ = ("_evidence", "_flow", "_relay", "_withheld")
+    SOURCE: ClassVar[type[Counting]] = NativeSource
+
+    def __init__(
+        self, leg: str, medium: Medium, *, host: str, pair: Pair, out: Numbering, around: Surroundings
+    ) -> None:
+        self._flow = Flow(pair.rtp.fileno())
+        self._evidence: PacketWriter | None = None
+        self._withheld = False
+        super().__init__(leg, medium, host=host, pair=pair, out=out, around=around)
+        self._flow.attach(cast("NativeSource", self.source), cast("NativeOut", out), self)
+        self._relay = cast("NativeLoop", self._loop).relay
+        self._relay.add(self._flow)
+
+    def _make_sender(self, out: Numbering) -> Sender:
+        return NativeSender(self._flow, self.pair, self.local, out, audio=self.medium == "audio")
+
+    # --- what C keeps ------------------------------------------------------------------------------------------------
+
+    @property
+    def heard(self) -> float:
+        """Monotonic seconds of the newest packet believed."""
+        return self._flow.heard
+
+    @heard.setter
+    def heard(self, at: float) -> None:
+        self._flow.heard = at
+
+    @property
+    def flooded(self) -> int:
+        """Packets of the believed source above the permitted rate."""
+        return self._flow.flooded
+
+    @flooded.setter
+    def flooded(self, count: int) -> None:
+        self._flow.flooded = count
+
+    @property
+    def _number(self) -> int:
+        return self._flow.number
+
+    @_number.setter
+    def _number(self, number: int) -> None:
+        self._flow.number = number
+
+    @property
+    def _permitted_until(self) -> float:
+        return self._flow.permitted_until
+
+    @_permitted_until.setter
+    def _permitted_until(self, until: float) -> None:
+        self._flow.permitted_until = until
+
+    @property
+    def evidence(self) -> PacketWriter | None:
+        """Takes what is received."""
+        return self._evidence
+
+    @evidence.setter
+    def evidence(self, writer: PacketWriter | None) -> None:
+        self._evidence = writer
+        self._publish()
+
+    # --- what C is told -----------------------------------------------------------------------------------------------
+
+    def wire(self, destination: Track | None, now: float) -> None:
+        """As in Python; C learns the routes."""
+        super().wire(destination, now)
+        self._publish()
+
+    def protect(self, reader: Handler | None, wrap: Wrap | None) -> None:
+        """As in Python; a protected socket is not C's."""
+        self._relay.lend(self._flow, False)
+        super().protect(reader, wrap)
+        self._publish()
+
+    def _believe(self, source: Address) -> None:
+        super()._believe(source)
+        self._publish()
+
+    def _open(self) -> None:
+        self._relay.lend(self._flow, False)
+        self._recall()
+        super()._open()
+        self._publish()
+
+    def _publish(self) -> None:
+        """Put into the flow what was decided; packets it has no route for come to `odd`."""
+        if self._flow.owner is None:
+            return  # not made yet, or ended
+        tapes = _tapes(self._evidence)
+        destination = self.destination
+        routes = []
+        for payload_type, route in enumerate(self._routes):
+            if route is None or route.special is not None:
+                continue
+            if route.sender is None:
+                if self.medium == "video":
+                    continue  # Python keeps the group of pictures of who waits
+                routes.append((payload_type, 0, False, route.rate))
+            elif destination is not None and route.sender is destination.sender:
+                routes.append((payload_type, route.payload_type, True, route.rate))
+        onward = destination._flow if isinstance(destination, NativeTrack) else None  # noqa: SLF001  # of our own kind
+        ways = [(tape, tape.way(self._believed, self.local)) for tape in tapes or ()]
+        self._flow.receive(onward, routes, ways)
+        self._flow.permit(self._seconds_per_byte, BURST_SECONDS)
+        self._relay.lend(
+            self._flow, self._connected and self.plain and not self._withheld and tapes is not None
+        )
+
+    # --- what C hands over ----------------------------------------------------------------------------------------------
+
+    def odd(self, data: bytes) -> None:
+        """Take a datagram of the believed source that C has read and left alone."""
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        route = self._routes[data[1] & 0x7F] if len(data) > 1 else None
+        special = route is not None and route.special is not None
+        super()._take(data)
+        if special and route is not None and route.special is None:
+            self._publish()  # what was special about it is over
+
+    def withhold(self, *, withheld: bool) -> None:
+        """Keep C from the socket, or let it be lent again."""
+        self._withheld = withheld
+        self._publish()
+
+    def _recall(self) -> None:
+        data = self._flow.take_unheard()
+        if data is not None:
+            _, _, sequence, timestamp, _ = HEADER.unpack_from(data)
+            self._unheard = (data, sequence, timestamp)
+
+    def catch_up(self, now: float) -> None:
+        """As in Python, with the packet C kept."""
+        self._recall()
+        super().catch_up(now)
+
+    def end(self) -> None:
+        """As in Python; C forgets the socket."""
+        super().end()
+        self._relay.lend(self._flow, False)
+        self._flow.detach()
+        self._relay.remove(self._flow)
+
+
+def make_tape() -> Tape:
+    """Make what evidence of one call waits in."""
+    return Tape(MAX_TAPE)
+
+
+def _phase() -> NativePhase:
+    return NativePhase(FILL_SECONDS)
+
+
+def _stirred(legs: Iterable[Leg], now: float, loss_seconds: float) -> list[Leg]:
+    return stirred(legs, now, min(QUIET_SECONDS, loss_seconds))
+
+
+NATIVE = Parts("native", NativeLoop, NativeTrack, NativeOut, make_tape, NativeActivity, _phase, _stirred)
