@@ -70,8 +70,6 @@ def caller(said: Request, flow: Flow, trunk: Trunk) -> tuple[Caller, dict[str, A
     facts = found.facts(trunk.name)
     if found.name is not None:
         facts["display_name"] = found.name
-    if trunk.settings.queue != "default":
-        facts["queue"] = trunk.settings.queue
     return who, facts
 
 
