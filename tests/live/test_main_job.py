@@ -40,8 +40,8 @@ def test_each_hears_and_sees_the_other(
     relayed = next(p.at for p in tshark.rtp(capture.file, to=desk_port) if p.payload in spoken)
     measure("INVITE to 200", (answered - invited) * 1000, "ms")
     measure("INVITE to the caller's first packet on the desk's leg", (relayed - invited) * 1000, "ms")
-    assert answered - invited < 1
-    assert relayed - invited < 2
+    assert answered - invited < 5
+    assert relayed - invited < 5
 
 
 def _answer_times(file: Path, exchange: Exchange, caller: Baresip) -> tuple[float, float]:

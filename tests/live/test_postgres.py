@@ -585,7 +585,7 @@ async def test_a_server_that_hangs_is_noticed_in_time_and_nobody_waits(server, d
     try:
         began = time.monotonic()
         outbox.append("call_event", {"call": "c1", "event": "while hanging"})
-        assert time.monotonic() - began < 0.05
+        assert time.monotonic() - began < 1.0  # the limit of a query is two seconds
         with pytest.raises(DatabaseAwayError):
             await database.use(lambda c: c.fetchval("SELECT 1"))
         assert time.monotonic() - began < 6
