@@ -149,6 +149,7 @@ class Baresip:
         self.events: list[Event] = []
         self._answers: dict[str, dict[str, Any]] = {}
         self._told = threading.Condition()
+        self._snapshots = 0
         self._token = 0
         self._control = self._connect()
         threading.Thread(target=self._read, name=f"baresip {account.user}", daemon=True).start()
@@ -284,7 +285,10 @@ class Baresip:
 
     def snapshot(self, name: str = "seen.png", *, timeout: float = 5.0) -> Path:
         """Save the next decoded picture of the far end. Raises TimeoutError when none comes."""
-        path = self.folder / name
+        # A name of its own for each: baresip writes it when the next picture comes, and a file that is there already would be
+        # taken for it, or read while it is written anew.
+        self._snapshots += 1
+        path = self.folder / f"{self._snapshots}-{name}"
         self.command("snapshot_recv", str(path))
         self._until(
             lambda: path.exists() and path.read_bytes()[-8:-4] == b"IEND", "no picture decoded", timeout
