@@ -204,7 +204,7 @@ def _reconcile(exchange: Exchange, held: Holdings) -> list[Item]:
         ports = leg.negotiation.pairs
         owner = exchange.owners[leg.id]
         media = leg.negotiation.open_media or leg.asked
-        out.append(ToMedia(OpenLeg(leg.id, media, exchange.site.legs.bind, leg.evidence, ports)))
+        out.append(ToMedia(OpenLeg(leg.id, media, leg.setup.bind, leg.evidence, ports)))
         if leg.negotiation.streams:
             sources = leg.negotiation.sources(leg.flow.remote[0])
             out.append(ToMedia(ConfigureLeg(leg.id, leg.negotiation.streams, sources)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from pbx.call.effects import Note
+from pbx.call.effects import Item, Note
 from pbx.call.impossible import Impossible
 from pbx.call.leg import Leg, LegSetup, State
 from pbx.call.owner import Owner
@@ -26,7 +26,6 @@ from pbx.trunks.trunks import NoTrunk
 if TYPE_CHECKING:
     from pbx.call.exchange import Exchange
 
-Item = Any  # what `exchange.Exchange.run` carries
 
 RING_SECONDS: Final = 90.0
 """How long a number outside may ring, all peers together: three minutes is what networks allow, half of it what people do."""

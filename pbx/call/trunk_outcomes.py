@@ -6,10 +6,10 @@ in → out: outcomes of requests, time, requests on their way → items for `Exc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pbx.call import answer, leg_events, over_trunk, progress
-from pbx.call.effects import SendRequest
+from pbx.call.effects import Item, SendRequest
 from pbx.call.leg import Leg
 from pbx.call.over_trunk import Counted, PeerSaid
 from pbx.sip.effects import ResponseArrived, TransactionFailed
@@ -20,8 +20,6 @@ from pbx.trunks.trunk import REF
 
 if TYPE_CHECKING:
     from pbx.call.exchange import Exchange
-
-Item = Any  # what `exchange.Exchange.run` carries
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """The main job on the pure exchange: what a caller and a desk live through, step by step."""
 
+from dataclasses import replace
+
 import pytest
 
 from pbx.call import seats, silence
@@ -423,6 +425,18 @@ def test_media_process_that_came_back_is_told_everything_again():
     world.run(effects)
     assert world.rooms == before
     assert world.noted("media_restarted")
+
+
+def test_after_a_restart_of_media_a_leg_listens_where_it_did():
+    """A phone that came in over another listener has its ports on that one's address, which may be of the other family."""
+    world = World()
+    world.invite("bob")
+    world.ack("bob")
+    leg = world.exchange.legs[world.call("bob").leg]
+    leg.setup = replace(leg.setup, bind="::1")
+    effects = media_said(world.exchange, Holdings("", (), ()), world.now)
+    hosts = [e.command.host for e in effects if isinstance(e, ToMedia) and isinstance(e.command, OpenLeg)]
+    assert hosts == ["::1"]
 
 
 VP8_ONLY = (
