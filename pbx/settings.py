@@ -5,32 +5,22 @@ and returns `Settings`; `prepare(settings)` makes the folders. Nothing else in t
 Every wrong key is named in one `SettingsError`, with its line where the file shows one.
 """
 
-import ipaddress
 import os
-import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any
 
 import msgspec
 
+from pbx import settings_checks, settings_file
 from pbx.folders import SOCKET_PATH_LIMIT, make_private, short_folder
 from pbx.hands_settings import HandsSettings
 from pbx.limits import Limits
-from pbx.listen_settings import (
-    AnyPort,
-    ListenSettings,
-    Name,
-    Port,
-    TlsSettings,
-    WebSocketSettings,
-    own_address,
-)
+from pbx.listen_settings import AnyPort, ListenSettings, Name, TlsSettings, WebSocketSettings, own_address
 from pbx.location.settings import LocationSettings
-from pbx.queue_settings import QueueSettings, wrong
-from pbx.section import Seconds, Section, tables_of
-from pbx.trunks import settings as trunks
+from pbx.media_settings import MediaSettings
+from pbx.queue_settings import QueueSettings
+from pbx.section import Section, tables_of
 from pbx.trunks.settings import TrunkSettings
 
 __all__ = [
@@ -53,7 +43,6 @@ __all__ = [
     "prepare",
 ]
 
-EncryptionPolicy = Literal["off", "opportunistic", "mandatory", "dtls"]
 MEDIA_SOCKET = "media-{}.sock"
 
 
@@ -101,30 +90,6 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     port: AnyPort = 8110
     tls_port: AnyPort | None = None
     """Where the same is served over TLS, with the certificate of `[tls]`; None: nowhere."""
-
-
-class MediaSettings(Section, frozen=True, kw_only=True):
-    """The media processes."""
-
-    port_min: Port = 20000
-    port_max: Port = 29999
-    drain_seconds: Seconds = 30.0
-    """A closed leg's port is given to nobody for this long: late packets of the old call still arrive."""
-    loss_seconds: Seconds = 5.0
-    """A medium that brought nothing for this long is called lost."""
-    host_picture_in_silent: bool = False
-    """Whether a silent caller is sent the dispatcher's picture."""
-    prompts: tuple[str, ...] = ()
-    """Folders searched for prompts before the built-in ones."""
-    encryption: EncryptionPolicy = "opportunistic"
-    """Sound and picture by SRTP: `opportunistic` where the phone can, `mandatory` or refused (an emergency call is never
-    refused), `dtls` mandatory and with no keys in SDP, `off` never offered."""
-    encryption_for: dict[Name, EncryptionPolicy] = msgspec.field(default_factory=dict)
-    """The same for single accounts and trunks, by user name or trunk name."""
-    sdes_in_clear: bool = False
-    """Whether SRTP keys may stand in SDP over UDP, TCP or plain WebSocket, where anybody on the way can read them."""
-    engine: Literal["auto", "native", "python"] = "python"
-    """What carries packets: Python, C where it was built (`auto`), or C or nothing."""
 
 
 class EmergencySettings(Section, frozen=True, kw_only=True):
@@ -242,9 +207,9 @@ def load(environ: Mapping[str, str]) -> Settings:
     given = environ.get("AT110_SETTINGS")
     file = Path(given).expanduser() if given else state / "at110.toml"
     problems: list[str] = []
-    tables, lines = _read(file, required=bool(given), problems=problems)
+    tables, lines = settings_file.read(file, required=bool(given), problems=problems)
     sources = dict(lines)
-    for section, key, value, variable in _overrides(environ, problems):
+    for section, key, value, variable in settings_file.overrides(environ, problems):
         table = tables.setdefault(section, {})
         if isinstance(table, dict):
             table[key] = value
@@ -252,7 +217,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     sections: dict[str, Any] = {}
     for name, table in tables.items():
         kind = SECTIONS.get(name)
-        where = _where(sources, name)
+        where = settings_file.where_of(sources, name)
         if (listed := LISTS.get(name)) is not None:
             sections[name] = tables_of(name, listed, table, problems)
         elif kind is None:
@@ -260,10 +225,10 @@ def load(environ: Mapping[str, str]) -> Settings:
         elif not isinstance(table, dict):
             problems.append(f"{where}{name} must be a table: [{name}]")
         else:
-            sections[name] = _section(name, kind, table, sources, problems)
+            sections[name] = settings_file.section(name, kind, table, sources, problems)
     if not problems:
         settings = Settings(state=state, **sections)
-        problems.extend(_whole(settings, sources))
+        problems.extend(settings_checks.whole(settings, sources))
     if problems:
         prefix = f"{file}: " if file.exists() else ""
         raise SettingsError([prefix + problem for problem in problems])
@@ -280,126 +245,3 @@ def prepare(settings: Settings) -> None:
     for folder in (settings.journal, settings.spool, settings.logs, settings.run_folder):
         make_private(folder)
     settings.evidence_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _read(file: Path, *, required: bool, problems: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    try:
-        text = file.read_text("utf-8")
-    except FileNotFoundError:
-        if required:
-            problems.append(f"{file} does not exist (AT110_SETTINGS)")
-        return {}, {}
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"can't be read: {error}")
-        return {}, {}
-    try:
-        return tomllib.loads(text), _lines(text)
-    except tomllib.TOMLDecodeError as error:
-        problems.append(f"not TOML: {error}")
-        return {}, {}
-
-
-def _lines(text: str) -> dict[str, str]:
-    """Where each `section.key` stands, for messages only: `{"sip.port": "line 4"}`."""
-    found: dict[str, str] = {}
-    section = ""
-    for number, line in enumerate(text.split("\n"), 1):
-        if match := re.match(r"\s*\[\s*([A-Za-z0-9_-]+)\s*\]", line):
-            section = match[1]
-            found.setdefault(section, f"line {number}")
-        elif match := re.match(r"\s*([A-Za-z0-9_.-]+)\s*=", line):
-            found.setdefault(f"{section}.{match[1]}" if section else match[1], f"line {number}")
-    return found
-
-
-def _overrides(environ: Mapping[str, str], problems: list[str]) -> Iterator[tuple[str, str, object, str]]:
-    for variable, section in (("AT110_SIP_PORT", "sip"), ("AT110_HTTP_PORT", "http")):
-        text = environ.get(variable)
-        if text:
-            if re.fullmatch(r"[0-9]{1,5}", text, re.ASCII):
-                yield section, "port", int(text), variable
-            else:
-                problems.append(f"{variable}: {text!r} is not a port")
-    if host := environ.get("AT110_HOST"):
-        yield "sip", "host", host, "AT110_HOST"
-        yield "http", "host", host, "AT110_HOST"
-    if url := environ.get("AT110_DATABASE_URL"):
-        yield "storage", "database_url", url, "AT110_DATABASE_URL"
-
-
-def _where(sources: Mapping[str, str], key: str) -> str:
-    return f"{sources[key]}: " if key in sources else ""
-
-
-def _section(
-    name: str, kind: type[Section], table: dict[str, Any], sources: Mapping[str, str], problems: list[str]
-) -> Section | None:
-    """Check a table key by key, so that all its errors are told and not only the first."""
-    types = get_type_hints(kind, include_extras=True)
-    good: dict[str, Any] = {}
-    for key, value in table.items():
-        where = _where(sources, f"{name}.{key}")
-        if key not in types:
-            problems.append(f"{where}{name}.{key} is not a setting; there are: {', '.join(types)}")
-            continue
-        try:
-            good[key] = msgspec.convert(value, types[key])
-        except msgspec.ValidationError as error:
-            # A database URL may hold a password: the value itself is never repeated.
-            problems.append(f"{where}{name}.{key}: {error}")
-    return kind(**good)
-
-
-def _twice(settings: Settings) -> Iterator[str]:
-    """Name the addresses that two things would listen on. TCP and TLS are one kind of socket."""
-    sip, seen = settings.sip, set()
-    wanted = [("udp", sip.host, sip.port), ("stream", sip.host, sip.port)]
-    if settings.tls_port is not None:
-        wanted.append(("stream", sip.host, settings.tls_port))
-    for place in sip.listen:
-        wanted += [("udp" if t == "udp" else "stream", place.host, place.port) for t in place.transports]
-    for kind, host, port in wanted:
-        if port and (kind, host, port) in seen:
-            yield f"two transports would listen on {host}:{port}"
-        seen.add((kind, host, port))
-
-
-def _whole(settings: Settings, sources: Mapping[str, str]) -> list[str]:
-    """What only shows when the parts are seen together."""
-    problems = []
-    if (problem := settings.hands.problem()) is not None:
-        problems.append(f"{_where(sources, 'hands')}{problem}")
-    media = settings.media
-    if media.port_max - media.port_min < 3:
-        where = _where(sources, "media.port_max")
-        problems.append(f"{where}media.port_max must be at least media.port_min + 3 (one call with picture)")
-    for text in settings.limits.upstreams:
-        try:
-            ipaddress.ip_network(text)
-        except ValueError:
-            where = _where(sources, "limits.upstreams")
-            problems.append(f"{where}limits.upstreams: {text!r} is neither an IP address nor a network")
-    hosts = [("sip.host", settings.sip.host), ("http.host", settings.http.host)]
-    hosts += [("sip.listen", place.host) for place in settings.sip.listen]
-    hosts += [("sip.resolvers", host) for host in settings.sip.resolvers]
-    for name, host in hosts:
-        try:
-            ipaddress.ip_address(host.strip("[]"))
-        except ValueError:
-            problems.append(f"{_where(sources, name)}{name}: {host!r} is not an IP address")
-    tls = settings.tls
-    if (tls.certificate is None) != (tls.key is None):
-        problems.append(f"{_where(sources, 'tls')}tls.certificate and tls.key go together")
-    secure = settings.http.tls_port is not None or any("tls" in p.transports for p in settings.sip.listen)
-    if secure and not tls.enabled:
-        problems.append(
-            f"{_where(sources, 'tls.enabled')}something listens for TLS, but tls.enabled is false"
-        )
-    problems += [f"{_where(sources, 'sip.listen')}{text}" for text in _twice(settings)]
-    problems += list(trunks.problems(settings.trunk))
-    problems += [f"{_where(sources, 'location')}{text}" for text in settings.location.problems()]
-    problems += [f"{_where(sources, 'queue')}{text}" for text in wrong(settings.queue)]
-    fixed = media.port_min <= settings.sip.port <= media.port_max
-    if fixed:
-        problems.append(f"{_where(sources, 'sip.port')}sip.port lies inside media.port_min…port_max")
-    return problems

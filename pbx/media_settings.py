@@ -1,0 +1,34 @@
+"""Settings of the media processes: ports, what happens when sound stays away, encryption, engine."""
+
+from typing import Literal
+
+import msgspec
+
+from pbx.listen_settings import Name, Port
+from pbx.section import Seconds, Section
+
+EncryptionPolicy = Literal["off", "opportunistic", "mandatory", "dtls"]
+
+
+class MediaSettings(Section, frozen=True, kw_only=True):
+    """The media processes."""
+
+    port_min: Port = 20000
+    port_max: Port = 29999
+    drain_seconds: Seconds = 30.0
+    """A closed leg's port is given to nobody for this long: late packets of the old call still arrive."""
+    loss_seconds: Seconds = 5.0
+    """A medium that brought nothing for this long is called lost."""
+    host_picture_in_silent: bool = False
+    """Whether a silent caller is sent the dispatcher's picture."""
+    prompts: tuple[str, ...] = ()
+    """Folders searched for prompts before the built-in ones."""
+    encryption: EncryptionPolicy = "opportunistic"
+    """Sound and picture by SRTP: `opportunistic` where the phone can, `mandatory` or refused (an emergency call is never
+    refused), `dtls` mandatory and with no keys in SDP, `off` never offered."""
+    encryption_for: dict[Name, EncryptionPolicy] = msgspec.field(default_factory=dict)
+    """The same for single accounts and trunks, by user name or trunk name."""
+    sdes_in_clear: bool = False
+    """Whether SRTP keys may stand in SDP over UDP, TCP or plain WebSocket, where anybody on the way can read them."""
+    engine: Literal["auto", "native", "python"] = "python"
+    """What carries packets: Python, C where it was built (`auto`), or C or nothing."""
