@@ -25,6 +25,7 @@ from pbx.sip.effects import (
 )
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
+from pbx.sip.grammar import Params
 from pbx.sip.message import Request, Response
 from pbx.sip.server_transaction import ServerTransaction, server_key
 from pbx.sip.timers import Timers
