@@ -105,8 +105,14 @@ lint: $(VENV)/.installed-test
 unit: $(VENV)/.installed-test
 	@$(call timed,unit tests,$(BIN)/pytest -q -n auto --durations=10 --ignore=tests/live)
 
+# Where sound is measured nothing else may run; the others mostly wait, and three do so at a time. The last part judges all evidence.
+LEDGER := $(VENV)/.live-ledger
+LIVE   := $(BIN)/pytest -v --durations=0 --durations-min=1 tests/live
+
 live: $(VENV)/.installed-test debian
-	@$(call timed,live tests,$(BIN)/pytest -v --durations=0 --durations-min=1 tests/live)
+	@rm -f $(LEDGER); export AT110_LIVE_LEDGER=$(LEDGER); status=0; \
+	$(call timed,live tests beside each other,$(LIVE) -n 3 --dist loadfile -m beside || status=$$?); \
+	$(call timed,live tests one after the other,$(LIVE) -m "not beside" || status=$$?); exit $$status
 
 # Instrumented builds lie in folders of their own; the interpreter is told of the sanitizer's library first.
 test-sanitize: $(VENV)/.installed-test debian

@@ -18,6 +18,8 @@ from tests.live.kit.oracle import Oracle
 from tests.live.kit.sipp import Sipp
 
 HERE = Path(__file__).parent
+JUDGE = "test_evidence_live.py"
+"""Looks at the evidence of all others, so it comes last."""
 
 PROGRAMS = {
     "baresip": "baresip-core",
@@ -32,6 +34,9 @@ PROGRAMS = {
     "sslscan": "sslscan",
     "ip": "iproute2",
 }
+
+LEDGER = "AT110_LIVE_LEDGER"
+"""Names a file with the state folders of the parts of a run that went before: the last part judges their evidence."""
 
 _measured: list[str] = []
 _exchanges: list[Exchange] = []
@@ -59,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Judge the evidence of all live tests last; without the phones, skip with the reason, or fail on a build server."""
     live = [item for item in items if HERE in item.path.parents]
     rest = [item for item in items if HERE not in item.path.parents]
-    live.sort(key=lambda item: item.path.name == "test_evidence_live.py")
+    live.sort(key=lambda item: item.path.name == JUDGE)
     items[:] = rest + live
     missing = _missing()
     if not missing:
@@ -80,6 +85,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "beside: measures nobody's sound and may run beside another live test")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "teardown":
+        _measured.extend(str(value) for name, value in report.user_properties if name == "measured")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _measured:
         terminalreporter.section("measured")
@@ -89,9 +103,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Remove the state folders of a run that went well; after a failure they are what one wants to look at."""
-    for exchange in _exchanges:
-        if not session.testsfailed:
-            exchange.remove()
+    ledger = os.environ.get(LEDGER)
+    judged = any(item.path.name == JUDGE for item in getattr(session, "items", ()))
+    if ledger and not judged:
+        with Path(ledger).open("a") as file:
+            file.writelines(f"{exchange.state}\n" for exchange in _exchanges)
+    elif not session.testsfailed:
+        for state in _states():
+            shutil.rmtree(state, ignore_errors=True)
+
+
+def _states() -> list[Path]:
+    ledger = Path(os.environ.get(LEDGER) or os.devnull)
+    before = ledger.read_text().splitlines() if ledger.is_file() else []
+    return [Path(line) for line in before] + [exchange.state for exchange in _exchanges]
 
 
 @pytest.fixture(scope="session")
@@ -100,9 +125,9 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Media:
 
 
 @pytest.fixture
-def exchanges() -> list[Exchange]:
-    """Every exchange that was started in this run, running or ended; their state folders are still there."""
-    return list(_exchanges)
+def states() -> list[Path]:
+    """The state folder of every exchange that was started in this run, running or ended."""
+    return _states()
 
 
 @pytest.fixture
@@ -110,7 +135,7 @@ def measure(request: pytest.FixtureRequest) -> Measure:
     """Keep a figure for the end of the run: name, value, unit."""
 
     def keep(name: str, value: float, unit: str) -> None:
-        _measured.append(f"{request.node.name}: {name} {value:.1f} {unit}")
+        request.node.user_properties.append(("measured", f"{request.node.name}: {name} {value:.1f} {unit}"))
 
     return keep
 

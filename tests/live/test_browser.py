@@ -12,7 +12,9 @@ from tests.live.conftest import _exchanges, on_build_server
 from tests.live.kit import browser
 from tests.live.kit.browser import Browser
 from tests.live.kit.exchange import Exchange
-from tests.live.test_transports import free_port
+from tests.live.kit.ports import free_port
+
+pytestmark = pytest.mark.beside
 
 SETTINGS = """
 [queue]

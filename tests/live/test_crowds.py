@@ -19,7 +19,8 @@ import pytest
 from tests.live.conftest import Measure, _exchanges
 from tests.live.kit.exchange import Exchange, Person
 from tests.live.kit.flowphone import FlowPhone
-from tests.live.test_transports import HELLO, free_port, is_closed, resident, signalling_of
+from tests.live.kit.ports import free_port
+from tests.live.test_transports import HELLO, is_closed, resident, signalling_of
 
 SETTINGS = """
 [queue]

@@ -1,9 +1,13 @@
 """The dispatcher's phone is lost in mid-call: the caller is not (How it is shown, 4)."""
 
+import pytest
+
 from tests.live.conftest import Measure, NewOracle, NewPhone
 from tests.live.kit import tshark, wire
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.oracle import Oracle
+
+pytestmark = pytest.mark.beside
 
 LOSS_SECONDS = 45.0
 """Silence of the media is noticed after 5 s; a SIP request without an answer lasts up to 32 s (RFC 3261 timer F)."""

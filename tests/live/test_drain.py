@@ -9,6 +9,8 @@ import pytest
 from tests.live.conftest import Measure, NewSipp
 from tests.live.kit.exchange import Exchange
 
+pytestmark = pytest.mark.beside
+
 CALLERS, DESKS = 200, 20
 
 SETTINGS = "[queue]\nwrap_up_seconds = 0.0\nlanguage = 'en'\nno_sound_seconds = 0\n"

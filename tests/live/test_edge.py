@@ -15,7 +15,9 @@ from tests.live.kit.baresip import Account, Baresip
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.kamailio import Inner, Kamailio
 from tests.live.kit.media import Media
-from tests.live.test_transports import free_port
+from tests.live.kit.ports import free_port
+
+pytestmark = pytest.mark.beside
 
 SETTINGS = """
 [queue]

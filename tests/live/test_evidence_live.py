@@ -15,7 +15,7 @@ import pytest
 
 from tests.live.kit import media, sound, tshark
 from tests.live.kit.baresip import Account, Baresip
-from tests.live.kit.exchange import Exchange, at110, read_events
+from tests.live.kit.exchange import Exchange, at110, evidence_in, read_events
 
 CALLER, DESK = 440, 1000
 VERIFY = Path(__file__).parents[2] / "recordings" / "verify.py"
@@ -141,8 +141,8 @@ def test_one_changed_byte_is_named(folder: Path, tmp_path: Path, name: str, plac
 
 
 @pytest.mark.limit(400)
-def test_all_evidence_of_this_run_is_intact(exchanges: list[Exchange], folder: Path) -> None:
-    folders = [one for made in exchanges for one in made.all_evidence()]
+def test_all_evidence_of_this_run_is_intact(states: list[Path], folder: Path) -> None:
+    folders = [one for state in states for one in evidence_in(state)]
     assert folder in folders
     with ThreadPoolExecutor(2) as pool:  # they wait for other programs
         problems = [problem for found in pool.map(_problems, folders) for problem in found]

@@ -11,6 +11,8 @@ import pytest
 from tests.live.conftest import Measure
 from tests.live.kit.fragmented import BROKEN, SIZES
 
+pytestmark = pytest.mark.beside
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -16,6 +16,8 @@ from tests.live.kit.media import Media
 from tests.live.kit.oracle import Oracle
 from tests.live.kit.sipp import Sipp
 
+pytestmark = pytest.mark.beside
+
 FAR = ("127.0.0.1", 9)
 
 

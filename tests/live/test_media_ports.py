@@ -7,6 +7,8 @@ import pytest
 
 from rtp.ports import NoPorts, Ports, disconnect
 
+pytestmark = pytest.mark.beside
+
 FIRST = 33000 + os.getpid() % 400 * 4
 
 

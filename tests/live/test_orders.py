@@ -12,6 +12,8 @@ from tests.live.conftest import NewPhone
 from tests.live.kit.baresip import Baresip
 from tests.live.kit.exchange import Exchange
 
+pytestmark = pytest.mark.beside
+
 CALLERS = {"ada": 620, "bea": 820, "cleo": 1150}
 DESKS = (1600, 1900)
 """Tones of the desks; far from each other, from the callers' and from the 450 Hz of call progress tones."""

@@ -13,6 +13,8 @@ from tests.kit import places
 from tests.live.conftest import NewSipp
 from tests.live.kit.exchange import ApiError, Exchange
 
+pytestmark = pytest.mark.beside
+
 WEST, EAST = (36.5, 120.5), (36.5, 121.5)
 DISTRICTS = places.collection(
     places.square("west", 120.0, name={"zh": "西区", "en": "West"}),

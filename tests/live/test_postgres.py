@@ -35,7 +35,7 @@ from pbx.tasks import Tasks
 
 ROOT = os.geteuid() == 0
 
-pytestmark = pytest.mark.usefixtures("told")
+pytestmark = [pytest.mark.usefixtures("told"), pytest.mark.beside]
 
 
 class Told(list[tuple[str, dict[str, object]]]):

@@ -7,6 +7,8 @@ import pytest
 from tests.live.conftest import Measure, NewSipp
 from tests.live.kit.exchange import Exchange
 
+pytestmark = pytest.mark.beside
+
 # So short an interval is against RFC 4028 and for this test only.
 SETTINGS = "[sip]\nmin_session_seconds = 2\n[queue]\nwrap_up_seconds = 0.0\nlanguage = 'en'\n"
 

@@ -17,6 +17,8 @@ from pbx.sip.locate import Naptr, Question, Records, Srv
 from pbx.tasks import Tasks
 from pbx.transport.resolver import MAX_AT_ONCE, Patience, Resolver, system_servers
 
+pytestmark = pytest.mark.beside
+
 Answer = Callable[[dns.message.Message], dns.message.Message | bytes | None]
 
 ZONE = {

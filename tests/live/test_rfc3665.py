@@ -10,6 +10,8 @@ import pytest
 from tests.live.conftest import NewSipp
 from tests.live.kit.exchange import Exchange
 
+pytestmark = pytest.mark.beside
+
 TRANSPORTS = ("u1", "t1")
 # SIPp 3.6 gives up at a challenge that is not MD5.
 SETTINGS = "[sip]\nmd5_agents = ['sipp']\n[queue]\nwrap_up_seconds = 0.0\n"

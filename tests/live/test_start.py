@@ -11,6 +11,8 @@ import pytest
 from tests.live.kit.exchange import COMMAND, ApiError, Exchange, at110, read_events
 from tests.live.kit.oracle import Oracle
 
+pytestmark = pytest.mark.beside
+
 
 def test_first_start_makes_accounts_and_the_second_finds_them(fresh_exchange: Exchange) -> None:
     fresh_exchange.given_accounts = False

@@ -8,6 +8,8 @@ from tests.live.conftest import NewPhone
 from tests.live.kit.baresip import LOUD, Baresip
 from tests.live.kit.exchange import ApiError, Exchange
 
+pytestmark = pytest.mark.beside
+
 PATIENCE = 20.0
 CALLER, DESK, SUPERVISOR = 440, 1000, 1700
 """Hz of what each of them says."""

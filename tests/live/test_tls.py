@@ -18,7 +18,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests.live.conftest import _exchanges
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.flowphone import trusting
-from tests.live.test_transports import free_port
+from tests.live.kit.ports import free_port
+
+pytestmark = pytest.mark.beside
 
 SETTINGS = """
 [queue]

@@ -23,8 +23,10 @@ import pytest
 from tests.live.conftest import _exchanges
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.flowphone import FlowPhone, frame, trusting
-from tests.live.test_transports import free_port
+from tests.live.kit.ports import free_port
 from tests.pbx.sip.test_parser_limits import LIMITS
+
+pytestmark = pytest.mark.beside
 
 DATA = Path(__file__).parents[1] / "data"
 MANIFEST = json.loads((DATA / "manifest.json").read_text())

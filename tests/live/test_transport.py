@@ -14,6 +14,8 @@ from pbx.tasks import Tasks
 from pbx.transport import Endpoint, StreamLimits
 from tests.kit.sip import request
 
+pytestmark = pytest.mark.beside
+
 LOOPS: list[Any] = [
     pytest.param(asyncio.new_event_loop, id="asyncio"),
     pytest.param(uvloop.new_event_loop, id="uvloop"),

@@ -20,6 +20,9 @@ from tests.live.kit.baresip import Account, Baresip
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.flowphone import VIA, FlowPhone, frame, trusting
 from tests.live.kit.media import Media
+from tests.live.kit.ports import free_port
+
+pytestmark = pytest.mark.beside
 
 SETTINGS = """
 [queue]
@@ -38,12 +41,6 @@ host = "::1"
 port = {six_tls}
 transports = ["tls"]
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ from tests.live.kit.media import Media
 from tests.live.kit.ports import ADDRESS
 from tests.live.kit.sipp import Sipp
 
+pytestmark = pytest.mark.beside
+
 EXISTING = "127.0.0.2"
 """Address of the exchange that is there already: what a trunk is known by."""
 ONWARD = (ports.block(4), ports.block(4))

@@ -11,6 +11,8 @@ from tests.live.conftest import NewPhone, NewSipp
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.sipp import Sipp
 
+pytestmark = pytest.mark.beside
+
 TYPES = {
     "dialog": "application/dialog-info+xml",
     "conference": "application/conference-info+xml",

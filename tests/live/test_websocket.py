@@ -20,6 +20,8 @@ from pbx.transport.websocket import SipSocket
 from tests.kit.sip import request
 from tests.live.kit.flowphone import frame
 
+pytestmark = pytest.mark.beside
+
 OPTIONS = request("OPTIONS", transport="WS", flow=None).encode()
 GOOD = {
     "Host": "pbx.example",

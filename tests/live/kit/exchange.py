@@ -10,7 +10,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from tests.live.kit.ports import ADDRESS
+from tests.live.kit.ports import ADDRESS, free_port
 
 COMMAND = Path(sys.executable).parent / "at110"
 
@@ -50,12 +49,6 @@ class ApiError(Exception):
         self.status = status
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((ADDRESS, 0))
-        return int(probe.getsockname()[1])
-
-
 class Exchange:
     """One exchange with a state folder of its own. `start()` returns when it is ready; `stop()` checks the end."""
 
@@ -67,8 +60,8 @@ class Exchange:
         self.dispatchers = [Person(str(8001 + n), secrets.token_hex(8)) for n in range(desks)]
         self.callers = [Person(str(13_800_000_001 + n), secrets.token_hex(8)) for n in range(callers)]
         self.token = secrets.token_hex(16)
-        self.sip = (ADDRESS, _free_port())
-        self.http = f"http://{ADDRESS}:{_free_port()}"
+        self.sip = (ADDRESS, free_port())
+        self.http = f"http://{ADDRESS}:{free_port()}"
         self._host = host
         self._settings = settings or "[queue]\nwrap_up_seconds = 0.0\nlanguage = 'en'\n"
         self.given_accounts = True
@@ -329,7 +322,12 @@ class Exchange:
 
     def all_evidence(self) -> list[Path]:
         """Every folder with the evidence of one call."""
-        return sorted(path.parent for path in self.state.glob("evidence/**/events.jsonl"))
+        return evidence_in(self.state)
+
+
+def evidence_in(state: Path) -> list[Path]:
+    """Give the folders with the evidence of one call each, of an exchange that may have ended long ago."""
+    return sorted(path.parent for path in state.glob("evidence/**/events.jsonl"))
 
 
 def _readable(log: str) -> str:

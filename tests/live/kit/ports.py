@@ -13,6 +13,13 @@ ADDRESS = "127.0.0.1"
 
 FIRST, LAST = 10_000, 19_900
 """Below the exchange's media ports (20000-29999)."""
+_LANES = 4
+
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+if _worker:  # those of one run start together and would meet: each has a range of its own
+    _lane = (LAST - FIRST) // _LANES
+    FIRST += int(_worker.removeprefix("gw")) % _LANES * _lane
+    LAST = FIRST + _lane
 
 _next = FIRST + (os.getpid() * 97) % (LAST - FIRST)
 
@@ -27,6 +34,11 @@ def _is_free(first: int, count: int) -> bool:
                 except OSError:
                     return False
     return True
+
+
+def free_port() -> int:
+    """Give a free port. Raises RuntimeError when there is none."""
+    return block(1)
 
 
 def block(count: int) -> int:
