@@ -16,6 +16,7 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 LAG_PERIOD: Final = 0.1  # seconds between two probes: fine enough for the 250 ms bar, cheap enough to forget
 LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 SETUP_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+MOS_BUCKETS: Final = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.2, 4.5)
 WAIT_BUCKETS: Final = (1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
@@ -60,6 +61,16 @@ class Metrics:
             "at110_media_packets_total", "Media packets, by what happened", ["what"], registry=r
         )
         """what: received | sent | lost | rejected."""
+        self.media_bytes = Counter(
+            "at110_media_bytes_total", "Bytes of RTP", ["medium", "direction"], registry=r
+        )
+        """medium: audio | video; direction: received | sent. Its rate is the bandwidth."""
+        self.listening = Histogram(
+            "at110_media_listening_mos",
+            "Estimated listening quality of what phones send, every 5 s (E-model)",
+            buckets=MOS_BUCKETS,
+            registry=r,
+        )
         self.sound_seconds = Counter(
             "at110_media_sound_seconds_total", "Processor time for sound", ["what"], registry=r
         )

@@ -344,6 +344,7 @@ class Signalling:
             self._sound_cost.take(event)
         elif isinstance(event, LegReport):
             # Counts of a leg grow from report to report; the metric takes what came since the last one.
+            self._watch.reported(event.leg)
             for stream in event.streams:
                 self._packets.add(event.leg, stream)
 

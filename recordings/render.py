@@ -1,7 +1,7 @@
 """Make a film and a snapshot of a call from its capture.
 
 in → out: `call.pcapng` + what was negotiated (`streams`) → Matroska: the caller's picture as it was sent, the sound of
-caller and host on a track each · JPEG of the first good picture · a report of what was found.
+caller, host and each other voice on a track of its own · JPEG of the first good picture · a report of what was found.
 
 The capture is heard twice (`senders`): first to learn codecs, sizes, parameter sets and everybody's clock, then to
 write. Both files are derived: they carry the SHA-256 of the capture in their tags, the same capture always gives the
@@ -27,7 +27,10 @@ from recordings.sound import RATES, SoundDecoder, SoundTrack
 from recordings.streams import Format, Party, StreamMap, from_events, from_sip, is_sip
 from recordings.timeline import SECOND, Nanoseconds
 
-PARTIES: Final[tuple[Party, ...]] = ("caller", "host")
+FIRST: Final[tuple[Party, ...]] = ("caller", "host")
+"""Order of the sound tracks; staff follow in the order in which they were first heard."""
+MAX_TRACKS: Final = 16
+"""Sound tracks of one film: caller, host and twice the visitors a room has at once; who comes later is left out and counted."""
 LOOK_EACH: Final = 512
 """Packets between two looks at whether to stop: some 10 ms of work."""
 HOLD_BACK: Final = 8.0
@@ -147,6 +150,7 @@ class _Film:
         self._first: dict[str, Heard] = {}
         self._left_out = 0
         self._shown = 0
+        self._unheard = 0
         self._decoders: dict[tuple[SenderKey, Format], SoundDecoder] = {}
         for name, first in found.first_keys.items():
             opened = picture.template(name, first.unit, picture.parameter_sets(name, first.format.fmtp))
@@ -158,8 +162,9 @@ class _Film:
                 stream.metadata["title"] = "caller"
                 self._pictures[name] = stream
         self._tracks: dict[Party, tuple[av.AudioStream, SoundTrack]] = {}
-        for party in PARTIES:
-            if names := found.sound_formats.get(party):
+        order = sorted(found.sound_formats, key=_rank)
+        for party in order[:MAX_TRACKS]:
+            if names := found.sound_formats[party]:
                 rate = max(RATES[name] for name in names)
                 made = container.add_stream("pcm_s16le", rate=rate, layout="mono")
                 made.metadata["title"] = party
@@ -191,6 +196,7 @@ class _Film:
         return {
             "pictures": self._shown,
             "pictures_left_out": self._left_out,
+            "sound_left_out": self._unheard,
             "undecodable_sound": sum(decoder.bad for decoder in self._decoders.values()),
             "seconds": {party: round(track.seconds, 3) for party, (_, track) in self._tracks.items()},
             "overlapping_seconds": {
@@ -199,6 +205,9 @@ class _Film:
         }
 
     def _sound(self, heard: Heard) -> None:
+        if heard.party not in self._tracks:
+            self._unheard += 1
+            return
         stream, track = self._tracks[heard.party]
         key = (heard.key, heard.format)
         if key not in self._decoders:
@@ -223,6 +232,10 @@ class _Film:
     def _mux(self, stream: av.AudioStream, blocks: Iterator[tuple[int, bytes]]) -> None:
         for position, pcm in blocks:
             self._container.mux(sound.packet(stream, position, pcm))
+
+
+def _rank(party: Party) -> int:
+    return FIRST.index(party) if party in FIRST else len(FIRST)
 
 
 def _report(found: Survey, placed: dict[SenderKey, Nanoseconds]) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 in → out: `media_negotiated` events, else the SDP in the call's SIP messages → (addresses, payload type) → `Match`.
 
-An event names the local ports of a leg ("caller" or "desk:<id>") and what each payload type means there. A packet to
-a local port of the caller's leg was received from the caller, one to a local port of a desk's leg is the host's,
-anything else was sent by us and is not rendered. Without events the first INVITE tells which end is the exchange: the
+An event names the local ports of a leg ("caller", "desk:<id>" or "staff:<id>") and what each payload type means there. A
+packet to a local port of the caller's leg was received from the caller, one to a local port of a desk's leg is the host's, one
+to a port of staff's leg is that visitor's; anything else was sent by us and is not rendered. One leg may be staff first and
+host later: the newest event before a packet says what it is. Without events the first INVITE tells which end is the exchange: the
 ports in its SDP are local, and media to any other port is taken for the host's.
 """
 
@@ -12,11 +13,12 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from recordings.pcapng import Address, Captured
 
-Party = Literal["caller", "host"]
+Party = str
+"""`caller`, `host`, or `staff:<id>`: whoever else was in the room."""
 
 CLOCKS: Final = range(8_000, 192_001)
 """Hz an RTP clock may have here; a stranger's SDP may claim anything, and times are divided by it."""
@@ -52,10 +54,21 @@ class Match:
 class _Port:
     """A local port: what it meant, oldest meaning first."""
 
-    leg: str
+    owner: str
+    """The leg's id without what it was there as."""
     medium: str
     remotes: set[Address] = field(default_factory=set)
+    legs: list[tuple[int, str]] = field(default_factory=list)
+    """Since when the leg was what: `desk:8002`, `staff:8002`."""
     formats: list[tuple[int, dict[int, Format]]] = field(default_factory=list)
+
+    def leg(self, at_ns: int) -> str:
+        """Say what the leg was at that time."""
+        found = self.legs[0][1]
+        for since, name in self.legs:
+            if since <= at_ns:
+                found = name
+        return found
 
     def find(self, at_ns: int, payload_type: int) -> Format | None:
         """Give the meaning at that time; a packet may overtake the note of the negotiation, so later ones count too."""
@@ -93,8 +106,10 @@ class StreamMap:
     ) -> None:
         """Note one medium of one leg."""
         entry = self._ports.get(port)
-        if entry is None or (entry.leg, entry.medium) != (leg, medium):
-            entry = self._ports[port] = _Port(leg, medium)
+        owner = leg.partition(":")[2] or leg
+        if entry is None or (entry.owner, entry.medium) != (owner, medium):
+            entry = self._ports[port] = _Port(owner, medium)
+        entry.legs.append((at_ns, leg))
         if remote is not None:
             entry.remotes.add(remote)
         entry.formats.append((at_ns, dict(formats)))
@@ -121,8 +136,9 @@ class StreamMap:
                 sent = source[0] in self._local_hosts and destination[0] not in self._local_hosts
             if sent:
                 return None
-        party: Party = "caller" if entry.leg == "caller" else "host"
-        return Match(party, entry.leg, entry.medium, entry.find(at_ns, payload_type))
+        leg = entry.leg(at_ns)
+        party: Party = "caller" if leg == "caller" else leg if leg.startswith("staff:") else "host"
+        return Match(party, leg, entry.medium, entry.find(at_ns, payload_type))
 
 
 def from_events(events: Iterable[Mapping[str, Any]]) -> StreamMap:

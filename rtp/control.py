@@ -346,6 +346,26 @@ class StreamReport(msgspec.Struct, frozen=True):
     """Packets of an encrypted medium that had a wrong tag or came a second time; in nobody's ear or evidence."""
     flooded: int = 0
     """Packets of the right source above the permitted rate, dropped (bar L9)."""
+    bytes_received: int = 0
+    """Of RTP that was believed, headers included; grows for the leg's life, as do those sent."""
+    bytes_sent: int = 0
+    bits_received: int = 0
+    """A second, since the report before."""
+    bits_sent: int = 0
+    loss_percent: float = 0.0
+    """Of the packets expected since the report before."""
+    codec: str = ""
+    """Encoding name of what the peer sends, as far as its clock tells."""
+    rating: float | None = None
+    """The E-model's R of what this peer sends, as a listener would judge it (`rtp.quality`)."""
+    mos: float | None = None
+    far_loss_percent: float | None = None
+    """What the peer reports of what it is sent (RFC 3550 §6.4.1); None before its first report."""
+    far_jitter_ms: float | None = None
+    far_rating: float | None = None
+    far_mos: float | None = None
+    ended: bool = False
+    """The peer has said BYE to its stream and sent nothing since."""
 
 
 class LegReport(msgspec.Struct, frozen=True, tag=True):

@@ -168,6 +168,8 @@ class Engine:
         fresh = leg is None
         if leg is None:
             leg = Leg(command.leg, command.evidence, host, self._prompts, self._around)
+            # RFC 3550 §6.5.1: the CNAME binds sound and picture of one end together; whoever plays them in step needs it.
+            leg.cname = f"{secrets.token_hex(8)}@{self._settings.cname}"
         leg.evidence = command.evidence
         missing = [medium for medium in command.media if medium not in leg.tracks]
         pairs: list[Pair] = []
@@ -197,7 +199,7 @@ class Engine:
         # 2^15, so that who misses the first packets still counts the same roll-overs.
         out = self._parts.out(secrets.randbits(32), secrets.randbits(15), secrets.randbits(32))
         track = self._parts.track(leg.leg, medium, host=leg.host, pair=pair, out=out, around=self._around)
-        reports = leg.add(track, f"{secrets.token_hex(8)}@{self._settings.cname}")
+        reports = leg.add(track, leg.cname)
         self._loop.add(pair.rtcp.fileno(), self._rtcp_reader(reports), f"{leg.leg}.{medium}.rtcp")
 
     def _rtcp_reader(self, reports: Reports) -> Handler:

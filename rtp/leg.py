@@ -78,6 +78,8 @@ class Leg:
         self.leg = leg
         self.evidence = evidence
         self.host = host
+        self.cname = ""
+        """What all its streams are called in RTCP."""
         self.tracks: dict[Medium, Track] = {}
         self.reports: dict[Medium, Reports] = {}
         self.protections: dict[Medium, Protection] = {}
@@ -101,6 +103,7 @@ class Leg:
     def add(self, track: Track, cname: str) -> Reports:
         """Take a further medium."""
         reports = Reports(track, cname, lambda now: self._pass_wish(track, now))
+        reports.meter.take(0, 0, 0, 0, self._around.loop.now)
         track.ask_picture = lambda: self._ask_picture(track, reports)
         self.tracks[track.medium] = track
         if track.medium == "audio":
@@ -263,11 +266,7 @@ class Leg:
         return LegReport(
             self.leg,
             tuple(
-                stream_report(
-                    track,
-                    rejected_rtcp=self.reports[medium].rejected,
-                    round_trip=self.reports[medium].round_trip,
-                )
+                stream_report(track, self.reports[medium], self._around.loop.now)
                 for medium, track in self.tracks.items()
             ),
         )

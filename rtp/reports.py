@@ -5,10 +5,12 @@ The port is open to all; an address is believed by the latch of the RTP port bes
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from rtp.control import Address
 from rtp.latch import canonical
+from rtp.quality import Meter
 from rtp.rtcp import (
     Bye,
     Description,
@@ -30,6 +32,15 @@ from rtp.track import DATAGRAM, Track
 _time_ns: Final = time.time_ns
 
 
+@dataclass(frozen=True, slots=True)
+class Far:
+    """What the peer says of what it is sent."""
+
+    loss: float
+    """Since its report before, 0…1."""
+    jitter_ms: float
+
+
 class Reports:
     """Sends and reads the RTCP of one track."""
 
@@ -49,6 +60,9 @@ class Reports:
         """Packets from a wrong source or of no RTCP shape."""
         self.round_trip: float | None = None
         """Seconds, from the newest report of the peer about us."""
+        self.far: Far | None = None
+        self.meter = Meter()
+        self._left: tuple[int, int] | None = None  # SSRC that said BYE, and how much of it had come
 
     def read(self, now: float) -> None:
         """Read one datagram."""
@@ -95,6 +109,8 @@ class Reports:
                 self._read_blocks(blocks)
             case ReceiverReport(blocks=blocks):
                 self._read_blocks(blocks)
+            case Bye(ssrcs) if self._track.source.ssrc in ssrcs:
+                self._left = (self._track.source.ssrc, self._track.source.count)
             case PictureLoss() | FullIntra():
                 self._on_picture_wanted(now)
             case Nack(media=media, sequences=sequences) if self._track.medium == "video":
@@ -105,12 +121,22 @@ class Reports:
 
     def _read_blocks(self, blocks: tuple[ReportBlock, ...]) -> None:
         for block in blocks:
-            if block.ssrc == self._track.sender.out.ssrc and block.last_sr:
+            if block.ssrc != self._track.sender.out.ssrc:
+                continue
+            rate = self._track.sender.out.rate
+            self.far = Far(block.fraction_lost / 256, block.jitter * 1000 / rate if rate else 0.0)
+            if block.last_sr:
                 # RFC 3550 §6.4.1: round trip = A − LSR − DLSR, in 1/65536 s.
                 arrived = ntp_middle(ntp_time(_time_ns()))
                 trip = (arrived - block.last_sr - block.delay) & 0xFFFF_FFFF
                 if trip < 1 << 31:  # below zero: two clocks that disagree by more than the trip
                     self.round_trip = trip / 65536
+
+    @property
+    def ended(self) -> bool:
+        """The peer has said BYE to the stream we last heard, and sent nothing of it since (RFC 3550 §6.6)."""
+        source = self._track.source
+        return self._left is not None and self._left == (source.ssrc, source.count)
 
     # --- out -------------------------------------------------------------------------------------------------------
 
@@ -134,7 +160,8 @@ class Reports:
         track = self._track
         ours = track.sender.out.ssrc
         delay = min(0xFFFF_FFFF, int((now - self._last_sr_at) * 65536)) if self._last_sr else 0
-        block = track.source.report(self._last_sr, delay)
+        # RFC 3550 §6.4.1: a report has a block for each source heard since the last one; who said goodbye is none.
+        block = None if self.ended else track.source.report(self._last_sr, delay)
         blocks = (block,) if block is not None else ()
         report: RtcpPacket
         if track.sender.packets:

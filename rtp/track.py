@@ -52,7 +52,7 @@ class Track:
         "_gaps", "_loop", "_lost_at", "_named", "_number", "_permitted_until", "_recv", "_routes", "_seconds_per_byte",
         "_unheard", "ask_picture", "audience", "destination", "evidence", "fed_by", "flood_stated", "flooded", "group", "heard",
         "latch", "leg", "local", "local_rtcp", "medium", "pair", "pictures", "reader", "rejected", "remote", "sender",
-        "source", "stream", "unauthentic",
+        "source", "stream", "taken", "unauthentic",
     )  # fmt: skip
     SOURCE: ClassVar[type[Counting]] = Source
     """Whose counters; the native engine has its own."""
@@ -85,6 +85,7 @@ class Track:
         self.reader: Handler | None = None  # reads the RTP socket in our place (see `protection`)
         self.flooded = self.flood_stated = 0  # of the believed source, above the permitted rate (see `flood`)
         self.heard = float("-inf")  # monotonic seconds of the newest packet believed
+        self.taken = 0  # bytes believed
         self._around = around
         self._loop = around.loop
         self._fd = pair.rtp.fileno()
@@ -221,6 +222,7 @@ class Track:
         except StructError:
             self._take(data)
             return
+        self.taken += size
         evidence = self.evidence
         if evidence is not None:
             evidence(_time_ns(), self._believed, self.local, data)
@@ -273,6 +275,7 @@ class Track:
     def _take(self, data: bytes) -> None:
         """Take one datagram of the believed source, of whatever shape."""
         now = self.heard = self._loop.now
+        self.taken += len(data)
         if self.evidence is not None:
             self.evidence(_time_ns(), self._believed, self.local, data)
         route = self._routes[data[1] & 0x7F] if len(data) >= HEADER_SIZE and data[0] & 0xC0 == 0x80 else None

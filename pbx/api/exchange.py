@@ -8,6 +8,7 @@ call view: `call` (id), `state` ("ringing": we call | "waiting" | "active" | "he
   `silent_off_until` (float | None: an off request is open until then), `started`, `attached` (float | None),
   `place` (where the caller is, best known | None: `latitude`, `longitude`, `radius` in m, `gcj02`, `address`, `by` …), `district`
   (`district` id, `name`, `by`, `others`: what else the place may be in),
+  `media` (a row for each stream: bandwidth, loss, jitter, round trip, listening quality; see `rtp.control.StreamReport`),
   `position` (1 = next | None), `desk` (user | None), `audio`, `video` (bool: media flowing), `alarm` (str | None)
 queue entry: `call`, `position`, `since`, `caller`, `identity`, `silent`
   `queue`, `class` ("head" | "danger" | "authority" | "raised" | "normal" | "held"), `needs`, `expected` (s | None), `incident`
@@ -17,7 +18,8 @@ desk view: `desk` (= user), `agent` (who sits there | None), `seat` (see `pbx.ca
   `purpose`, `up`), `visits` (the desk whose room it is in | None), `supervisor` (bool)
 event: `type` ("call" | "desk" | "queue" | "health" | …) and what changed: `{"type": "call", "call": {view}}`,
   `{"type": "call_ended", "call": {"call": id}}`, `{"type": "desk", "desk": {view}}`, `{"type": "queue", "queue": [entries]}`,
-  `{"type": "health", "health": {…}}`. A reader that doesn't know a type ignores it.
+  `{"type": "health", "health": {…}}`,
+  `{"type": "media", "legs": [{"call" | "desk": id, "media": [rows]}]}`. A reader that doesn't know a type ignores it.
 health: `ready` (bool), `database` ("up" | "down"), `media` ("up" | "down"), and any further name → value.
 """
 

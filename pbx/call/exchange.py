@@ -55,8 +55,6 @@ class Media:
 
     flowing: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
-    report: tuple[Any, ...] = ()
-    """The last `StreamReport`s of the caller's leg."""
 
 
 class Exchange:

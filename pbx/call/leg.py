@@ -42,7 +42,7 @@ from pbx.sip.session_timer import SessionSettings, SessionTimer
 from pbx.sip.timers import Timers
 from pbx.sip.uri import NameAddr
 from pbx.trunks.line import Line
-from rtp.control import CloseLeg, ConfigureLeg, Medium, OpenLeg
+from rtp.control import CloseLeg, ConfigureLeg, Medium, OpenLeg, StreamReport
 
 PROBE_SECONDS = 4.0
 """How long a peer may take to answer an OPTIONS sent because its media stopped: three retransmissions."""
@@ -152,6 +152,8 @@ class Leg:
         )
         self.goodbye: tuple[tuple[str, str], ...] = ()  # headers of the BYE that is still to come
         self.progress: bytes | None = None  # the description in our 183
+        self.report: tuple[StreamReport, ...] = ()
+        """What the media process counted of it last; not kept through restarts, the next one comes in seconds."""
         self.line: Line | None = None
         """What a leg over a trunk remembers of it."""
 

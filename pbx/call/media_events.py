@@ -175,11 +175,11 @@ def _play_ended(exchange: Exchange, leg: str) -> list[Item]:
 
 
 def _report(exchange: Exchange, leg: str, streams: tuple[StreamReport, ...]) -> list[Item]:
-    owner = exchange.owners.get(leg)
+    owner, found = exchange.owners.get(leg), exchange.legs.get(leg)
+    if found is not None:
+        found.report = streams
     if owner is not None and owner.kind == "desk":
         return hearing.reported(exchange, owner.id, streams)
-    if owner is not None and owner.kind == "call" and (media := exchange.media.get(owner.id)) is not None:
-        media.report = streams
     return []
 
 

@@ -12,6 +12,7 @@ from pbx.call import (
     answer,
     codes,
     hands,
+    negotiated,
     over_trunk,
     place,
     refer,
@@ -99,7 +100,10 @@ def _call_leg_said(exchange: Exchange, call: str, event: LegEvent, now: float) -
         case LegGone():
             return exchange.to_call(call, events.LegGone(), now)
         case LegNegotiated(leg, held):
-            return [_negotiated(exchange, call, "caller", leg), Note("caller_hold", call, {"held": held})]
+            return [
+                negotiated.stated(exchange, call, "caller", leg),
+                Note("caller_hold", call, {"held": held}),
+            ]
         case LegText(_, text):
             return texted(exchange, call, text)
         case LegTextDelivered(_, delivered):
@@ -130,7 +134,10 @@ def _desk_leg_said(exchange: Exchange, desk: str, event: LegEvent, now: float) -
             told = [] if guest_leg is None else over_trunk.key(guest_leg, digit)
             return [*room.receive(rooms.KeyPressed(digit)), *_keyed(exchange, room, digit, now), *told]
         case LegNegotiated(leg, held):
-            stated = [] if room.guest is None else [_negotiated(exchange, room.guest, f"desk:{desk}", leg)]
+            stated = (
+                [] if room.guest is None else [negotiated.stated(exchange, room.guest, f"desk:{desk}", leg)]
+            )
+            stated += negotiated.of_visitor(exchange, exchange.hands.visits.get(desk))
             return [*stated, *_phone_holds(exchange, room, held=held, now=now)]
         case LegText(_, text) if room.guest is not None and room.guest in exchange.calls:
             guest = exchange.calls[room.guest]
@@ -206,30 +213,6 @@ def _say_to_host(exchange: Exchange, call: str, text: str) -> list[Item]:
     ]
 
 
-def _negotiated(exchange: Exchange, call: str, label: str, leg: str) -> Note:
-    """State which ports and codecs a leg has: whoever reads the capture needs it."""
-    negotiation = exchange.legs[leg].negotiation
-    streams = [
-        {
-            "medium": s.medium,
-            "local_port": negotiation.port(s.medium),
-            "remote": None if s.remote is None else list(s.remote),
-            "codecs": [
-                {
-                    "name": c.name,
-                    "payload_type": c.payload_type,
-                    "clock_rate": c.clock_rate,
-                    "channels": c.channels,
-                    "fmtp": c.fmtp,
-                }
-                for c in dict.fromkeys((*s.receive, *s.send))
-            ],
-        }
-        for s in negotiation.streams
-    ]
-    return Note("media_negotiated", call, {"leg": label, "streams": streams})
-
-
 # --- what the queue decided -----------------------------------------------------------------------------------
 
 
@@ -280,7 +263,7 @@ def _put_through(exchange: Exchange, call: str, desk: str, waited: float, now: f
         *found.receive(events.GivenTo(desk, room.id, waited), now),
         *room.receive(rooms.GuestIn(call)),
         *_aligned(exchange, room.leg, found.leg),
-        _negotiated(exchange, call, f"desk:{desk}", room.leg),
+        negotiated.stated(exchange, call, f"desk:{desk}", room.leg),
         events.Say(room.leg, f"110 来电 call: {name} ({mark}){silent}"),
         *visits.guest_arrived(exchange, call, desk, now),
         *_still_holds(exchange, call, desk, now),

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from pbx.call import visits
 from pbx.call.call import Call, State
 from pbx.call.exchange import Exchange
 from pbx.call.seat_facts import seat
 from pbx.call.seats import seat_state
-from rtp.control import StreamReport
 
 _STATES: Final = {
     State.ARRIVING: "waiting",
@@ -62,7 +63,7 @@ def call_view(exchange: Exchange, call: Call, times: Times) -> dict[str, Any]:
         "alarm": _alarm(call, () if media is None else sorted(media.lost)),
         "place": exchange.whereabouts.place(call.id),
         "district": _district(exchange, call.id),
-        "media": [] if media is None else [_report(r) for r in media.report],
+        "media": media_view(exchange, call.leg),
     }
 
 
@@ -85,16 +86,20 @@ def _alarm(call: Call, lost: Iterable[str]) -> str | None:
     return "no_media" if "audio" in lost else "no_picture" if "video" in lost else None
 
 
-def _report(report: StreamReport) -> dict[str, Any]:
-    return {
-        "medium": report.medium,
-        "received": report.received,
-        "lost": report.lost,
-        "jitter_ms": report.jitter_ms,
-        "sent": report.sent,
-        "rejected": report.rejected,
-        "round_trip_ms": report.round_trip_ms,
-    }
+def media_view(exchange: Exchange, leg: str | None) -> list[dict[str, Any]]:
+    """Return what was last counted of a leg's streams, a row for each."""
+    found = None if leg is None else exchange.legs.get(leg)
+    return [] if found is None else [msgspec.to_builtins(report) for report in found.report]
+
+
+def legs_view(exchange: Exchange, legs: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the streams of those legs that are a caller's or a desk's: `call` or `desk`, and `media`."""
+    rows = []
+    for leg in legs:
+        owner = exchange.owners.get(leg)
+        if owner is not None and owner.kind in {"call", "desk"}:
+            rows.append({owner.kind: owner.id, "media": media_view(exchange, leg)})
+    return rows
 
 
 def queue_view(exchange: Exchange, times: dict[str, Times]) -> list[dict[str, Any]]:
@@ -136,6 +141,7 @@ def desk_view(exchange: Exchange, desk: str, *, since: float, registered: bool) 
         "since": since,
         "registered": registered,
         "fault": None if room is None else room.fault,
+        "media": [] if room is None else media_view(exchange, room.leg),
         "staff": [
             {"who": v.who, "role": v.role, "mode": v.mode, "purpose": v.purpose, "up": v.up}
             for v in visits.staff(exchange, desk)

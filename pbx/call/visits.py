@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pbx.call import call_events as events
-from pbx.call import referral
+from pbx.call import negotiated, referral
 from pbx.call.effects import Item, Note, ToMedia
 from pbx.call.reach import Directory, Nobody
 from pbx.call.referral import Referral
@@ -162,6 +162,7 @@ def enter(exchange: Exchange, visitor: str, now: float) -> list[Item]:
         ToMedia(SetStaff(leg, visit.mode)),
         ToMedia(Join(host.id, leg, "staff")),
         _note("staff_joined", exchange, visit),
+        *negotiated.of_visitor(exchange, visit),
     ]
     if visit.purpose == "consult" and visit.call is not None:
         out += exchange.to_call(visit.call, events.HeldByHost(on=True, by=visit.host), now)
@@ -256,6 +257,8 @@ def guest_arrived(exchange: Exchange, call: str, desk: str, now: float) -> list[
     for visit in staff(exchange, desk):
         if visit.purpose == "talk":
             out += end(exchange, visit.visitor, "guest_came", now)
+        else:
+            out += negotiated.of_visitor(exchange, visit)
     for visit in [v for v in exchange.hands.visits.values() if v.call == call and v.purpose == "help"]:
         visit.host = desk
         if exchange.room(visit.visitor).present:

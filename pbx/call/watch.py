@@ -63,6 +63,7 @@ class Watch:
         self._also = also
         self._logs: dict[str, EventLog] = {}
         self._changed: set[str] = set()
+        self._reported: set[str] = set()  # legs whose streams were counted since the last flush
         self._over = False  # a call ended since the last flush
         self._disk = ThreadPoolExecutor(1, "evidence")
         self._desk_since: dict[str, float] = {}
@@ -106,11 +107,18 @@ class Watch:
         self._over = True
         self._publish({"type": "call_ended", "call": {"call": call}})
 
+    def reported(self, leg: str) -> None:
+        """Hear that the streams of a leg were counted: each leg every five seconds."""
+        self._reported.add(leg)
+
     def flush(self) -> None:
         """Publish what changed since the last time; call it ten times a second.
 
         A caller who is put through moves two hundred others: gathering spares the watchers, and the loop.
         """
+        if legs := views.legs_view(self._exchange, self._reported):
+            self._publish({"type": "media", "legs": legs})
+        self._reported.clear()
         if not self._changed and not self._over:
             return
         self._over = False

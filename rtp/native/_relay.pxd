@@ -33,7 +33,7 @@ cdef extern from "relay.h" nogil:
         relay_flow *destination
         int64_t number
         double heard, permitted_until, seconds_per_byte, burst
-        int64_t flooded
+        int64_t flooded, taken
         relay_tape **tapes
         uint32_t *ways
         relay_out *out

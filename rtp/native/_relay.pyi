@@ -72,6 +72,7 @@ class Flow:
     heard: float
     permitted_until: float
     flooded: int
+    taken: int
     packets: int
     octets: int
     failed: int

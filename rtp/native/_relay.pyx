@@ -164,6 +164,14 @@ cdef class Flow:
         self.c.flooded = value
 
     @property
+    def taken(self):
+        return self.c.taken
+
+    @taken.setter
+    def taken(self, int64_t value):
+        self.c.taken = value
+
+    @property
     def packets(self):
         return self.c.packets
 

@@ -107,6 +107,7 @@ static int follow(relay_flow *flow, unsigned char *data, size_t size, double now
         return 0;
 
     flow->heard = now;
+    flow->taken += (int64_t)size;
     if (flow->tape_count) {
         int64_t at = relay_wall_ns();
         for (int i = 0; i < flow->tape_count; i++)

@@ -71,6 +71,7 @@ struct relay_flow {
     double heard;   /* monotonic seconds of the newest packet */
     double permitted_until, seconds_per_byte, burst; /* see rtp.flood */
     int64_t flooded;
+    int64_t taken; /* bytes believed */
     relay_tape *tapes[RELAY_TAPES];
     uint32_t ways[RELAY_TAPES];
     /* what leaves */

@@ -161,6 +161,15 @@ class NativeTrack(Track):
         self._flow.heard = at
 
     @property
+    def taken(self) -> int:
+        """Bytes believed."""
+        return self._flow.taken
+
+    @taken.setter
+    def taken(self, count: int) -> None:
+        self._flow.taken = count
+
+    @property
     def flooded(self) -> int:
         """Packets of the believed source above the permitted rate."""
         return self._flow.flooded

@@ -370,3 +370,21 @@ def test_it_stops_when_asked(tmp_path: Path) -> None:
             original_sha256="",
             cancelled=cancelled,
         )
+
+
+def test_staff_who_speak_with_the_host_have_tracks_of_their_own(tmp_path: Path) -> None:
+    call = usual(tmp_path, "PCMA", None)
+    call.negotiate_usual("PCMA", None)
+    for number, hz in ((1, 1500), (2, 700)):
+        at = ("203.0.113.1", US_DESK_AUDIO[1] + 2 * number)
+        call.negotiate(f"staff:fire-{number}", "audio", at[1], ("198.51.100.9", 50_000 + 2 * number), "PCMU")
+        for p in sound("PCMU", hz, 1.5, ssrc=10 + number, begin=1.0):
+            call.packets.append((p.at, ("198.51.100.9", 50_000 + 2 * number), at, p.data))
+    report = make(call.write())
+    found = tracks(tmp_path / "call.mkv")
+    assert list(found) == ["caller", "host", "staff:fire-1", "staff:fire-2"]
+    for name, hz in (("host", 1000), ("staff:fire-1", 1500), ("staff:fire-2", 700)):
+        rate, samples = found[name]
+        assert abs(dominant_hz(samples[int(1.2 * rate) : int(2.2 * rate)], rate) - hz) < 10
+    assert report["film"]["overlapping_seconds"] == dict.fromkeys(found, 0.0)
+    assert report["film"]["sound_left_out"] == 0

@@ -186,3 +186,22 @@ def test_sip_is_told_from_rtp() -> None:
     assert not is_sip(b"\x80\x08" + b"SIP/2.0")
     assert not is_sip(b"")
     assert not is_sip(b"STUN")
+
+
+def test_a_visitor_is_staff_until_it_takes_the_guest_over() -> None:
+    port, here = US_DESK_AUDIO[1] + 2, ("203.0.113.1", US_DESK_AUDIO[1] + 2)
+    streams = from_events(
+        [
+            *usual(),
+            negotiated("staff:8", "audio", port, None, codec("PCMA", 8, 8000)),
+            negotiated(
+                "desk:8", "audio", port, None, codec("PCMA", 8, 8000), at="2026-09-21T14:14:20.000+00:00"
+            ),
+        ]
+    )
+    early, late = 1_790_000_001 * 10**9, 1_790_000_099 * 10**9
+    assert streams.find(early, DESK, here, 8) == Match("staff:8", "staff:8", "audio", PCMA)
+    assert streams.find(late, DESK, here, 8) == Match("host", "desk:8", "audio", PCMA)
+    assert streams.find(0, DESK, here, 8) == Match("staff:8", "staff:8", "audio", PCMA), (
+        "a packet before its note"
+    )

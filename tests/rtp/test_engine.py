@@ -5,6 +5,8 @@ import pytest
 from rtp import control as c
 from rtp.engine import BEAT_SECONDS, PHASES
 from rtp.packet import parse
+from rtp.rtcp import Description
+from rtp.rtcp import parse as parse_rtcp
 from tests.kit.media_engine import GUEST, HOST, Running
 from tests.kit.media_wire import H264, PHONE, engine, packet, stream
 
@@ -307,3 +309,20 @@ def test_close_ends_legs_and_evidence(running):
     assert all(sock.closed for sock in sockets)
     assert [type(event) for event in running.events[-2:]] == [c.LegReport, c.EvidenceClosed]
     assert running.loop.handlers == {}
+
+
+def test_sound_and_picture_of_one_leg_have_one_name_and_each_leg_its_own(running):
+    running.leg("a", "audio", "video")
+    running.leg("b")
+    running.pass_time(5.0)
+    names = {
+        (leg, medium): next(
+            chunk[1]
+            for data, _ in running.sockets(leg, medium)[1].sent
+            for one in parse_rtcp(data)
+            if isinstance(one, Description)
+            for chunk in one.chunks
+        )
+        for leg, medium in (("a", "audio"), ("a", "video"), ("b", "audio"))
+    }
+    assert names["a", "audio"] == names["a", "video"] != names["b", "audio"]

@@ -112,7 +112,7 @@ def test_nothing_that_is_not_genuine_is_latched_relayed_or_recorded():
     assert guest.track.unauthentic == 2 + 10_000
     assert len(guest.taken) == len(sent(host.track)) == 2_600
     assert guest.track.latch.latched == PHONE
-    report = stream_report(guest.track, rejected_rtcp=0, round_trip=None)
+    report = stream_report(guest.track, Reports(guest.track, "name", lambda now: None), 0.0)
     assert (report.received, report.lost, report.unauthentic) == (2_600, 0, 10_002)
     assert wire.loop.failures == []
 

@@ -1,4 +1,5 @@
 from rtp import rtcp as r
+from rtp.counts import stream_report
 from rtp.reports import Reports
 from tests.kit.media_wire import PHONE, Wire, packet, rtcp_socket, rtp_socket, stream
 
@@ -121,3 +122,53 @@ def test_round_trip():
     setting.arrive(r.encode([r.ReceiverReport(1, (r.ReportBlock(0xABCD, 0, 0, 0, 0, sent_at, 0x7FFF0000),))]))
     assert setting.reports.round_trip == before  # below zero: no round trip
     setting.track.configure(stream(), frozenset({PHONE[0]}), 100.0)
+
+
+def test_what_the_peer_says_of_what_it_is_sent():
+    setting = Setting()
+    setting.track.sender.silence(100.0)
+    assert stream_report(setting.track, setting.reports, 100.0).far_mos is None
+    other = r.ReportBlock(0x9999, 255, 0, 0, 0, 0, 0)
+    block = r.ReportBlock(0xABCD, 64, 3, 0, 80, 0, 0)
+    setting.arrive(r.encode([r.ReceiverReport(1, (other, block))]))
+    report = stream_report(setting.track, setting.reports, 100.0)
+    assert (report.far_loss_percent, report.far_jitter_ms) == (25.0, 10.0)
+    assert 1 < report.far_mos < 3
+    assert report.mos is None  # nothing has been heard of this phone yet
+
+
+def test_bandwidth_and_quality_of_what_is_heard():
+    setting = Setting()
+    setting.reports.meter.take(0, 0, 0, 0, 100.0)
+    for number in range(50):
+        setting.wire.loop.now = 100.0 + number / 50
+        setting.wire.loop.read(rtp_socket(setting.track), packet(1 + number))
+    report = stream_report(setting.track, setting.reports, 101.0)
+    assert report.bytes_received == 50 * 172
+    assert report.bits_received == 50 * 172 * 8
+    assert (report.codec, report.loss_percent) == ("PCMA", 0.0)
+    assert 90 < report.rating < 93.2
+    assert report.mos > 4.3
+
+
+def test_goodbye_ends_a_stream_until_it_sends_again():
+    setting = Setting()
+    setting.wire.loop.read(rtp_socket(setting.track), packet(1))
+    setting.arrive(r.encode([r.ReceiverReport(1), r.Bye((1234,))]))
+    assert not setting.reports.ended
+    setting.arrive(r.encode([r.ReceiverReport(7), r.Bye((7,), "moved")]))
+    assert stream_report(setting.track, setting.reports, 100.0).ended
+    setting.reports.send(101.0)
+    assert setting.left()[-1][0][0].blocks == ()
+    setting.wire.loop.read(rtp_socket(setting.track), packet(2))
+    assert not setting.reports.ended
+    setting.reports.send(102.0)
+    assert [block.ssrc for block in setting.left()[-1][0][0].blocks] == [7]
+
+
+def test_a_bandwidth_estimate_of_a_browser_changes_nothing():
+    # draft-alvestrand-rmcat-remb: PT 206, FMT 15, "REMB"
+    remb = bytes([0x8F, 206, 0, 5]) + bytes(8) + b"REMB" + bytes([1, 0, 0, 100]) + (7).to_bytes(4, "big")
+    setting = Setting()
+    setting.arrive(r.encode([r.ReceiverReport(1)]) + remb)
+    assert (setting.reports.rejected, setting.wished, setting.left()) == (0, [], [])
