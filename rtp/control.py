@@ -11,7 +11,19 @@ from typing import Literal
 
 import msgspec
 
-Medium = Literal["audio", "video"]
+from rtp.reported import (  # named again, because they are part of the protocol
+    LegReport as LegReport,  # noqa: PLC0414
+)
+from rtp.reported import (
+    Medium as Medium,  # noqa: PLC0414
+)
+from rtp.reported import (
+    SoundLoad as SoundLoad,  # noqa: PLC0414
+)
+from rtp.reported import (
+    StreamReport as StreamReport,  # noqa: PLC0414
+)
+
 Role = Literal["host", "guest", "staff"]
 """What a leg is in its room: one host, at most one guest, any number of staff (supervisor, interpreter, fire, ambulance)."""
 StaffMode = Literal["listen", "whisper", "barge"]
@@ -329,65 +341,6 @@ class EvidenceClosed(msgspec.Struct, frozen=True, tag=True):
     call: str
     packets: int
     bytes: int
-
-
-class StreamReport(msgspec.Struct, frozen=True):
-    """Counts of one medium of a leg (RFC 3550 A.3, A.8)."""
-
-    medium: Medium
-    received: int
-    lost: int
-    jitter_ms: float
-    sent: int
-    rejected: int
-    """Packets from a wrong source or of no RTP shape."""
-    round_trip_ms: float | None = None
-    unauthentic: int = 0
-    """Packets of an encrypted medium that had a wrong tag or came a second time; in nobody's ear or evidence."""
-    flooded: int = 0
-    """Packets of the right source above the permitted rate, dropped (bar L9)."""
-    bytes_received: int = 0
-    """Of RTP that was believed, headers included; grows for the leg's life, as do those sent."""
-    bytes_sent: int = 0
-    bits_received: int = 0
-    """A second, since the report before."""
-    bits_sent: int = 0
-    loss_percent: float = 0.0
-    """Of the packets expected since the report before."""
-    codec: str = ""
-    """Encoding name of what the peer sends, as far as its clock tells."""
-    rating: float | None = None
-    """The E-model's R of what this peer sends, as a listener would judge it (`rtp.quality`)."""
-    mos: float | None = None
-    far_loss_percent: float | None = None
-    """What the peer reports of what it is sent (RFC 3550 §6.4.1); None before its first report."""
-    far_jitter_ms: float | None = None
-    far_rating: float | None = None
-    far_mos: float | None = None
-    ended: bool = False
-    """The peer has said BYE to its stream and sent nothing since."""
-
-
-class LegReport(msgspec.Struct, frozen=True, tag=True):
-    """Sent for every leg each 5 s and once when it closes."""
-
-    leg: str
-    streams: tuple[StreamReport, ...]
-
-
-class SoundLoad(msgspec.Struct, frozen=True, tag=True):
-    """What mixing and transcoding have cost since the process began; sent each 5 s once there was any."""
-
-    mixing_seconds: float
-    """Processor time."""
-    transcoding_seconds: float
-    mixed: int
-    """Frames of 20 ms sent to legs that hear several voices."""
-    transcoded: int
-    concealed: int
-    """Frames made up in the place of lost ones."""
-    voices: int
-    """Voices that are being mixed now."""
 
 
 class LegHolding(msgspec.Struct, frozen=True):

@@ -80,12 +80,11 @@ class Track:
         self.group = Group()
         self.ask_picture: Callable[[], None]
         """Set by the owner: it knows RTCP and signalling."""
-        self.rejected = 0
+        self.rejected = self.taken = 0  # packets not believed, bytes believed
         self.unauthentic = 0  # packets of an encrypted peer that were not genuine, or came twice
         self.reader: Handler | None = None  # reads the RTP socket in our place (see `protection`)
         self.flooded = self.flood_stated = 0  # of the believed source, above the permitted rate (see `flood`)
         self.heard = float("-inf")  # monotonic seconds of the newest packet believed
-        self.taken = 0  # bytes believed
         self._around = around
         self._loop = around.loop
         self._fd = pair.rtp.fileno()
@@ -97,8 +96,7 @@ class Track:
         self._expected_since: float | None = None
         self._lost_at: float | None = None
         self._gaps = 0
-        self._permitted_until = 0.0
-        self._seconds_per_byte = 0.0
+        self._permitted_until = self._seconds_per_byte = 0.0
         self._number = next(around.numbers)
         self._unheard: tuple[bytes, int, int] | None = None  # the newest packet that went to nobody
         self._detector = Detector()
