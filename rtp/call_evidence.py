@@ -17,6 +17,7 @@ MAX_WAITING: Final = 2_000
 PacketWriter = Callable[[int, Address, Address, bytes], None]
 RING_FULL: Final = "the buffer in front of the file was full"
 FLOOD: Final = "more than the permitted rate"
+REJECTED: Final = "rejected-source: sent by somebody who is not the peer"
 log = structlog.get_logger("media")
 
 
@@ -137,6 +138,10 @@ class CallEvidence:
     def lose(self, packets: int, first_ns: int, last_ns: int, reason: str) -> None:
         """State packets that are missing in the file; called from either thread."""
         log.error("evidence_left_out", call=self.call, packets=packets, reason=reason)
+        self.state(packets, first_ns, last_ns, reason)
+
+    def state(self, packets: int, first_ns: int, last_ns: int, reason: str) -> None:
+        """The same for what does not belong in the file: nobody is to blame."""
         if self._sink is not None:
             self._sink.left_out(packets, first_ns, last_ns, reason)
         else:

@@ -124,6 +124,8 @@ class ConfigureLeg(msgspec.Struct, frozen=True, tag=True):
     streams: tuple[Stream, ...]
     sources: tuple[str, ...]
     """IP addresses media may come from before latching: those of the SDP and of the signalling (bars S1)."""
+    vouched: bool = True
+    """Whether the peer is authenticated: only then may media come from yet another address (bars S1)."""
 
 
 class CloseLeg(msgspec.Struct, frozen=True, tag=True):

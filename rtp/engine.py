@@ -11,7 +11,8 @@ from typing import Final
 
 import structlog
 
-from rtp.call_evidence import FLOOD, Both, PacketWriter
+from rtp import stating
+from rtp.call_evidence import Both, PacketWriter
 from rtp.control import (
     AboutLeg,
     CloseEvidence,
@@ -210,6 +211,7 @@ class Engine:
         sources = frozenset(canonical(ip) for ip in command.sources)
         for medium, track in leg.tracks.items():
             leg.protect(medium, streams.get(medium), self._certificate, now)
+            track.latch.vouched = command.vouched
             track.configure(streams.get(medium), sources, now)
         for medium in streams.keys() - leg.tracks.keys():
             self._emit(Refused("ConfigureLeg", leg.leg, f"no_ports_for_{medium}"))
@@ -219,6 +221,8 @@ class Engine:
         self._carry_out(self._rooms.receive(command, now), now)
         for reports in leg.reports.values():
             reports.bye(now)
+        leg.report_due = now
+        self._state(leg, now)
         self._emit(leg.report())
         del self._legs[leg.leg]
         for phase in self._phases:
@@ -298,17 +302,15 @@ class Engine:
             track.sender.evidence = own
             track.evidence = Both(own, guest) if own is not None and guest is not None else own or guest
 
-    def _state_flood(self, leg: Leg, track: Track) -> None:
-        """Let the evidence of whoever hears this track say what was dropped of it since the last look."""
-        dropped, track.flood_stated = track.flooded - track.flood_stated, track.flooded
-        until = time.time_ns()
-        since = until - int(SWEEP_SECONDS * 1e9)
-        log.warning("media_flood", leg=leg.leg, medium=track.medium, dropped=dropped, all=track.flooded)
-        for one in (leg, self._legs.get(self._rooms.guest(leg.leg) or "")):
-            if one is not None and one.evidence is not None:
-                evidence = self._evidence.find(one.evidence)
-                if evidence is not None:
-                    evidence.lose(dropped, since, until, FLOOD)
+    def _state(self, leg: Leg, now: float) -> None:
+        """Let the evidence of whoever hears this leg say what was dropped of it since the last look."""
+        legs = (leg, self._legs.get(self._rooms.guest(leg.leg) or ""))
+        calls = {one.evidence for one in legs if one is not None and one.evidence is not None}
+        found = [evidence for call in sorted(calls) if (evidence := self._evidence.find(call)) is not None]
+        for track in leg.tracks.values():
+            stating.state_flood(track, found, SWEEP_SECONDS)
+            if now >= leg.report_due:
+                stating.state_strangers(track, found, self._settings.report_seconds)
 
     def _writer(self, leg: Leg) -> PacketWriter | None:
         evidence = self._evidence.find(leg.evidence) if leg.evidence is not None else None
@@ -355,8 +357,7 @@ class Engine:
     def _sweep_leg(self, leg: Leg, now: float) -> None:
         for track in leg.tracks.values():
             track.sweep(now, self._settings.loss_seconds)
-            if track.flooded != track.flood_stated:
-                self._state_flood(leg, track)
+        self._state(leg, now)
         for protection in leg.protections.values():
             protection.expire(now)
         if now >= leg.rtcp_due:

@@ -2,16 +2,18 @@
 
                     ┌ from the address the SDP names, or another expected IP: at once
     UNSEEN ─────────┼ from the IP the SDP names but another port: when 300 ms brought nothing from the named port
-                    └ from a foreign IP: 4 sequential packets of one SSRC, 3 s of silence, a request lately ─┐
+                    └ from a foreign IP: 4 sequential packets of one SSRC, 3 s of silence, and an authenticated
+                      request lately ────────────────────────────────────────────────────────────────────────┐
                                                                                                              ▼
     LATCHED ─ 300 ms of silence ─▶ QUIET ─┬ the latched address again ─────────────────────────────────▶ LATCHED
       (the kernel drops strangers)        ├ an expected IP, or the latched one with another port:
-                                          │   the same SSRC going on: at once; else 4 sequential packets
-                                          └ a foreign IP: 4 sequential packets, and
-                                              the same SSRC going on: 2.5 s; else as in UNSEEN
+                                          │   the same SSRC going on: at once; else 4 sequential packets and 3 s
+                                          └ a foreign IP: the same SSRC going on with 4 sequential packets, 2.5 s,
+                                              and nobody else who claims to be that stream
 
 While LATCHED the socket is connected, so that what the kernel lets through is the peer. Silence counts only while
-the peer may send: during its hold nobody can take its place.
+the peer may send: during its hold nobody can take its place. Where two foreign addresses claim to be the same stream,
+none is believed before one has been alone for 2.5 s; the phone's next re-INVITE settles it at once.
 """
 
 import ipaddress
@@ -31,7 +33,7 @@ FOREIGN_SECONDS: Final = 3.0
 MOVED_SECONDS: Final = 2.5
 """The same for a stream that goes on from another IP address, Wi-Fi to 4G (bar F13: media back ≤ 3 s)."""
 REQUEST_SECONDS: Final = 32.0
-"""How long an offer/answer exchange counts as a recent request (bar S1): 64·T1, the life of a SIP transaction."""
+"""How long an authenticated offer/answer exchange counts as a recent request (bar S1): 64·T1, the life of a SIP transaction."""
 SEQUENTIAL: Final = 4
 """Packets of one SSRC in unbroken sequence that a doubtful source must show (bar S1)."""
 MAX_CANDIDATES: Final = 16
@@ -55,6 +57,8 @@ class Latch:
     def __init__(self) -> None:
         self.latched: Address | None = None
         """The address believed now; it stays while QUIET."""
+        self.vouched = True
+        """Whether whoever negotiates for the peer is authenticated; to be set before `configure`."""
         self._sources: frozenset[str] = frozenset()
         self._receiving = False
         self._configured_at: float | None = None
@@ -63,6 +67,8 @@ class Latch:
         self._sequence = 0
         self._named: Address | None = None
         self._other_port_since: float | None = None
+        self._claim: Address | None = None  # the foreign address that said last it is the stream we lost …
+        self._contested_at: float | None = None  # … and when another one said so too
         self._candidates: dict[
             Address, tuple[int, int, int]
         ] = {}  # address → SSRC, sequence, how many in a row
@@ -94,7 +100,7 @@ class Latch:
             return False
         self.latched = None
         self._silent_since = now
-        self._candidates.clear()
+        self._forget()
         return True
 
     def heard(self, ssrc: int, sequence: int, at: float) -> None:
@@ -102,6 +108,7 @@ class Latch:
         self._ssrc = ssrc
         self._sequence = sequence
         self._silent_since = max(self._silent_since, at)
+        self._claim = self._contested_at = None
 
     def receive(self, source: Address, ssrc: int, sequence: int, now: float) -> bool:
         """Whether a packet that came while the socket was open to all is believed; its source is `latched` from then on.
@@ -126,11 +133,26 @@ class Latch:
         near = expected or (self.latched is not None and source[0] == self.latched[0])
         if near and same:
             return self._latch(source)
-        if self._in_a_row(source, ssrc, sequence) < SEQUENTIAL:
+        if same:
+            self._claimed(source, now)
+        if self._in_a_row(source, ssrc, sequence) < SEQUENTIAL or not self._receiving:
             return False
-        if near or self._foreign_allowed(silence, now, same=same):
-            return self._latch(source)
-        return False
+        if self.latched is None:
+            allowed = silence >= FOREIGN_SECONDS and self._asked_lately(now)
+        elif near:
+            allowed = silence >= FOREIGN_SECONDS
+        else:
+            allowed = same and silence >= MOVED_SECONDS and not self._contested(now)
+        return allowed and self._latch(source)
+
+    def _claimed(self, source: Address, now: float) -> None:
+        """Take note of who says, from a foreign address, that it is the stream that fell silent."""
+        if self._claim is not None and self._claim != source:
+            self._contested_at = now
+        self._claim = source
+
+    def _contested(self, now: float) -> bool:
+        return self._contested_at is not None and now - self._contested_at < MOVED_SECONDS
 
     def _awaits_named(self, source: Address, now: float) -> bool:
         """Whether the port the SDP names may still prove to be the right one."""
@@ -140,14 +162,9 @@ class Latch:
             self._other_port_since = now
         return now - self._other_port_since < PREFER_SECONDS
 
-    def _foreign_allowed(self, silence: float, now: float, *, same: bool) -> bool:
-        if not self._receiving:
-            return False
-        if same:
-            return silence >= MOVED_SECONDS
+    def _asked_lately(self, now: float) -> bool:
         configured_at = self._configured_at
-        recent = configured_at is not None and now - configured_at <= REQUEST_SECONDS
-        return recent and silence >= FOREIGN_SECONDS
+        return self.vouched and configured_at is not None and now - configured_at <= REQUEST_SECONDS
 
     def _in_a_row(self, source: Address, ssrc: int, sequence: int) -> int:
         known = self._candidates.pop(source, None)
@@ -162,8 +179,12 @@ class Latch:
     def _latch(self, source: Address) -> bool:
         self.latched = source
         self._other_port_since = None
-        self._candidates.clear()
+        self._forget()
         return True
+
+    def _forget(self) -> None:
+        self._candidates.clear()
+        self._claim = self._contested_at = None
 
     @staticmethod
     def _expected(latched: Address | None, sources: frozenset[str]) -> bool:
@@ -185,6 +206,9 @@ class Latch:
             "silent_since": self._silent_since,
             "ssrc": self._ssrc,
             "sequence": self._sequence,
+            "vouched": self.vouched,
+            "claim": list(self._claim) if self._claim else None,
+            "contested_at": self._contested_at,
             "candidates": [[*source, *state] for source, state in self._candidates.items()],
         }
 
@@ -201,6 +225,9 @@ class Latch:
         latch._silent_since = data["silent_since"]
         latch._ssrc = data["ssrc"]
         latch._sequence = data["sequence"]
+        latch.vouched = data["vouched"]
+        latch._claim = (data["claim"][0], data["claim"][1]) if data["claim"] else None
+        latch._contested_at = data["contested_at"]
         latch._candidates = {
             (host, port): (ssrc, sequence, count) for host, port, ssrc, sequence, count in data["candidates"]
         }

@@ -22,6 +22,8 @@ class StreamReport(msgspec.Struct, frozen=True):
     """Packets of an encrypted medium that had a wrong tag or came a second time; in nobody's ear or evidence."""
     flooded: int = 0
     """Packets of the right source above the permitted rate, dropped (bar L9)."""
+    strangers: int = 0
+    """Of those rejected: from a wrong source (bar S1)."""
     bytes_received: int = 0
     """Of RTP that was believed, headers included; grows for the leg's life, as do those sent."""
     bytes_sent: int = 0

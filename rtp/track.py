@@ -25,12 +25,14 @@ from rtp.outstream import Numbering
 from rtp.packet import HEADER, HEADER_SIZE, MARKER, RTCP_TYPES
 from rtp.picture import PictureRequests
 from rtp.ports import Pair, disconnect
+from rtp.presence import Presence
 from rtp.route import Route, Surroundings, straight
 from rtp.sender import Sender, Wrap
 from rtp.sequence import HALF32, MASK16, MASK32, ticks
 from rtp.showing import say_last, show
 from rtp.source import LEAPT, SAME, Counting, Source
 from rtp.special import Digits, transcoding
+from rtp.strangers import Strangers
 
 DATAGRAM: Final = 9216
 """Bytes read of one datagram: a jumbo frame; RTP keeps below 1,500."""
@@ -48,11 +50,11 @@ class Track:
 
     # Slots, because a packet finds its track cold in the cache: each dictionary less is a microsecond less.
     __slots__ = (
-        "_around", "_believed", "_connected", "_detector", "_dropped", "_expected_since", "_fd", "_flowing",
-        "_gaps", "_loop", "_lost_at", "_named", "_number", "_permitted_until", "_recv", "_routes", "_seconds_per_byte",
+        "_around", "_believed", "_connected", "_detector", "_dropped", "_fd", "_gaps", "_loop", "_named", "_number",
+        "_permitted_until", "_presence", "_recv", "_routes", "_seconds_per_byte",
         "_unheard", "ask_picture", "audience", "destination", "evidence", "fed_by", "flood_stated", "flooded", "group", "heard",
         "latch", "leg", "local", "local_rtcp", "medium", "pair", "pictures", "reader", "rejected", "remote", "sender",
-        "source", "stream", "taken", "unauthentic",
+        "source", "strangers", "stream", "taken", "unauthentic",
     )  # fmt: skip
     SOURCE: ClassVar[type[Counting]] = Source
     """Whose counters; the native engine has its own."""
@@ -81,6 +83,7 @@ class Track:
         self.ask_picture: Callable[[], None]
         """Set by the owner: it knows RTCP and signalling."""
         self.rejected = self.taken = 0  # packets not believed, bytes believed
+        self.strangers = Strangers()  # who else sends to this port
         self.unauthentic = 0  # packets of an encrypted peer that were not genuine, or came twice
         self.reader: Handler | None = None  # reads the RTP socket in our place (see `protection`)
         self.flooded = self.flood_stated = 0  # of the believed source, above the permitted rate (see `flood`)
@@ -92,9 +95,7 @@ class Track:
         self._connected = False
         self._believed: Address = ("", 0)
         self._named: Address | None = None
-        self._flowing = False
-        self._expected_since: float | None = None
-        self._lost_at: float | None = None
+        self._presence = Presence()
         self._gaps = 0
         self._permitted_until = self._seconds_per_byte = 0.0
         self._number = next(around.numbers)
@@ -133,10 +134,7 @@ class Track:
         self._named = named or self._named
         if self.latch.latched is None:
             self.remote = named
-        if not receiving:
-            self._expected_since = None
-        elif self._expected_since is None:
-            self._expected_since = now
+        self._presence.expect(receiving=receiving, now=now)
         self.stream = stream
         self._seconds_per_byte = seconds_per_byte(stream)
         self.sender.configure(stream)
@@ -338,6 +336,7 @@ class Track:
         _, _, sequence, _, ssrc = _unpack(data)
         if not self.latch.receive(source, ssrc, sequence, now):
             self.rejected += 1
+            self.strangers.refused += 1
             return False
         if not self._connected or source != self.remote:
             self._believe(source)
@@ -355,15 +354,15 @@ class Track:
             log.warning("media_source_unreachable", leg=self.leg, source=source[0], error=str(error))
         else:
             self._connected = True
+            self.strangers.shut_out(self.pair.rtp)
             self._loop.replace(self._fd, self.reader or self._read_connected)
         self.sender.target(source, connected=self._connected)
-        if not self._flowing:
-            self._flowing = True
-            self._lost_at = None
+        if self._presence.began():
             self._around.emit(MediaStarted(self.leg, self.medium, _time_ns()))
 
     def _open(self) -> None:
         """Hear all sources again."""
+        self.strangers.let_in()
         disconnect(self.pair.rtp)
         self._connected = False
         self._loop.replace(self._fd, self.reader or self._read_open)
@@ -377,13 +376,9 @@ class Track:
         """Notice what did not happen; every 100 ms or so."""
         if self._connected and now - self.heard > QUIET_SECONDS:
             self._open()
-        if self._expected_since is not None:
-            silence = now - max(self.heard, self._expected_since)
-            since_told = now - self._lost_at if self._lost_at is not None else silence
-            if silence >= loss_seconds and since_told >= loss_seconds:
-                self._lost_at = now
-                self._flowing = False
-                self._around.emit(MediaLost(self.leg, self.medium, round(silence, 3)))
+        silence = self._presence.missed(self.heard, now, loss_seconds)
+        if silence is not None:
+            self._around.emit(MediaLost(self.leg, self.medium, silence))
         if self.medium == "video" and self.destination is not None:
             if self.source.gaps != self._gaps:
                 self.want_picture(now)
@@ -393,6 +388,7 @@ class Track:
 
     def end(self) -> None:
         """Part from the others; the sockets are the owner's to drain and close."""
+        self.strangers.let_in()
         if self.fed_by is not None:
             self.fed_by.wire(None, self._loop.now)
         self.audience = None

@@ -65,6 +65,7 @@ def begin(
         patience=CALL_PATIENCE,
         emergency=True,
     )
+    leg.vouched = caller.verified or trunk is not None
     over = None if trunk is None else trunk.settings
     arrival = exchange.whereabouts.arrived(
         call_id, said.request, now, trunk=None if over is None else over.name, number=caller.number

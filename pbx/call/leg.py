@@ -141,6 +141,8 @@ class Leg:
         self.missed = 0  # probes in a row that got no answer
         self.emergency = False
         """A caller in need: it is never refused and given up last."""
+        self.vouched = True
+        """Whether the peer proved who it is, or belongs to whom we called."""
         self.session = SessionTimer(setup.session)
         self.reliable: Reliable | None = None  # a provisional response of ours that wants a PRACK
         self.ringing_at: float | None = None
@@ -335,9 +337,9 @@ class Leg:
 
     def configure(self) -> list[Effect | LegEvent]:
         """Tell the media process what was agreed."""
-        streams = self.negotiation.streams
+        return [ToMedia(self.agreed()), LegNegotiated(self.id, held=self.negotiation.held)]
+
+    def agreed(self) -> ConfigureLeg:
+        """Return what the media process is told of what was agreed."""
         sources = self.negotiation.sources(self.flow.remote[0])
-        return [
-            ToMedia(ConfigureLeg(self.id, streams, sources)),
-            LegNegotiated(self.id, held=self.negotiation.held),
-        ]
+        return ConfigureLeg(self.id, self.negotiation.streams, sources, self.vouched)

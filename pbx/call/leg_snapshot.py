@@ -14,7 +14,7 @@ from pbx.trunks.line import Line, pack, unpack
 
 _PLAIN: Final = (
     "local_tag", "transaction", "count", "probe_deadline", "ring_deadline", "evidence", "patience", "missed",
-    "renegotiating", "emergency", "ringing_at", "early_answer", "progress",
+    "renegotiating", "emergency", "vouched", "ringing_at", "early_answer", "progress",
 )  # fmt: skip
 
 

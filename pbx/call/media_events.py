@@ -16,7 +16,6 @@ from pbx.sip import reason
 from rtp.control import (
     CloseEvidence,
     CloseLeg,
-    ConfigureLeg,
     Dtmf,
     Event,
     EvidenceClosed,
@@ -206,8 +205,7 @@ def _reconcile(exchange: Exchange, held: Holdings) -> list[Item]:
         media = leg.negotiation.open_media or leg.asked
         out.append(ToMedia(OpenLeg(leg.id, media, leg.setup.bind, leg.evidence, ports)))
         if leg.negotiation.streams:
-            sources = leg.negotiation.sources(leg.flow.remote[0])
-            out.append(ToMedia(ConfigureLeg(leg.id, leg.negotiation.streams, sources)))
+            out.append(ToMedia(leg.agreed()))
         out += _rejoin(exchange, leg.id, owner)
     return out
 

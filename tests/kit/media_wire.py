@@ -49,6 +49,11 @@ class WireSocket:
     def close(self) -> None:
         self.closed = True
 
+    family = socket.AF_INET
+
+    def getsockname(self) -> Address:
+        raise OSError("a socket of a test has no port")
+
     def connect(self, address: Address) -> None:
         self.peer = address
 

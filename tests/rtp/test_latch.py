@@ -1,3 +1,5 @@
+import random
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -112,6 +114,42 @@ def test_a_stranger_is_too_late_when_the_last_request_is_old():
     assert believed(latch, STRANGER, 9, 1, 50, REQUEST_SECONDS + 0.1) is None
 
 
+def test_nobody_foreign_is_believed_for_a_peer_that_proved_nothing():
+    latch = Latch()
+    latch.vouched = False
+    latch.configure(EXPECTED, receiving=True, moved=False, now=0.0)
+    assert believed(latch, STRANGER, 9, 1, 50, FOREIGN_SECONDS) is None
+    assert latch.receive(PHONE, 1, 1, 9.0)
+
+
+def test_after_the_latch_a_stranger_with_a_stream_of_its_own_is_never_believed():
+    """A phone that holds its call may send nothing for minutes, right after an authenticated re-INVITE."""
+    latch = latched()
+    latch.configure(EXPECTED, receiving=True, moved=False, now=2.0)
+    assert believed(latch, STRANGER, 9, 1, 1000, 2.0) is None
+    assert latch.receive(PHONE, 1, 101, 22.0)
+
+
+def test_two_who_claim_to_be_the_stream_are_both_refused_until_one_is_alone():
+    latch, moved = latched(at=1.0), ("172.16.0.9", 999)
+    for index in range(300):
+        now = 1.02 + index * 0.02
+        assert not latch.receive(STRANGER, 1, 101 + index, now), "a guessed SSRC"
+        assert not latch.receive(moved, 1, 101 + index, now)
+    assert believed(latch, moved, 1, 401, 124, 7.02) is None
+    assert latch.receive(moved, 1, 525, 7.0 + MOVED_SECONDS + 0.02)
+
+
+def test_a_reinvite_settles_at_once_who_the_stream_is():
+    latch, moved = latched(at=1.0), ("172.16.0.9", 999)
+    for index in range(30):
+        assert not latch.receive(STRANGER, 1, 101 + index, 3.6 + index * 0.02)
+        assert not latch.receive(moved, 1, 101 + index, 3.6 + index * 0.02)
+    assert latch.configure(frozenset({moved[0]}), receiving=True, moved=True, now=4.2, named=moved)
+    assert not latch.receive(STRANGER, 1, 131, 4.21)
+    assert latch.receive(moved, 1, 131, 4.22)
+
+
 def test_during_its_hold_nobody_takes_the_peers_place():
     latch = latched()
     latch.configure(EXPECTED, receiving=False, moved=False, now=2.0)
@@ -131,7 +169,9 @@ def test_another_port_of_the_same_stream_is_believed_after_300_ms():
 
 def test_another_port_with_another_ssrc_must_show_four_packets():
     latch = latched(at=1.0)
-    assert believed(latch, (PHONE[0], 5000), 2, 1, 10, 1.31) == 3
+    other = (PHONE[0], 5000)
+    assert believed(latch, other, 2, 1, 134, 1.31) is None  # until 3.97 s: after the latch only the same stream moves fast
+    assert believed(latch, other, 2, 200, 10, 1.0 + FOREIGN_SECONDS) == 3
 
 
 def test_a_guessed_ssrc_with_a_foreign_sequence_number_is_no_continuation():
@@ -205,6 +245,55 @@ def test_rtcp_is_trusted_from_the_latched_address_only():
 )
 def test_canonical(text, ip):
     assert canonical(text) == ip
+
+
+REBINDS = 500
+"""Bar F13: "500 rebinding events, 0 calls lost"."""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_five_hundred_rebindings_under_a_spray(seed):
+    """A phone whose NAT changes its port or its address again and again, on simulated time, while a stranger sprays.
+
+    Media is back after 1 s at most (port), 3 s (address), or with the first packet after a re-INVITE from there.
+    """
+    dice = random.Random(seed)
+    latch, now, sequence = Latch(), 0.0, 0
+    phone = ("10.0.0.1", 4000)
+    latch.configure(EXPECTED, receiving=True, moved=False, now=now, named=phone)
+
+    def spray():
+        for _ in range(dice.randrange(4)):
+            ssrc = dice.choice((9, dice.getrandbits(32)))
+            stranger = ("6.6.6.6", dice.randrange(1024, 65536))
+            assert not latch.receive(stranger, ssrc, dice.randrange(65536), now), "a stranger is believed"
+
+    def say():
+        """20 ms of the phone's sound."""
+        nonlocal now, sequence
+        now += 0.02
+        sequence = (sequence + 1) & 0xFFFF
+        spray()
+        return latch.receive(phone, 7, sequence, now)
+
+    assert say()
+    for number in range(REBINDS // 4):
+        for _ in range(dice.randrange(10, 60)):
+            assert say()
+        latch.heard(7, sequence, now)
+        left, how = now, dice.choice(("port", "address", "re-INVITE"))
+        host = phone[0] if how == "port" else f"10.{seed}.{number // 250}.{2 + number % 250}"
+        phone = (host, dice.randrange(1024, 65536))
+        if how == "re-INVITE":
+            now += dice.uniform(0.02, 2.0)
+            assert latch.configure(
+                frozenset({host}), receiving=True, moved=True, now=now, named=phone
+            ) or latch.latched in {None, phone}
+            left = now
+        limit = {"port": 1.0, "address": 3.0, "re-INVITE": 0.5}[how]
+        while not say():
+            assert now - left < limit, f"{how}: not back after {now - left:.2f} s"
+        assert latch.latched == phone
 
 
 PACKETS = st.lists(
