@@ -46,6 +46,7 @@ from rtp.control import (
 from rtp.draining import Draining
 from rtp.dtls import Certificate
 from rtp.evidence import EvidenceKeeper
+from rtp.flood import rtcp_permitted
 from rtp.latch import canonical
 from rtp.leg import Leg
 from rtp.loop import Handler, Loop
@@ -58,7 +59,6 @@ from rtp.room import Effect, Entered, RefusedEntry, Rewire, Rooms
 from rtp.route import Surroundings
 from rtp.sender import FIRST_SOURCE
 from rtp.settings import MediaSettings
-from rtp.track import Track
 
 BEAT_SECONDS: Final = 0.020
 PHASES: Final = 4
@@ -213,6 +213,7 @@ class Engine:
             leg.protect(medium, streams.get(medium), self._certificate, now)
             track.latch.vouched = command.vouched
             track.configure(streams.get(medium), sources, now)
+            leg.reports[medium].limit.permit(rtcp_permitted(streams.get(medium)))
         for medium in streams.keys() - leg.tracks.keys():
             self._emit(Refused("ConfigureLeg", leg.leg, f"no_ports_for_{medium}"))
         self._rewire(frozenset({leg.leg}), now)

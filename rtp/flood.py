@@ -5,7 +5,7 @@ One limit for each flow, as a time until which what came so far is permitted (th
     until = max(until, now)      until − now > BURST_SECONDS: dropped      until += bytes · seconds_per_byte
 """
 
-from typing import Final
+from typing import Any, Final
 
 from rtp.control import Codec, Stream
 
@@ -18,11 +18,20 @@ LEAST: Final = 40
 SMALLEST_PACKET_SECONDS: Final = 0.010
 """The shortest packet time phones use; 12 bytes of header for each."""
 HEADER: Final = 12
+RTCP_SHARE: Final = 20
+"""RFC 3550 §6.2: "It is RECOMMENDED that the fraction of the session bandwidth added for RTCP be fixed at 5%"."""
+RTCP_LEAST: Final = 2_000
+"""Bytes a second of RTCP that are always permitted: twenty reports of the longer kind, and what a phone asks when it loses pictures."""
 
 SOUND_BYTES: Final = {"PCMA": 8000, "PCMU": 8000, "G722": 8000, "OPUS": 32_000, "TELEPHONE-EVENT": 0}
 """Payload bytes a second. Opus in telephony stays below 64 kbit/s; 256 kbit/s leaves room for stereo music."""
 PICTURE_BYTES: Final = 500_000
 """4 Mbit/s: 1080p of a phone's hardware encoder; SDP does not bind the sender to less."""
+CHECKS: Final = 5_000
+"""Packets a second of a leg's own address whose authenticity is looked into: a hundred times the packets of sound, so that forged
+ones in between take nothing from the phone, and at 10 µs each no more than a twentieth of a processor."""
+CHECKS_OF_OTHERS: Final = 500
+"""The same for all other addresses together."""
 
 
 def nominal(codec: Codec) -> int:
@@ -44,3 +53,46 @@ def seconds_per_byte(stream: Stream | None) -> float:
     """Give what one byte of the peer uses up; 0.0 where nothing is limited."""
     limit = permitted(stream)
     return 1 / limit if limit else 0.0
+
+
+def rtcp_permitted(stream: Stream | None) -> int:
+    """Give the bytes a second a peer may send as RTCP of one medium."""
+    return max(RTCP_LEAST, permitted(stream) // RTCP_SHARE)
+
+
+class Limit:
+    """One flow's limit, where it is not in line with the packet road (`track`)."""
+
+    __slots__ = ("_seconds_each", "_until")
+
+    def __init__(self) -> None:
+        """Permit nothing to be counted: there is no limit before `permit`."""
+        self._until = 0.0
+        self._seconds_each = 0.0
+
+    def permit(self, each_second: int) -> None:
+        """Set how many bytes, or packets, a second are permitted; 0: no limit."""
+        self._seconds_each = 1 / each_second if each_second else 0.0
+
+    def take(self, amount: int, now: float) -> bool:
+        """Whether so many bytes, or packets, are permitted at `now` (monotonic seconds); they are counted then."""
+        until = max(self._until, now)
+        if until - now > BURST_SECONDS:
+            return False
+        self._until = until + amount * self._seconds_each
+        return True
+
+    def datagram(self, data: bytes, now: float) -> bool:
+        """The same for a datagram where bytes are counted."""
+        return self.take(max(LEAST, len(data)), now)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Give the state as plain data."""
+        return {"until": self._until, "seconds_each": self._seconds_each}
+
+    @classmethod
+    def restore(cls, data: dict[str, Any]) -> "Limit":
+        """Make a limit that goes on where `snapshot` was taken."""
+        limit = cls()
+        limit._until, limit._seconds_each = data["until"], data["seconds_each"]
+        return limit

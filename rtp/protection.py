@@ -17,6 +17,7 @@ import structlog
 from rtp.association import Association
 from rtp.control import Address, Dtls, Sdes, Secured, SecurityFailed, Stream
 from rtp.dtls import Certificate
+from rtp.flood import CHECKS, CHECKS_OF_OTHERS, Limit, permitted
 from rtp.latch import canonical
 from rtp.packet import RTCP_TYPES
 from rtp.reports import Reports
@@ -72,6 +73,13 @@ class Protection:
         self._seals: dict[Port, Seal] = {}
         self._associations: dict[Port, Association] = {}
         self._told: Address | None = None
+        self._limit = Limit()
+        self._checks = {
+            True: Limit(),
+            False: Limit(),
+        }  # of addresses the leg expects, and of all others together
+        self._checks[True].permit(CHECKS)
+        self._checks[False].permit(CHECKS_OF_OTHERS)
 
     @property
     def active(self) -> bool:
@@ -84,6 +92,7 @@ class Protection:
         mux = stream is not None and stream.mux
         if stream is None and self._crypto is not None:
             return  # a medium that rests keeps its keys: nothing is sent or believed meanwhile
+        self._limit.permit(permitted(stream))
         before, self._crypto = self._crypto, crypto
         self._mux = mux
         match crypto:
@@ -204,6 +213,8 @@ class Protection:
         except OSError:
             return
         source, now = (canonical(address[0]), address[1]), self._around.loop.now
+        if self._crypto is not None and not self._may_be_checked(source, now):
+            return
         first = data[0] if len(data) > 1 else 255
         if first in DTLS:
             self._handshake(port, data, source, now)
@@ -214,6 +225,19 @@ class Protection:
         else:
             self._rtp_arrived(data, source, now)
 
+    def _may_be_checked(self, source: Address, now: float) -> bool:
+        """Limit what is looked into at all: a forged packet costs as much as a genuine one (bars L9, S3)."""
+        track = self._track
+        expected = track.latch.trusts(source[0])
+        if self._checks[expected].take(1, now):
+            return True
+        if expected:
+            track.flooded += 1
+        else:
+            track.rejected += 1
+            track.strangers.refused += 1
+        return False
+
     def _rtp_arrived(self, data: bytes, source: Address, now: float) -> None:
         track = self._track
         if self._crypto is not None:
@@ -223,6 +247,9 @@ class Protection:
                 track.unauthentic += 1
                 return
             data = clear
+        if not self._limit.datagram(data, now):
+            track.flooded += 1
+            return
         track.admit(data, source)
 
     def _rtcp_arrived(self, data: bytes, source: Address, now: float) -> None:
@@ -240,6 +267,7 @@ class Protection:
         # Bar S2: DTLS is for the peer that owns the leg; a ClientHello of anybody else is not even looked at.
         if association is None or not self._track.latch.trusts(source[0]):
             self._track.rejected += 1
+            self._track.strangers.refused += association is not None
             return
         association.receive(data, source, now)
         self._look(port, association, now)

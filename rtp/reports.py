@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rtp.control import Address
+from rtp.flood import Limit
 from rtp.latch import canonical
 from rtp.quality import Meter
 from rtp.rtcp import (
@@ -58,6 +59,8 @@ class Reports:
         self._last_sr_at = 0.0
         self.rejected = 0
         """Packets from a wrong source or of no RTCP shape."""
+        self.limit = Limit()
+        """What the peer may send; its rate is set by whoever configures the track."""
         self.round_trip: float | None = None
         """Seconds, from the newest report of the peer about us."""
         self.far: Far | None = None
@@ -87,6 +90,10 @@ class Reports:
         """Take one datagram; `source` with its IP in canonical spelling."""
         if not self._track.latch.trusts(source[0]):
             self.rejected += 1
+            self._track.strangers.refused += 1
+            return
+        if not self.limit.datagram(data, now):
+            self._track.flooded += 1
             return
         evidence = self._track.evidence
         if evidence is not None:

@@ -28,7 +28,9 @@ def state_strangers(track: Track, evidence: Iterable[CallEvidence], seconds: flo
     if not refused:
         return
     track.strangers.stated += refused
-    log.warning("media_strangers", leg=track.leg, medium=track.medium, refused=refused, all=track.strangers.count)
+    log.warning(
+        "media_strangers", leg=track.leg, medium=track.medium, refused=refused, all=track.strangers.count
+    )
     since, until = _span(seconds)
     for one in evidence:
         one.state(refused, since, until, REJECTED)

@@ -58,7 +58,9 @@ class Strangers:
         if self._beside is not None:
             memory = self._beside.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO.size)
             dropped = _MEMINFO.unpack(memory)[-1]
-            self.kernel += (dropped - self._counted) & 0xFFFF_FFFF  # the kernel's counter has 32 bits and wraps
+            self.kernel += (
+                dropped - self._counted
+            ) & 0xFFFF_FFFF  # the kernel's counter has 32 bits and wraps
             self._counted = dropped
         return self.count - self.stated
 

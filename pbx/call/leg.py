@@ -139,6 +139,8 @@ class Leg:
         """The media ports were last asked for."""
         self.renegotiating = False  # a re-INVITE of ours is out
         self.missed = 0  # probes in a row that got no answer
+        self.losses: dict[str, float] = {}  # media that do not come though they should, and since when
+        self.asked_after = 0.0  # seconds of silence after which the peer was last asked where it is
         self.emergency = False
         """A caller in need: it is never refused and given up last."""
         self.vouched = True

@@ -92,6 +92,10 @@ def response(
     if kind == "text":
         return [LegTextDelivered(leg.id, delivered=response.status < 300)]
     if kind == "probe":
+        if response.status == 408 and leg.emergency:
+            return probe.missed(
+                leg
+            )  # a proxy's word that the phone did not answer: emergencies happen in tunnels
         leg.probe_deadline = None
         leg.missed = 0
         # RFC 3261 §12.2.1.2: on 481 or 408 "the UAC SHOULD terminate the dialog".

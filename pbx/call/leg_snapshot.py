@@ -14,7 +14,7 @@ from pbx.trunks.line import Line, pack, unpack
 
 _PLAIN: Final = (
     "local_tag", "transaction", "count", "probe_deadline", "ring_deadline", "evidence", "patience", "missed",
-    "renegotiating", "emergency", "vouched", "ringing_at", "early_answer", "progress",
+    "renegotiating", "emergency", "vouched", "ringing_at", "early_answer", "progress", "asked_after",
 )  # fmt: skip
 
 
@@ -36,6 +36,7 @@ def snapshot(leg: Leg) -> dict[str, Any]:
         "session": leg.session.snapshot(),
         "waiting": None if waiting is None else [waiting[0], pack(waiting[1])],
         "allow": sorted(leg.allow),
+        "losses": dict(leg.losses),
         "asked": list(leg.asked),
         "again": None if leg.again is None else list(leg.again),
         "goodbye": [list(header) for header in leg.goodbye],
@@ -54,6 +55,7 @@ def restore(data: dict[str, Any], setup: LegSetup) -> Leg:
     for name in _PLAIN:
         setattr(leg, name, data[name])
     leg.state = State(data["state"])
+    leg.losses = dict(data["losses"])
     leg.dialog = None if data["dialog"] is None else Dialog.restore(data["dialog"])
     early = [(Dialog.restore(packed), rseq) for packed, rseq in data["early"]]
     leg.early = {dialog.remote_tag: (dialog, rseq) for dialog, rseq in early}

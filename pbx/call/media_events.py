@@ -5,12 +5,13 @@ in → out: an `Event` of `rtp.control` → effects.
 
 from typing import Final, assert_never
 
-from pbx.call import answer, half_open, hangup, hearing, probe, visits
+from pbx.call import answer, half_open, hangup, hearing, one_way, probe, visits
 from pbx.call import call as calls
 from pbx.call import call_events as events
 from pbx.call.effects import CallFinished, Effect, Item, LegDigit, Note, ToMedia
 from pbx.call.exchange import Exchange
 from pbx.call.leg import Leg, State
+from pbx.call.noting import note, note_always
 from pbx.call.owner import Owner
 from pbx.sip import reason
 from rtp.control import (
@@ -28,6 +29,7 @@ from rtp.control import (
     LegReport,
     MediaLost,
     MediaStarted,
+    Medium,
     OpenEvidence,
     OpenLeg,
     PictureWanted,
@@ -57,13 +59,13 @@ def _items(exchange: Exchange, event: Event, now: float) -> list[Item]:
                 return [ToMedia(CloseLeg(leg))]
             return list(answer.ports(found, ports, now, fingerprint))
         case Secured(leg, medium, suite, by):
-            return _state(exchange, leg, "media_encrypted", {"medium": medium, "suite": suite, "by": by})
+            return note_always(exchange, leg, "media_encrypted", {"medium": medium, "suite": suite, "by": by})
         case SecurityFailed(leg, medium, why, source):
             return _security_failed(exchange, leg, {"medium": medium, "reason": why, "source": source[0]})
         case Refused():
             return _refused(exchange, event, now)
         case MediaStarted(leg, medium, at):
-            return _media_started(exchange, leg, medium, at)
+            return _media_started(exchange, leg, medium, at, now)
         case MediaLost(leg, medium, seconds):
             return _media_lost(exchange, leg, medium, seconds, now)
         case Dtmf(leg, digit):
@@ -74,7 +76,7 @@ def _items(exchange: Exchange, event: Event, now: float) -> list[Item]:
         case PlayEnded(leg, _):
             return _play_ended(exchange, leg)
         case FirstRelayed(room, leg, medium, at):
-            return _note(exchange, leg, "first_relayed", {"room": room, "medium": medium, "media_at_ns": at})
+            return note(exchange, leg, "first_relayed", {"room": room, "medium": medium, "media_at_ns": at})
         case EvidenceOpened(call):
             return exchange.to_call(call, events.CaptureOpened(), now)
         case EvidenceClosed(call) if call in exchange.orphans:
@@ -90,24 +92,6 @@ def _items(exchange: Exchange, event: Event, now: float) -> list[Item]:
         case Holdings():
             return _reconcile(exchange, event)
     assert_never(event)
-
-
-def _note(exchange: Exchange, leg: str, name: str, fields: dict[str, object]) -> list[Item]:
-    owner = exchange.owners.get(leg)
-    if owner is None:
-        return []
-    if owner.kind == "call":
-        return [Note(name, owner.id, {"leg": "caller", **fields})]
-    room = exchange.rooms.get(owner.id) if owner.kind == "desk" else None
-    guest = None if room is None else room.guest
-    return [] if guest is None else [Note(name, guest, {"leg": f"desk:{owner.id}", **fields})]
-
-
-def _state(exchange: Exchange, leg: str, name: str, fields: dict[str, object]) -> list[Item]:
-    """Note what concerns a leg even where no call is on it."""
-    owner = exchange.owners.get(leg)
-    alone = [] if owner is None else [Note(name, None, {"leg": f"{owner.kind}:{owner.id}", **fields})]
-    return _note(exchange, leg, name, fields) or list(alone)
 
 
 def _refused(exchange: Exchange, event: Refused, now: float) -> list[Item]:
@@ -130,13 +114,13 @@ def _security_failed(exchange: Exchange, leg: str, fields: dict[str, object]) ->
     if found is None or owner is None:
         return []
     # RFC 5763 §5: a fingerprint that does not match the certificate ends the media session at once.
-    noted = _state(exchange, leg, "security_failed", fields)
+    noted = note_always(exchange, leg, "security_failed", fields)
     if found.state is State.CONFIRMED:
         return [*noted, *hangup.give_up(found, "security_failed", reason.SECURITY)]
     return [*noted, *hangup.hang_up(found, reason.SECURITY)]
 
 
-def _media_started(exchange: Exchange, leg: str, medium: str, at: int) -> list[Item]:
+def _media_started(exchange: Exchange, leg: str, medium: Medium, at: int, now: float) -> list[Item]:
     found, owner = exchange.leg(leg), exchange.owners.get(leg)
     if found is None or owner is None:
         return []
@@ -145,23 +129,26 @@ def _media_started(exchange: Exchange, leg: str, medium: str, at: int) -> list[I
         media.flowing.add(medium)
         media.lost.discard(medium)
     heard = hearing.started(exchange, owner.id) if owner.kind == "desk" and medium == "audio" else []
-    return [*_note(exchange, leg, "media_started", {"medium": medium, "media_at_ns": at}), *heard]
+    began = note(exchange, leg, "media_started", {"medium": medium, "media_at_ns": at})
+    return [*began, *one_way.back(exchange, found, medium, now), *heard]
 
 
-def _media_lost(exchange: Exchange, leg: str, medium: str, seconds: float, now: float) -> list[Item]:
+def _media_lost(exchange: Exchange, leg: str, medium: Medium, seconds: float, now: float) -> list[Item]:
     found, owner = exchange.leg(leg), exchange.owners.get(leg)
     if found is None or owner is None:
         return []
-    items: list[Item] = []
+    items = one_way.lost(exchange, found, medium, seconds, now)
     if owner.kind == "call" and (media := exchange.media.get(owner.id)) is not None:
-        if medium not in media.lost:
-            items += _note(exchange, leg, "media_lost", {"medium": medium, "seconds": seconds})
         media.flowing.discard(medium)
         media.lost.add(medium)
-        if medium == "audio" and (given_up := half_open.replaced(exchange, owner.id)):
+        doubtful = medium == "audio" and seconds >= one_way.DOUBTFUL_SECONDS
+        if doubtful and (given_up := half_open.replaced(exchange, owner.id)):
             return [*items, *given_up]
-    # Sound decides whether somebody is there: a picture may stop because a camera was covered.
-    return [*items, *probe.probe(found, now)] if medium == "audio" or not _has_sound(found) else items
+    if seconds < one_way.DOUBTFUL_SECONDS or (medium != "audio" and _has_sound(found)):
+        return (
+            items  # sound decides whether somebody is there: a picture may stop because a camera was covered
+        )
+    return [*items, *probe.probe(found, now)]
 
 
 def _has_sound(leg: Leg) -> bool:
@@ -175,11 +162,27 @@ def _play_ended(exchange: Exchange, leg: str) -> list[Item]:
 
 def _report(exchange: Exchange, leg: str, streams: tuple[StreamReport, ...]) -> list[Item]:
     owner, found = exchange.owners.get(leg), exchange.legs.get(leg)
+    before: tuple[StreamReport, ...] = ()
     if found is not None:
-        found.report = streams
+        before, found.report = found.report, streams
     if owner is not None and owner.kind == "desk":
         return hearing.reported(exchange, owner.id, streams)
-    return []
+    return _strangers(owner.id, before, streams) if owner is not None and owner.kind == "call" else []
+
+
+def _strangers(call: str, before: tuple[StreamReport, ...], streams: tuple[StreamReport, ...]) -> list[Item]:
+    """Say that somebody else sends to the caller's ports, each time the count has grown (bar S1)."""
+    known = {stream.medium: stream.strangers for stream in before}
+    grown = [(stream, stream.strangers - known.get(stream.medium, 0)) for stream in streams]
+    return [
+        Note(
+            "media_rejected",
+            call,
+            {"leg": "caller", "medium": stream.medium, "packets": fresh, "all": stream.strangers},
+        )
+        for stream, fresh in grown
+        if fresh > 0
+    ]
 
 
 def _reconcile(exchange: Exchange, held: Holdings) -> list[Item]:

@@ -1,6 +1,16 @@
 import pytest
 
-from rtp.flood import BURST_SECONDS, FACTOR, PICTURE_BYTES, nominal, permitted, seconds_per_byte
+from rtp.flood import (
+    BURST_SECONDS,
+    FACTOR,
+    PICTURE_BYTES,
+    RTCP_LEAST,
+    Limit,
+    nominal,
+    permitted,
+    rtcp_permitted,
+    seconds_per_byte,
+)
 from tests.kit.media_wire import EVENTS, H264, PCMA, PHONE, Codec, Wire, engine, packet, rtp_socket, stream
 
 __all__ = ["engine"]
@@ -42,3 +52,33 @@ def test_a_flood_of_misshapen_packets_is_limited_too():
         wire.loop.read(rtp_socket(guest), b"\x80", PHONE)
     assert guest.rejected + guest.flooded == 1000
     assert guest.flooded > 500
+
+
+def test_what_rtcp_may_take():
+    assert rtcp_permitted(stream(codecs=(PCMA,))) == rtcp_permitted(None) == RTCP_LEAST
+    assert rtcp_permitted(stream("video", (H264,))) == FACTOR * PICTURE_BYTES // 20
+
+
+def test_a_limit_permits_its_rate_and_a_second_of_burst():
+    limit, passed = Limit(), 0
+    assert all(limit.take(1_000_000, 0.0) for _ in range(10)), "no rate, no limit"
+    limit.permit(100)
+    for step in range(10_000):
+        passed += limit.take(1, 1.0 + step / 1000)
+    assert 1000 <= passed <= 1000 + 100 * BURST_SECONDS + 2
+    assert limit.take(1, 60.0)
+
+
+def test_a_restored_limit_goes_on_alike():
+    one = Limit()
+    one.permit(10)
+    for _ in range(8):
+        one.take(1, 5.0)
+    two = Limit.restore(one.snapshot())
+    assert [one.take(1, 5.0 + n / 20) for n in range(40)] == [two.take(1, 5.0 + n / 20) for n in range(40)]
+
+
+def test_small_datagrams_count_as_larger_ones():
+    limit = Limit()
+    limit.permit(400)
+    assert sum(limit.datagram(b"", 0.0) for _ in range(100)) == 400 * BURST_SECONDS / 40 + 1

@@ -170,7 +170,9 @@ def test_another_port_of_the_same_stream_is_believed_after_300_ms():
 def test_another_port_with_another_ssrc_must_show_four_packets():
     latch = latched(at=1.0)
     other = (PHONE[0], 5000)
-    assert believed(latch, other, 2, 1, 134, 1.31) is None  # until 3.97 s: after the latch only the same stream moves fast
+    assert (
+        believed(latch, other, 2, 1, 134, 1.31) is None
+    )  # until 3.97 s: after the latch only the same stream moves fast
     assert believed(latch, other, 2, 200, 10, 1.0 + FOREIGN_SECONDS) == 3
 
 

@@ -14,7 +14,9 @@ def test_a_loss_is_told_again_and_again_and_its_end_once():
     presence.expect(receiving=True, now=0.0)
     assert presence.began()
     assert not presence.began()
-    told = [seconds for tick in range(200) if (seconds := presence.missed(1.0, 1.0 + tick / 10, 2.5)) is not None]
+    told = [
+        seconds for tick in range(200) if (seconds := presence.missed(1.0, 1.0 + tick / 10, 2.5)) is not None
+    ]
     assert told == [2.5, 5.0, 7.5, 10.0, 12.5, 15.0, 17.5]
     assert presence.began()
     assert presence.missed(21.0, 22.0, 2.5) is None

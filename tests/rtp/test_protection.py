@@ -1,5 +1,6 @@
 """Encrypted tracks on a wire of lists; phones are sessions of libsrtp, or OpenSSL, of their own."""
 
+import random
 from unittest.mock import patch
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from rtp.control import Dtls, MediaStarted, Sdes, Secured, SecurityFailed
 from rtp.counts import stream_report
 from rtp.dtls import Certificate, Handshake
+from rtp.flood import BURST_SECONDS, CHECKS, CHECKS_OF_OTHERS, permitted
 from rtp.packet import parse
 from rtp.protection import Protection
 from rtp.reports import Reports
@@ -19,7 +21,7 @@ STRANGER = ("6.6.6.6", 666)
 SUITE = SUITES["AES_CM_128_HMAC_SHA1_80"]
 OURS, THEIRS = bytes(range(30)), bytes(range(100, 130))
 SDES = Sdes(SUITE.name, OURS, THEIRS)
-EXCHANGE, PEER = Certificate(), Certificate()
+EXCHANGE, PEER, LIAR = Certificate(), Certificate(), Certificate()
 PHONE_RTCP = (PHONE[0], PHONE[1] + 1)
 REPORT = encode((ReceiverReport(7), PictureLoss(7, 0xABCD)))
 
@@ -104,6 +106,7 @@ def test_nothing_that_is_not_genuine_is_latched_relayed_or_recorded():
     count = guest.track.unauthentic
     assert count == 2
     for number in range(64_100, 66_600):  # the roll-over count grows in between
+        wire.loop.now += 0.02
         genuine = phone.rtp(packet(number))
         broken = bytes([*genuine[:-1], genuine[-1] ^ 0x80])
         guest.say(broken, other.rtp(packet(number)), early[number % 100])
@@ -115,6 +118,50 @@ def test_nothing_that_is_not_genuine_is_latched_relayed_or_recorded():
     report = stream_report(guest.track, Reports(guest.track, "name", lambda now: None), 0.0)
     assert (report.received, report.lost, report.unauthentic) == (2_600, 0, 10_002)
     assert wire.loop.failures == []
+
+
+def test_forged_packets_take_nothing_from_the_phone_whose_address_they_bear():
+    """S3 at 4,000 forged packets a second, all from the very address of the phone."""
+    wire, guest, host = pair()
+    phone, other = Sealer(SUITE, THEIRS), Sealer(SUITE, OURS)
+    guest.say(phone.rtp(packet(0)))
+    for number in range(1, 200):
+        wire.loop.now += 0.02
+        forged = other.rtp(packet(number))
+        guest.say(*[forged] * 80, phone.rtp(packet(number)))
+    assert guest.track.unauthentic == 80 * 199
+    assert len(guest.taken) == len(sent(host.track)) == 200
+    assert guest.track.flooded == 0
+
+
+@pytest.mark.parametrize("source", [PHONE, STRANGER])
+def test_a_flood_is_not_even_looked_into(source):
+    """L9: 50,000 packets a second. What is too much for the processor is dropped before it is authenticated, and counted."""
+    wire, guest, _ = pair()
+    guest.say(Sealer(SUITE, THEIRS).rtp(packet(0)))
+    forged = Sealer(SUITE, OURS).rtp(packet(1))
+    for _ in range(100):
+        wire.loop.now += 0.02
+        guest.say(*[forged] * 1000, source=source)
+    checked, limit = guest.track.unauthentic, CHECKS if source == PHONE else CHECKS_OF_OTHERS
+    assert checked <= limit * (2.0 + BURST_SECONDS) + 10
+    assert checked >= limit * 2
+    dropped = guest.track.flooded if source == PHONE else guest.track.strangers.refused
+    assert checked + dropped == 100_000
+
+
+def test_genuine_packets_are_limited_to_twice_the_rate():
+    """L9: a phone that sends 5,000 a second is relayed and recorded at twice what its codec needs."""
+    wire, guest, host = pair()
+    phone = Sealer(SUITE, THEIRS)
+    for number in range(10_000):
+        wire.loop.now += 1 / 5000
+        guest.say(phone.rtp(packet(number)))
+    passed = len(guest.taken)
+    assert passed == len(sent(host.track))
+    assert passed * 172 <= permitted(guest.track.stream) * (2.0 + BURST_SECONDS) + 2 * 172
+    assert guest.track.flooded == 10_000 - passed
+    assert guest.track.unauthentic == 0
 
 
 def test_a_stranger_with_a_copy_is_not_believed():
@@ -337,6 +384,29 @@ def test_hellos_of_strangers_are_not_looked_at():
     assert guest.left() == []
     assert Handshaking(guest).talk().shake.keys is not None
     assert [type(e) for e in wire.events] == [Secured]
+
+
+@pytest.mark.parametrize("case", range(50))
+def test_fifty_wrong_certificates(case):
+    """S2: whoever answers with another certificate than the SDP's ends the leg, be it first, late, or after a spray."""
+    dice = random.Random(case)
+    medium = dice.choice(("audio", "video"))
+    wire, active = Wire(), dice.random() < 0.3
+    guest = Side(wire, medium=medium, crypto=dtls(active=active), mux=dice.random() < 0.5)
+    if dice.random() < 0.5:
+        (hello,) = Handshake(Certificate(), Dtls(True, ())).start()
+        for port in range(dice.randrange(1, 40)):
+            guest.say(hello, source=("6.6.6.6", 1024 + port))
+    wire.loop.now += dice.random()
+    liar = Handshaking(guest, certificate=LIAR, active=not active).talk()
+    wire.loop.now += dice.random()
+    guest.protection.expire(wire.loop.now)
+    assert wire.events == [SecurityFailed("guest", medium, "fingerprint", PHONE)]
+    assert (
+        active or liar.shake.keys is None
+    )  # as the server it may think itself done, and gets nothing all the same
+    guest.say(Sealer(SUITE, THEIRS).rtp(packet(1)), packet(2))
+    assert guest.taken == []
 
 
 def test_another_certificate_is_told_once_and_nothing_is_ever_believed():

@@ -56,6 +56,21 @@ def test_strangers_and_misshapen_packets_are_counted():
     assert [row[3] for row in setting.evidence] == [b"\x80"]  # the stranger's is no evidence
 
 
+def test_a_flood_of_reports_is_limited_before_evidence():
+    """L9: what is too much is counted, and neither recorded nor obeyed."""
+    setting = Setting()
+    setting.reports.limit.permit(2000)
+    report = r.encode([r.ReceiverReport(1), r.PictureLoss(1, 2)])
+    for number in range(5000):
+        setting.arrive(report, now=100.0 + number / 5000)
+    taken = len(setting.evidence)
+    assert len(setting.wished) == taken
+    assert 40 <= taken <= 2 * 2000 // 40 + 1
+    assert setting.track.flooded == 5000 - taken
+    setting.arrive(report, source=("6.6.6.6", 1))
+    assert setting.track.strangers.refused == 1
+
+
 def test_wishes_for_a_key_frame():
     setting = Setting()
     setting.arrive(r.encode([r.ReceiverReport(1), r.PictureLoss(1, 2)]))
