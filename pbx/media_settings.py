@@ -17,7 +17,7 @@ class MediaSettings(Section, frozen=True, kw_only=True):
     port_max: Port = 29999
     drain_seconds: Seconds = 30.0
     """A closed leg's port is given to nobody for this long: late packets of the old call still arrive."""
-    loss_seconds: Seconds = 5.0
+    loss_seconds: Seconds = 2.5
     """A medium that brought nothing for this long is called lost."""
     host_picture_in_silent: bool = False
     """Whether a silent caller is sent the dispatcher's picture."""

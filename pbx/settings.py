@@ -92,33 +92,6 @@ class HttpSettings(Section, frozen=True, kw_only=True):
     """Where the same is served over TLS, with the certificate of `[tls]`; None: nowhere."""
 
 
-<<<<<<< HEAD
-=======
-class MediaSettings(Section, frozen=True, kw_only=True):
-    """The media processes."""
-
-    port_min: Port = 20000
-    port_max: Port = 29999
-    drain_seconds: Seconds = 30.0
-    """A closed leg's port is given to nobody for this long: late packets of the old call still arrive."""
-    loss_seconds: Seconds = 2.5
-    """A medium that brought nothing for this long is called lost."""
-    host_picture_in_silent: bool = False
-    """Whether a silent caller is sent the dispatcher's picture."""
-    prompts: tuple[str, ...] = ()
-    """Folders searched for prompts before the built-in ones."""
-    encryption: EncryptionPolicy = "opportunistic"
-    """Sound and picture by SRTP: `opportunistic` where the phone can, `mandatory` or refused (an emergency call is never
-    refused), `dtls` mandatory and with no keys in SDP, `off` never offered."""
-    encryption_for: dict[Name, EncryptionPolicy] = msgspec.field(default_factory=dict)
-    """The same for single accounts and trunks, by user name or trunk name."""
-    sdes_in_clear: bool = False
-    """Whether SRTP keys may stand in SDP over UDP, TCP or plain WebSocket, where anybody on the way can read them."""
-    engine: Literal["auto", "native", "python"] = "python"
-    """What carries packets: Python, C where it was built (`auto`), or C or nothing."""
-
-
->>>>>>> 40cb130 (Notice one-way media, tell the desk and ask the phone where it is; limit encrypted media and RTCP)
 class EmergencySettings(Section, frozen=True, kw_only=True):
     """What counts as a call for help, beside 110, `tel:110` and `urn:service:sos`."""
 
