@@ -3,7 +3,7 @@
 in → out: settings → `QueueSettings`; `rules(…)` makes of it what `routing` goes by, `wrong(…)` names what doesn't fit.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -40,6 +40,7 @@ class QueueTable(Section, frozen=True, kw_only=True):
     overflow_length: Count | None = None
     trunk: QueueName | None = None
     trunk_seconds: Seconds | None = None
+    trunk_number: Annotated[str, msgspec.Meta(pattern=r"\A\+?[0-9]{1,20}\Z")] = "110"
 
 
 class AgentTable(Section, frozen=True, kw_only=True):
@@ -98,11 +99,15 @@ def _rule(table: QueueTable, strategy: Strategy) -> QueueRule:
         table.overflow_length,
         table.trunk,
         table.trunk_seconds,
+        table.trunk_number,
     )
 
 
-def wrong(queue: QueueSettings) -> Iterator[str]:
-    """Name what does not fit together."""
+def wrong(queue: QueueSettings, trunks: Collection[str] = ()) -> Iterator[str]:
+    """Name what does not fit together. `trunks`: the names of all there are."""
+    for table in queue.queues:
+        if table.trunk is not None and table.trunk not in trunks:
+            yield f"queue {table.name!r} overflows to trunk {table.trunk!r}, which is no trunk"
     names = [table.name for table in queue.queues]
     known = {DEFAULT, *names}
     for name in sorted({name for name in names if names.count(name) > 1}):

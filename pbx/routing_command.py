@@ -63,9 +63,15 @@ LINES: Final = {
     "same_incident": ("同一警情 {incident}（{why}）", "same incident {incident} ({why})"),
     "overflow": ("溢出：{queue} → {to}（{why}）", "overflow: {queue} → {to} ({why})"),
     "overflow_wanted": (
-        "应转中继 {trunk}（{why}），继续等待",
-        "wanted on trunk {trunk} ({why}), keeps waiting",
+        "尝试中继 {trunk}（{why}），继续等待",
+        "trunk {trunk} is called ({why}), keeps waiting",
     ),
+    "overflow_answered": ("中继 {trunk} 已应答", "trunk {trunk} answered"),
+    "overflow_failed": (
+        "中继 {trunk} 未接通（{why}），{again} 秒后再试",
+        "trunk {trunk} failed ({why}), again after {again} s",
+    ),
+    "overflow_cancelled": ("取消中继 {trunk}", "trunk {trunk} is not needed any more"),
     "desk_sent_no_sound": (
         "坐席 {desk} 接通 {seconds} 秒没有声音，移出：{put_away}",
         "desk {desk} sent no sound for {seconds} s, put away: {put_away}",

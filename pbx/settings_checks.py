@@ -63,7 +63,10 @@ def whole(settings: "Settings", sources: Mapping[str, str]) -> list[str]:
     problems += [f"{where_of(sources, 'sip.listen')}{text}" for text in _twice(settings)]
     problems += list(trunks.problems(settings.trunk))
     problems += [f"{where_of(sources, 'location')}{text}" for text in settings.location.problems()]
-    problems += [f"{where_of(sources, 'queue')}{text}" for text in wrong(settings.queue)]
+    problems += [
+        f"{where_of(sources, 'queue')}{text}"
+        for text in wrong(settings.queue, [trunk.name for trunk in settings.trunk])
+    ]
     fixed = media.port_min <= settings.sip.port <= media.port_max
     if fixed:
         problems.append(f"{where_of(sources, 'sip.port')}sip.port lies inside media.port_min…port_max")

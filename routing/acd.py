@@ -21,6 +21,7 @@ from routing.acd_events import (
     CallEnds,
     CallWaits,
     Candidate,
+    DeskAlive,
     DeskChanged,
     DeskHeard,
     DeskNotComing,
@@ -41,6 +42,7 @@ from routing.acd_events import (
     Seize,
     SeizeFailed,
     ToHead,
+    TrunkFailed,
 )
 from routing.assignment import Scene
 from routing.desks import Desk, DeskState
@@ -50,10 +52,11 @@ from routing.persons import Gone, Person
 from routing.queues import DEFAULT, Priority, Profile, QueueRule, Rules, Skill, Waiting
 
 __all__ = [
-    "DEFAULT", "Acd", "AcdEffect", "AcdEvent", "BackToQueue", "CallEnds", "CallWaits", "Candidate", "Desk", "DeskChanged",
+    "DEFAULT", "Acd", "AcdEffect", "AcdEvent", "BackToQueue", "CallEnds", "CallWaits", "Candidate", "Desk", "DeskAlive", "DeskChanged",
     "DeskHeard", "DeskNotComing", "DeskPauses", "DeskResumes", "DeskSignsIn", "DeskSignsOut", "DeskSilent", "DeskState",
     "HoldBack", "OverflowToTrunk", "Overflowed", "PositionChanged", "Prioritise", "Priority", "Profile", "PutThrough",
-    "QueueRule", "Requeue", "Routed", "Rules", "SameIncident", "Seize", "SeizeFailed", "Skill", "ToHead", "Waiting",
+    "QueueRule", "Requeue", "Routed", "Rules", "SameIncident", "Seize", "SeizeFailed", "Skill", "ToHead",
+    "TrunkFailed", "Waiting",
 ]  # fmt: skip
 
 
@@ -121,6 +124,8 @@ class Acd:
                 self._call_waits(event, now, out)
             case CallEnds(call, returns):
                 self._call_ends(call, now, out, returns=returns)
+            case DeskAlive(name):
+                self._alive(name, now)
             case DeskSignsIn() | DeskSignsOut() | DeskPauses() | DeskResumes() | DeskHeard():
                 self._desk(event, now, out)
             case DeskVisits() | DeskReturns() | PartyJoins() | DeskCalls():
@@ -134,6 +139,8 @@ class Acd:
                 self._requeue(call, queue, now)
             case Prioritise():
                 self._prioritise(event)
+            case TrunkFailed(call, seconds):
+                self._trunk_failed(call, seconds, now)
             case HoldBack(prefix, on):
                 self._hold_back(prefix, on=on)
         self._floor.settle(now, out)
@@ -217,7 +224,7 @@ class Acd:
         out.append(SameIncident(place.call, person.incident, "attached"))
         for lead in leads:
             if (old := self._floor.line.find(lead)) is not None:
-                self._floor.line.change(old, replace(old, call=place.call, told=0))
+                self._floor.line.change(old, replace(old, call=place.call, told=0, trunked=False))
                 return
         out.append(PositionChanged(place.call, 1))
 
@@ -227,7 +234,7 @@ class Acd:
         person = floor.persons.end(call)
         heir = person.calls[-1] if person is not None and person.calls else None
         if place is not None and heir is not None:
-            floor.line.change(place, replace(place, call=heir, told=0))
+            floor.line.change(place, replace(place, call=heir, told=0, trunked=False))
         elif place is not None:
             floor.line.remove(call)
         elif desk is not None and desk.place is not None:
@@ -248,6 +255,12 @@ class Acd:
             return
         fresh = replace(place, queue=queue, joined=now, told=0, reach=(), trunked=False)
         self._floor.line.change(place, fresh)
+
+    def _trunk_failed(self, call: str, seconds: float, now: float) -> None:
+        place = self._floor.line.find(call)
+        if place is not None:
+            self._floor.line.change(place, replace(place, trunked=False, trunk_from=now + seconds))
+            self._floor.alarm(now + seconds)
 
     def _prioritise(self, event: Prioritise) -> None:
         place = self._floor.line.find(event.call)
@@ -307,6 +320,12 @@ class Acd:
         elif desk.reason != reason:
             self._floor.set_desk(replace(desk, reason=reason), out)
 
+    def _alive(self, name: str, now: float) -> None:
+        desk, patience = self._floor.desks.get(name), self.rules.no_sound
+        if desk is not None and desk.place is not None and not desk.heard and patience is not None:
+            self._floor.desks.set(replace(desk, alive=now))
+            self._floor.alarm(now + patience)
+
     def _put_away(self, desk: Desk, place: Waiting, now: float, out: Out) -> None:
         """Give up a desk that has sent no sound, unless its caller would have nobody else."""
         seconds = now - desk.since
@@ -361,7 +380,9 @@ class Acd:
 
 def _overdue(desk: Desk, rules: Rules, now: float) -> bool:
     """Say whether a desk has had its caller for too long without a sound."""
-    return not desk.heard and rules.no_sound is not None and desk.since + rules.no_sound <= now
+    return (
+        not desk.heard and rules.no_sound is not None and max(desk.since, desk.alive) + rules.no_sound <= now
+    )
 
 
 def _kept(place: Waiting, gone: Gone) -> Waiting:

@@ -73,6 +73,13 @@ class DeskHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class DeskAlive:
+    """The desk sends no sound, but its phone is there and has sent some before: nobody speaks."""
+
+    desk: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToHead:
     """Send a caller, waiting or with a desk, to the head of a queue, or have it wait for one desk.
 
@@ -115,6 +122,14 @@ class Prioritise:
 
 
 @dataclass(frozen=True, slots=True)
+class TrunkFailed:
+    """The trunk did not take a waiting caller: it is asked again after so many seconds, if there is still reason to."""
+
+    call: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class HoldBack:
     """Serve callers whose origin begins with this only when nobody else waits; `on=False` ends it."""
 
@@ -123,8 +138,8 @@ class HoldBack:
 
 
 AcdEvent = (
-    CallWaits | CallEnds | DeskSignsIn | DeskSignsOut | DeskPauses | DeskResumes | DeskHeard | ToHead | Seize
-    | Prioritise | HoldBack | Requeue
+    CallWaits | CallEnds | DeskSignsIn | DeskSignsOut | DeskPauses | DeskResumes | DeskHeard | DeskAlive | ToHead | Seize
+    | Prioritise | HoldBack | Requeue | TrunkFailed
 )  # fmt: skip
 
 
@@ -236,6 +251,8 @@ class OverflowToTrunk:
     trunk: str
     why: str
     """`time` or `unstaffed`."""
+    number: str = "110"
+    """What is dialled there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ class Desk:
     """It sent sound since it was given its caller."""
     served: int = 0
     """Callers since it signed in."""
+    alive: float = 0.0
+    """When its phone last showed that it is there, though without sound."""
 
     @property
     def call(self) -> str | None:

@@ -109,7 +109,7 @@ class Floor:
             desk,
             state=DeskState.TALKING,
             since=now,
-            place=place,
+            place=replace(place, trunked=False),
             pausing=desk.pausing or desk.state is DeskState.PAUSED,
             heard=False,
             served=desk.served + 1,

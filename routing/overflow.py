@@ -26,6 +26,8 @@ def dues(rules: Rules, place: Waiting) -> Iterator[float]:
         yield from (place.joined + step * rule.overflow_after for step in range(1, len(rule.overflow_to) + 1))
     if rule.trunk is not None and rule.trunk_after is not None:
         yield place.joined + rule.trunk_after
+    if place.trunk_from:
+        yield place.trunk_from
 
 
 def widen(line: Iterable[Waiting], scene: Scene) -> Iterator[tuple[Waiting, Waiting, Told]]:
@@ -46,7 +48,7 @@ def widen(line: Iterable[Waiting], scene: Scene) -> Iterator[tuple[Waiting, Wait
         new = replace(place, reach=(*place.reach, *more)) if more else place
         trunk = _trunk(rule, place, staffed, scene.now)
         if trunk and rule.trunk is not None:
-            told.append(OverflowToTrunk(place.call, rule.trunk, trunk))
+            told.append(OverflowToTrunk(place.call, rule.trunk, trunk, rule.trunk_number))
             new = replace(new, trunked=True)
         if told:
             yield place, new, told
@@ -72,7 +74,7 @@ def _steps(
 
 def _trunk(rule: QueueRule, place: Waiting, staffed: dict[str, int], now: float) -> str:
     """Return why the trunk is to be asked now, empty when it is not."""
-    if rule.trunk is None or place.trunked:
+    if rule.trunk is None or place.trunked or now < place.trunk_from:
         return ""
     if rule.trunk_after is not None and place.joined + rule.trunk_after <= now:
         return "time"

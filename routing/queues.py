@@ -57,6 +57,8 @@ class QueueRule:
     """Where callers go whom nobody took: the 110 trunk, as last resort."""
     trunk_after: float | None = None
     """Seconds after which the trunk is asked; None: only when no seat is staffed."""
+    trunk_number: str = "110"
+    """What is dialled there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ class Waiting:
     """Came from this desk: it is asked only when there is no other."""
     trunked: bool = False
     """The trunk was asked for."""
+    trunk_from: float = 0.0
+    """Not before this the trunk is asked again: it failed."""
 
     @property
     def key(self) -> tuple[int, float, int]:

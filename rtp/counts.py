@@ -23,6 +23,7 @@ def stream_report(track: Track, reports: Reports, now: float) -> StreamReport:
     theirs = None
     if far is not None and track.medium == "audio" and sender.codec is not None:
         theirs = rating(sender.codec.name, loss=far.loss, jitter_ms=far.jitter_ms, round_trip_ms=trip)
+    signs = [at for at in (track.heard if source.received else None, reports.heard) if at is not None]
     return StreamReport(
         medium=track.medium,
         received=source.received,
@@ -47,6 +48,7 @@ def stream_report(track: Track, reports: Reports, now: float) -> StreamReport:
         far_rating=None if theirs is None else round(theirs, 1),
         far_mos=None if theirs is None else round(mos(theirs), 2),
         ended=reports.ended,
+        quiet_ms=round((now - max(signs)) * 1000, 1) if signs else None,
     )
 
 

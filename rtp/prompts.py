@@ -27,7 +27,19 @@ log = structlog.get_logger()
 SHIPPED: Final = Path(__file__).parent / "prompts_data"
 LANGUAGES: Final = ("zh", "en")
 SUFFIXES: Final = (".opus", ".wav", ".flac")  # the first one present wins
-SENTENCES: Final = ("welcome", "please-wait", "you-are-number", "in-the-queue", "desk-lost", "goodbye")
+SENTENCES: Final = (
+    "welcome",
+    "please-wait",
+    "you-are-number",
+    "in-the-queue",
+    "desk-lost",
+    "goodbye",
+    "expected-wait",
+    "minute",
+    "minutes",
+    "stay",
+    "silent-caller",
+)
 MAX_NUMBER: Final = 999
 MAX_PROMPT_SECONDS: Final = 120  # a longer file is a mistake and would be kept in memory in four codecs
 MAX_PAUSE_MS: Final = 60_000

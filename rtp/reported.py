@@ -44,6 +44,8 @@ class StreamReport(msgspec.Struct, frozen=True):
     far_mos: float | None = None
     ended: bool = False
     """The peer has said BYE to its stream and sent nothing since."""
+    quiet_ms: float | None = None
+    """Since anything came from the peer: sound, comfort noise, keep-alives (RFC 6263), RTCP. None: nothing ever did."""
 
 
 class LegReport(msgspec.Struct, frozen=True, tag=True):

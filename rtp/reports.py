@@ -61,6 +61,8 @@ class Reports:
         """Packets from a wrong source or of no RTCP shape."""
         self.limit = Limit()
         """What the peer may send; its rate is set by whoever configures the track."""
+        self.heard: float | None = None
+        """When the peer's last RTCP came."""
         self.round_trip: float | None = None
         """Seconds, from the newest report of the peer about us."""
         self.far: Far | None = None
@@ -104,6 +106,7 @@ class Reports:
             self.rejected += 1
             return
         self._learned = source
+        self.heard = now
         for packet in packets:
             self._receive(packet, now)
 

@@ -12,10 +12,9 @@ An event that a state does not expect is ignored: hang-ups race with everything.
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from enum import StrEnum
 from typing import Any, Final, Self
 
-from pbx.call import texts
+from pbx.call import texts, waiting
 from pbx.call.call_events import (
     AnswerLeg,
     BelongsTo,
@@ -36,22 +35,25 @@ from pbx.call.call_events import (
     ProgressLeg,
     RefuseLeg,
     Say,
+    SignOfLife,
     SilentOffAsked,
     SilentOffConfirmed,
     SilentOn,
     ToAcd,
 )
+from pbx.call.call_state import State
 from pbx.call.caller import Caller
 from pbx.call.effects import CallFinished, Effect, Note, Reason, ToMedia
 from pbx.call.entry import Entry
 from pbx.call.site import Policy
+from pbx.call.waiting import PLACE_SECONDS, Listener, Waits
 from routing.acd import CallEnds, Prioritise, Priority
-from rtp.control import CloseEvidence, Join, Leave, OpenEvidence, Play, SetGates, StopPlay
+from rtp.control import CloseEvidence, Join, Leave, OpenEvidence, SetGates, StopPlay
+
+__all__ = ["CONFIRM_SECONDS", "PLACE_SECONDS", "Call", "State"]
 
 ARRIVING_SECONDS = 10.0
 """How long ports may take; a media process that died is back in one second."""
-PLACE_SECONDS = 15.0
-"""Between two announcements of the place in the queue."""
 GOODBYE_SECONDS = 2.0
 """How long the capture stays open for the answer to our BYE."""
 CLOSING_SECONDS = 10.0
@@ -61,23 +63,10 @@ CONFIRM_SECONDS = 10.0
 
 
 _PLAIN: Final = (
-    "silent", "desk", "position", "held", "arrived", "fault", "_opened", "_captured", "_confirmed", "_returned", "_plays",
-    "_told_at", "_tell_at", "_off_until", "_deadline", "_capture_closing", "early", "incident", "expected", "_sent_off",
+    "silent", "desk", "position", "held", "arrived", "fault", "_opened", "_captured", "_confirmed", "_off_until", "_deadline", "_capture_closing", "early", "incident", "expected", "_sent_off",
     "diverted",
 )  # fmt: skip
 """What a snapshot takes as it is."""
-
-
-class State(StrEnum):
-    """What the caller is living through."""
-
-    ARRIVING = "arriving"
-    RINGING = "ringing"
-    """We call, and nobody has picked up yet (`calling`)."""
-    WAITING = "waiting"
-    TALKING = "talking"
-    CLOSING = "closing"
-    ENDED = "ended"
 
 
 class Call:
@@ -106,10 +95,7 @@ class Call:
         self._captured = False
         self.fault: str | None = None
         self._confirmed = False
-        self._returned = False
-        self._plays = 0
-        self._told_at = now - PLACE_SECONDS
-        self._tell_at: float | None = None  # a new place waits to be told
+        self.waits = Waits(now - PLACE_SECONDS)
         self._off_until: float | None = None
         self._deadline: float | None = now + ARRIVING_SECONDS
         self._capture_closing = False
@@ -192,6 +178,9 @@ class Call:
                 return [Note("ended_by_host", self.id, {"desk": desk}), EndLeg(self.leg)]
             case SilentOn(by):
                 return self._silent_on(by)
+            case SignOfLife(by):
+                waits = self.state is State.WAITING and not self.silent
+                return waiting.answered(self.waits, self._listener, by) if waits else []
             case SilentOffAsked(by):
                 self._off_until = now + CONFIRM_SECONDS
                 return [Note("silent_off_asked", self.id, {"by": by})]
@@ -201,11 +190,11 @@ class Call:
     @property
     def next_due(self) -> float | None:
         """When `expire` wants to be called."""
-        return min((due for due in (self._deadline, self._tell_at) if due is not None), default=None)
+        return min((due for due in (self._deadline, self.waits.tell_at) if due is not None), default=None)
 
     def expire(self, now: float) -> list[Effect | CallCommand]:
         """Give up waiting for a media process that does not answer."""
-        if self._tell_at is not None and now >= self._tell_at:
+        if self.waits.tell_at is not None and now >= self.waits.tell_at:
             return self._tell_soon(now)
         if self._deadline is None or now < self._deadline:
             return []
@@ -252,7 +241,7 @@ class Call:
         self.state = State.TALKING
         self.desk = event.desk
         self.position = 0
-        self._returned = False
+        self.waits.returned = False
         noted = {"desk": event.desk, "room": event.room, "waited_ms": round(event.waited * 1000)}
         early, self.early = self.early, False
         return [
@@ -267,19 +256,19 @@ class Call:
             return []
         self.state = State.WAITING
         self.desk = None
-        self._returned = why in {"desk_lost", "no_sound"}
+        self.waits.returned = why in {"desk_lost", "no_sound"}
         sent_on = why == "transferred"
         if sent_on:
-            self._told_at = now - PLACE_SECONDS
+            self.waits.told_at = now - PLACE_SECONDS
         held, self.held = self.held, False
         out: list[Effect | CallCommand] = [
             ToMedia(Leave(self.leg)),
             *([self._gates()] if held else []),
             Note("desk_lost", self.id, {"desk": desk, "why": why}),
         ]
-        if (self._returned or sent_on) and self._confirmed and not self.silent:
+        if (self.waits.returned or sent_on) and self._confirmed and not self.silent:
             said = texts.HANDED if sent_on else texts.LOST
-            out.append(Say(self.leg, texts.say(said, self._policy.languages)))
+            out.append(Say(self.leg, texts.say(said, self.languages)))
         return out
 
     def _held_by_host(self, *, on: bool, by: str) -> list[Effect | CallCommand]:
@@ -352,41 +341,43 @@ class Call:
     def _gates(self) -> Effect:
         return ToMedia(SetGates(self.leg, *self.gates, self.held))
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages the caller is spoken to in: those the phone asks for, else those of the site."""
+        named = tuple(one for one in self._policy.languages if one in self.entry.needs)
+        return named or self._policy.languages
+
+    @property
+    def _listener(self) -> Listener:
+        return Listener(
+            self.id, self.leg, self.languages, self.position, self.expected, reads=self._confirmed
+        )
+
     def _tell_soon(self, now: float) -> list[Effect | CallCommand]:
-        """Tell the present place, but not so often that a caller hears nothing but numbers."""
+        """Tell the present place. A silent caller's phone must not even beep for a message."""
         if self.state is not State.WAITING:
-            self._tell_at = None
+            self.waits.tell_at = None
             return []
-        earliest = self._told_at + PLACE_SECONDS
-        if now < earliest and not self._returned:
-            self._tell_at = earliest
-            return []
-        stay = self._policy.stay_seconds
-        self._told_at, self._tell_at = now, now + stay if stay > 0 and not self.silent else None
-        out: list[Effect | CallCommand] = [Note("position", self.id, {"position": self.position})]
-        out += [*self._write_place(), *self.wait_sound()]
-        self._returned = False
-        return out
+        if not self.silent:
+            return waiting.place(self.waits, self._listener, now, stay=self._policy.stay_seconds)
+        self.waits.told_at, self.waits.tell_at, self.waits.returned = now, None, False
+        return [Note("position", self.id, {"position": self.position})]
 
     def _write_place(self) -> list[CallCommand]:
-        """Say the place in text. A silent caller's phone must not even beep for a message."""
-        if self.state is not State.WAITING or not self._confirmed or self.silent or self.position == 0:
-            return []
-        return [Say(self.leg, texts.waits(self._policy.languages, self.position, self.expected))]
+        tells = self.state is State.WAITING and not self.silent and self.position > 0
+        return waiting.written(self._listener) if tells else []
 
     def wait_sound(self) -> list[Effect]:
         """Play what a waiting caller hears; nothing in silent mode or at a desk."""
         if self.state is not State.WAITING or self.silent or self.position == 0:
             return []
-        first = self._plays == 0
-        self._plays += 1
-        items = texts.sounds(self._policy.languages, self.position, first=first, lost=self._returned)
-        return [ToMedia(Play(self.leg, f"{self.id}/{self._plays}", items, loop=True))]
+        return waiting.sound(self.waits, self._listener)
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
         plain = {name.lstrip("_"): getattr(self, name) for name in _PLAIN}
         own = {"id": self.id, "leg": self.leg, "caller": asdict(self.caller), "state": str(self.state)}
+        own["waits"] = asdict(self.waits)
         greeting = [list(header) for header in self.greeting]
         return {**plain, **own, "entry": self.entry.pack(), "greeting": greeting}
 
@@ -398,6 +389,7 @@ class Call:
         self.state = State(data["state"])
         for name in _PLAIN:
             setattr(self, name, data[name.lstrip("_")])
+        self.waits = Waits(**data["waits"])
         self.entry = Entry.unpack(data["entry"])
         self.greeting = tuple((name, value) for name, value in data["greeting"])
         return self

@@ -69,6 +69,14 @@ class HeldByHost:
 
 
 @dataclass(frozen=True, slots=True)
+class SignOfLife:
+    """The caller did something that only somebody does who is still there."""
+
+    by: str
+    """`key` or `text`."""
+
+
+@dataclass(frozen=True, slots=True)
 class LegOver:
     """The leg ended."""
 
@@ -120,7 +128,7 @@ class SilentOffConfirmed:
 
 CallEvent = (
     Opened | CaptureOpened | Confirmed | PlaceTold | GivenTo | DeskLost | HeldByHost | BelongsTo | LegOver | LegGone
-    | CaptureClosed | HostEnds | SilentOn | SilentOffAsked | SilentOffConfirmed
+    | CaptureClosed | HostEnds | SignOfLife | SilentOn | SilentOffAsked | SilentOffConfirmed
 )  # fmt: skip
 
 

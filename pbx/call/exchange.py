@@ -17,6 +17,8 @@ from pbx.call import room as rooms
 from pbx.call.agenda import Agenda
 from pbx.call.call import Call
 from pbx.call.effects import CallFinished, Effect, Item, LegEnded, LegEvent, LegGone, Refuse, SendRequest
+from pbx.call.last_resort import LastResort
+from pbx.call.last_resort import settle as cancel_attempts
 from pbx.call.leg import Leg, LegSetup
 from pbx.call.leg import State as LegState
 from pbx.call.over_trunk import Counted, PeerSaid
@@ -77,6 +79,7 @@ class Exchange:
         self.draining = False
         """It is being stopped: who asks whether we take calls is told to go elsewhere."""
         self.hands = visits.Hands()
+        self.last_resort = LastResort()
         self.directory: Directory = visits.NOBODY
         """Who has an account and where phones are; given by whoever knows."""
         self.orphans: set[str] = set()
@@ -260,7 +263,7 @@ class Exchange:
         out: list[Effect] = []
         self._touched.update(touched)
         todo: deque[Item] = deque(items)
-        while todo:
+        while todo or cancel_attempts(self, todo):
             item = todo.popleft()
             follow = self._take(item, now)
             if follow is None:
@@ -367,6 +370,7 @@ class Exchange:
             "rooms": [room.snapshot() for room in self.rooms.values()],
             "owners": [[leg, owner.kind, owner.id] for leg, owner in self.owners.items()],
             "hands": self.hands.snapshot(),
+            "last_resort": self.last_resort.snapshot(),
             "media": [[call, sorted(m.flowing), sorted(m.lost)] for call, m in self.media.items()],
         }
 
@@ -387,6 +391,7 @@ class Exchange:
         for room in data["rooms"]:
             self.rooms[room["desk"]] = Room.restore(room)
         self.hands = visits.Hands.restore(data["hands"])
+        self.last_resort = LastResort.restore(data.get("last_resort", []))
         self.media = {call: Media(set(flowing), set(lost)) for call, flowing, lost in data["media"]}
         self._settle()
         return self

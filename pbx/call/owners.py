@@ -12,6 +12,7 @@ from pbx.call import (
     answer,
     codes,
     hands,
+    last_resort,
     negotiated,
     over_trunk,
     place,
@@ -105,11 +106,12 @@ def _call_leg_said(exchange: Exchange, call: str, event: LegEvent, now: float) -
                 Note("caller_hold", call, {"held": held}),
             ]
         case LegText(_, text):
-            return texted(exchange, call, text)
+            return [*texted(exchange, call, text), *exchange.to_call(call, events.SignOfLife("text"), now)]
         case LegTextDelivered(_, delivered):
             return [Note("text_delivered", call, {"delivered": delivered})]
         case LegDigit(_, digit):
-            return [Note("dtmf", call, {"from": "caller", "digit": digit})]
+            stays = exchange.to_call(call, events.SignOfLife("key"), now)
+            return [Note("dtmf", call, {"from": "caller", "digit": digit}), *stays]
 
 
 def _desk_leg_said(exchange: Exchange, desk: str, event: LegEvent, now: float) -> list[Item]:
@@ -122,7 +124,8 @@ def _desk_leg_said(exchange: Exchange, desk: str, event: LegEvent, now: float) -
             return [*answer.answer(exchange.legs[leg], now), *place.place(exchange.legs[leg], now)]
         case LegUp(leg):
             up = list(room.receive(rooms.HostUp(leg)))
-            return [*up, *visits.enter(exchange, desk, now), *visits.host_up(exchange, desk, now)]
+            handed = last_resort.up(exchange, desk, now) if room.outside else []
+            return [*up, *visits.enter(exchange, desk, now), *visits.host_up(exchange, desk, now), *handed]
         case LegEnded(leg, cause, status, reason) if room.leg == leg:
             return _host_gone(exchange, room, rooms.HostGone(leg, cause, status, reason), now)
         case LegRefer():
@@ -157,7 +160,8 @@ def _picked_up(exchange: Exchange, call: str, leg: str) -> list[Item]:
 
 def _host_gone(exchange: Exchange, room: rooms.Room, gone: rooms.HostGone, now: float) -> list[Item]:
     desk = room.desk
-    out = [*visits.leg_ended(exchange, desk, now), *room.receive(gone)]
+    first, last = last_resort.gone(exchange, gone, desk, now)
+    out = [*visits.leg_ended(exchange, desk, now), *first, *room.receive(gone), *last]
     referral.forget(exchange, gone.leg)
     if room.outside:
         exchange.rooms.pop(desk, None)

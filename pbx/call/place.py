@@ -6,6 +6,7 @@ in → out: ports, responses → INVITE, ACK, `LegUp`.
 from pbx.call import early, hangup, indialog
 from pbx.call.effects import Effect, LegEvent, LegUp, SendAck, SendElsewhere, SendRequest
 from pbx.call.leg import SDP, Leg, State
+from pbx.location.writing import CONTENT_ID, multipart
 from pbx.sip import acceptance, reason
 from pbx.sip.dialog import Dialog, DialogState
 from pbx.sip.errors import SipError
@@ -19,9 +20,12 @@ def place(leg: Leg, now: float) -> list[Effect | LegEvent]:
     if leg.state is not State.READY or leg.invite is None or leg.transaction is not None:
         return []
     headers = leg.invite.headers.copy()
-    for name, value in (("Content-Type", SDP), acceptance.SUPPORTED, *leg.session.asking()):
+    kind, body = SDP, leg.negotiation.offer()
+    if leg.line is not None and leg.line.location is not None:
+        kind, body = multipart(body, leg.line.location, content_id=CONTENT_ID, boundary=f"at110-{leg.id}")
+    for name, value in (("Content-Type", kind), acceptance.SUPPORTED, *leg.session.asking()):
         headers.set(name, value)
-    leg.invite = Request(leg.invite.method, leg.invite.uri, headers, leg.negotiation.offer())
+    leg.invite = Request(leg.invite.method, leg.invite.uri, headers, body)
     leg.state = State.CALLING
     leg.ring_deadline = now + leg.setup.ring_seconds
     return [send(leg, now)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pbx.call import call_events as events
+from pbx.call import last_resort
 from pbx.call.effects import Item, Note
 from routing.acd import (
     AcdEffect,
@@ -41,8 +42,8 @@ def said(exchange: Exchange, effect: AcdEffect, now: float) -> list[Item]:
             return [note, *exchange.to_call(call, events.BelongsTo(incident), now)]
         case Overflowed(call, queue, to, why):
             return [Note("overflow", call, {"queue": queue, "to": to, "why": why})]
-        case OverflowToTrunk(call, trunk, why):
-            return [Note("overflow_wanted", call, {"trunk": trunk, "why": why})]
+        case OverflowToTrunk():
+            return last_resort.wanted(exchange, effect, now)
         case DeskSilent(desk, call, seconds, put_away):
             noted = {"desk": desk, "seconds": round(seconds, 3), "put_away": put_away}
             return [Note("desk_sent_no_sound", call, noted)]

@@ -127,7 +127,7 @@ def decisions(events: Sequence[View]) -> list[View]:
 SAID = frozenset(
     {
         "call_arrived", "routed", "put_through", "desk_lost", "same_incident", "overflow", "overflow_wanted",
-        "desk_sent_no_sound", "takeover_failed", "desk_not_coming", "prioritised", "call_superseded", "call_ended",
+        "overflow_answered", "overflow_failed", "overflow_cancelled", "desk_sent_no_sound", "takeover_failed", "desk_not_coming", "prioritised", "call_superseded", "call_ended",
         "reconciled",
     }
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from rtp.prompts import number_items
+from rtp.prompts import MAX_NUMBER, number_items
 
 WAITS: Final = {
     "zh": "您好，这里是110视频报警。接警员正忙，请不要挂断，您排在第{n}位。您的声音和画面正在被接收和记录。",
@@ -40,14 +40,35 @@ def say(texts: Mapping[str, str], languages: Sequence[str], place: int = 0) -> s
     return "\n".join(texts[lang].format(n=place) for lang in languages if lang in texts)
 
 
-def sounds(languages: Sequence[str], place: int, *, first: bool, lost: bool) -> tuple[str, ...]:
-    """Return the prompts a waiting caller hears over and over; `first`: for the first time; `lost`: had a dispatcher."""
+def sounds(
+    languages: Sequence[str],
+    place: int,
+    expected: float | None = None,
+    *,
+    first: bool,
+    lost: bool,
+    asks: bool = False,
+) -> tuple[str, ...]:
+    """Return the prompts a waiting caller hears, and the tone that follows for ever.
+
+    `expected`: seconds of the wait, None when nobody can say; `first`: for the first time; `lost`: had a dispatcher; `asks`: is
+    asked whether it still waits.
+    """
     items: list[str] = []
+    minutes = None if expected is None else min(MAX_NUMBER, max(1, round(expected / 60)))
     for lang in languages:
         if lost:
             items.append(f"{lang}/desk-lost")
             continue
         items += [f"{lang}/welcome"] if first else []
         items += [f"{lang}/please-wait"]
-        items += [f"{lang}/you-are-number", *number_items(lang, place), f"{lang}/in-the-queue"]
+        items += [f"{lang}/you-are-number", *_number(lang, place), f"{lang}/in-the-queue"]
+        if minutes is not None:
+            unit = "minute" if minutes == 1 else "minutes"
+            items += [f"{lang}/expected-wait", *_number(lang, minutes), f"{lang}/{unit}"]
+        items += [f"{lang}/stay"] if asks else []
     return (*items, "tone:waiting")
+
+
+def _number(language: str, number: int) -> tuple[str, ...]:
+    return number_items(language, min(MAX_NUMBER, number))

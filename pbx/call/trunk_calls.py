@@ -13,6 +13,7 @@ from pbx.call.effects import Item, Note
 from pbx.call.impossible import Impossible
 from pbx.call.leg import Leg, LegSetup, State
 from pbx.call.owner import Owner
+from pbx.location.writing import CONTENT_ID
 from pbx.sdp.offer_answer import CAPABILITIES
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request
@@ -48,6 +49,8 @@ class Outside:
     ring_seconds: float = RING_SECONDS
     headers: tuple[tuple[str, str], ...] = ()
     """Further headers of the INVITE; never a stranger's words."""
+    location: bytes | None = None
+    """PIDF-LO of the caller who goes on there (RFC 6442)."""
 
 
 def place(exchange: Exchange, wanted: Outside, owner: Owner, now: float) -> tuple[str, list[Item]]:
@@ -66,6 +69,8 @@ def place(exchange: Exchange, wanted: Outside, owner: Owner, now: float) -> tupl
     us, said = caller_id.ours(settings, settings.domain or exchange.site.host, wanted.shown)
     if wanted.urgent:
         said.append(caller_id.EMERGENCY)
+    if wanted.location is not None:
+        said += [("Geolocation", f"<cid:{CONTENT_ID}>"), ("Geolocation-Routing", "yes")]
     contact = exchange.contact(us.uri.user or "110", flow)
     invite = Request.build(
         "INVITE",
@@ -95,6 +100,7 @@ def place(exchange: Exchange, wanted: Outside, owner: Owner, now: float) -> tupl
         settings.progress_seconds,
         first,
         tuple(rest),
+        location=wanted.location,
     )
     trunk.counts.outgoing += 1
     exchange.add_leg(leg, owner, None)

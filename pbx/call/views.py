@@ -118,6 +118,7 @@ def queue_view(exchange: Exchange, times: dict[str, Times]) -> list[dict[str, An
             "caller": call.caller.number or call.caller.user or call.caller.address,
             "identity": "verified" if call.caller.verified else "unverified",
             "silent": call.silent,
+            "unanswered": call.waits.asked,
         }
         for place, call in found
         if call is not None and call.id in times

@@ -136,6 +136,11 @@ class Whereabouts:
         best = None if found is None else found.best
         return None if best is None else best.plain()
 
+    def best(self, call: str) -> Entry | None:
+        """Return the place to tell others of, None when nobody said one."""
+        found = self._trails.get(call)
+        return None if found is None else found.best
+
     def decision(self, call: str) -> Decision | None:
         """Return the district a call was put into last."""
         return self._decisions.get(call)

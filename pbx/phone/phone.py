@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pbx.phone.location import Circle, multipart, pidf_lo
+from pbx.location.writing import Circle, multipart, pidf_lo
 from pbx.phone.media import PhoneMedia
 from pbx.phone.report import Report
 from pbx.phone.signalling import NoAnswerError, Signalling

@@ -49,6 +49,8 @@ class Line:
     redirects: int = 0
     asked: dict[str, Request] = field(default_factory=dict)
     """ref → request in the dialog without final response."""
+    location: bytes | None = None
+    """PIDF-LO that goes beside the offer."""
 
     @property
     def outgoing(self) -> bool:
@@ -73,6 +75,7 @@ class Line:
             "rest": [_pack_target(target) for target in self.rest],
             "deadline": self.deadline,
             "redirects": self.redirects,
+            "location": self.location,
             "asked": [[ref, pack(request)] for ref, request in self.asked.items()],
         }
 
@@ -90,6 +93,7 @@ class Line:
             data["deadline"],
             data["redirects"],
             {ref: unpack(request) for ref, request in data["asked"]},
+            data["location"],
         )
 
 

@@ -107,6 +107,8 @@ class TrunkSettings(Section, frozen=True, kw_only=True):
     """Whether their callers hear us before we answer (183), and are answered when a dispatcher takes the call."""
     dtmf: Literal["rfc4733", "info"] = "rfc4733"
     """How keys are sent there; both are understood."""
+    tells: tuple[Literal["number", "location"], ...] = ()
+    """What their side is told of a caller whom our queue sends on over it: the proven number, the place. None by itself."""
     queue: Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9][a-z0-9_.-]{0,63}\Z")] = "default"
     """Queue their calls wait in."""
     capacity: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0

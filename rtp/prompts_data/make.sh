@@ -20,6 +20,11 @@ speak you-are-number "您排在第"
 speak in-the-queue "位。"
 speak desk-lost "接警员的线路断了，您排在第一位，请不要挂机。"
 speak goodbye "通话结束，再见。"
+speak expected-wait "预计还要等"
+speak minute "分钟。"
+speak minutes "分钟。"
+speak stay "我们没有忘记您。如果方便，请按任意键，告诉我们您还在。不按也不会断线。"
+speak silent-caller "静默报警，请注意倾听。"
 set -- 零 一 二 三 四 五 六 七 八 九
 for n in 0 1 2 3 4 5 6 7 8 9; do speak $n "$1。"; shift; done
 set -- 十 二十 三十 四十 五十 六十 七十 八十 九十
@@ -34,6 +39,11 @@ speak you-are-number "You are number"
 speak in-the-queue "in the queue."
 speak desk-lost "Your dispatcher was disconnected. You are first in the queue."
 speak goodbye "The call is over. Goodbye."
+speak expected-wait "The expected wait is about"
+speak minute "minute."
+speak minutes "minutes."
+speak stay "You have not been forgotten. If you can, press any key to tell us that you are still there. You will not be cut off if you don't."
+speak silent-caller "A silent call for help. Please listen."
 for n in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 30 40 50 60 70 80 90; do speak $n "$n"; done
 set -- one two three four five six seven eight nine
 for n in 100 200 300 400 500 600 700 800 900; do speak $n "$1 hundred"; shift; done

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from pbx.phone import location as phone
+from pbx.location import writing as phone
 from pbx.sip.message import Request
 from pbx.sip.parser import parse
 from routing.districts import Districts

@@ -16,6 +16,7 @@ overflow_to = ["default"]
 overflow_seconds = 30
 overflow_length = 20
 trunk = "carrier"
+trunk_number = "0535110"
 [queue.queues.skills.sign]
 weight = 5
 relax_seconds = 60
@@ -23,6 +24,9 @@ relax_seconds = 60
 user = "8001"
 queues = { north = 1, default = 2 }
 skills = ["sign", "en"]
+[[trunk]]
+name = "carrier"
+peers = [{ host = "carrier.example" }]
 """
 
 
@@ -34,7 +38,15 @@ def loaded(tmp_path, text):
 def test_everything_reaches_the_rules(tmp_path):
     found = rules(loaded(tmp_path, GOOD).queue)
     assert found.queue("north") == QueueRule(
-        "north", "fewest-calls", {"sign": Skill(5.0, 60.0)}, ("default",), 30.0, 20, "carrier", None
+        "north",
+        "fewest-calls",
+        {"sign": Skill(5.0, 60.0)},
+        ("default",),
+        30.0,
+        20,
+        "carrier",
+        None,
+        "0535110",
     )
     assert found.queue("default").strategy == "fewest-calls"
     assert found.profile("8001") == Profile({"north": 1, "default": 2}, frozenset({"sign", "en"}))
@@ -55,6 +67,7 @@ def test_without_settings_one_queue_and_everybody_takes_everybody():
         ("[[queue.queues]]\nname = 'a'\noverflow_to = ['b']", "'b', which is no other queue"),
         ("[[queue.queues]]\nname = 'a'\noverflow_to = ['a']", "'a', which is no other queue"),
         ("[[queue.agents]]\nuser = 'x'\n[[queue.agents]]\nuser = 'x'", "two agents are called 'x'"),
+        ("[[queue.queues]]\nname = 'north'\ntrunk = 'nowhere'", "which is no trunk"),
         ("[[queue.agents]]\nuser = 'x'\nqueues = {zoo = 1}", "'zoo', which is no queue"),
         ("[queue]\nstrategy = 'ring-all'", "queue.strategy"),
         ("[[queue.agents]]\nuser = 'x'\nqueues = {default = 0}", "queue.agents"),

@@ -187,3 +187,18 @@ def test_a_bandwidth_estimate_of_a_browser_changes_nothing():
     setting = Setting()
     setting.arrive(r.encode([r.ReceiverReport(1)]) + remb)
     assert (setting.reports.rejected, setting.wished, setting.left()) == (0, [], [])
+
+
+def test_how_long_a_peer_has_been_quiet_whatever_it_sends():
+    setting = Setting()
+    assert stream_report(setting.track, setting.reports, 100.0).quiet_ms is None
+    setting.arrive(r.encode([r.ReceiverReport(7)]), source=("6.6.6.6", 1), now=100.0)
+    assert stream_report(setting.track, setting.reports, 100.0).quiet_ms is None, "a stranger's"
+    setting.arrive(r.encode([r.ReceiverReport(7)]), now=101.0)
+    assert stream_report(setting.track, setting.reports, 103.5).quiet_ms == 2500.0
+    setting.wire.loop.now = 104.0
+    setting.wire.loop.read(rtp_socket(setting.track), packet(1))
+    assert stream_report(setting.track, setting.reports, 104.5).quiet_ms == 500.0
+    setting.wire.loop.now = 106.0
+    setting.wire.loop.read(rtp_socket(setting.track), b"\0")  # RFC 6263: keep-alives of no RTP shape
+    assert stream_report(setting.track, setting.reports, 106.5).quiet_ms == 500.0

@@ -234,8 +234,8 @@ def test_to_head_and_seize_move_the_caller_between_rooms():
 # --- seats --------------------------------------------------------------------------------------------------------
 
 
-def report(leg, received):
-    return LegReport(leg, (StreamReport("audio", received, 0, 0.0, 0, 0),))
+def report(leg, received, *, quiet=None):
+    return LegReport(leg, (StreamReport("audio", received, 0, 0.0, 0, 0, quiet_ms=quiet),))
 
 
 def test_a_mute_desk_is_put_away_and_its_caller_goes_on():
@@ -269,6 +269,53 @@ def test_a_desk_that_sends_sound_keeps_its_caller():
     assert world.call("bob").desk == "d1"
     assert [n.fields for n in world.noted("desk_heard")] == [{"desk": "d1"}]
     assert hearing.started(world.exchange, "d2") == []
+
+
+def offered(*, before):
+    """Return a world where d1 was just given bob, having sent so many packets in the shift, and the leg of d1."""
+    world = World(routing=Rules(no_sound=20.0))
+    world.sign_in("d1")
+    world.sign_in("d2")
+    leg = world.desk_leg("d1").id
+    world.says(report(leg, before, quiet=100.0))
+    world.invite("bob")
+    world.ack("bob")
+    assert world.call("bob").desk == "d1"
+    return world, leg
+
+
+def test_who_speaks_at_once_and_then_listens_keeps_the_caller():
+    """Voice activity detection: two seconds of sound before the first report, and none after it."""
+    world, leg = offered(before=500)
+    for _ in range(4):
+        world.wait(5.0)
+        world.says(report(leg, 600, quiet=20_000.0))
+    world.wait(60.0)
+    assert world.call("bob").desk == "d1"
+    assert len(world.noted("desk_heard")) == 1
+
+
+def test_a_living_phone_is_not_put_away_because_nobody_speaks():
+    world, leg = offered(before=500)
+    for _ in range(12):
+        world.wait(5.0)
+        world.says(report(leg, 500, quiet=4_000.0))
+    assert world.call("bob").desk == "d1"
+    assert seat(world.exchange, "d1") == ("offered", ""), "alive, and not heard"
+    world.wait(19.9)
+    assert world.call("bob").desk == "d1"
+    world.wait(0.2)
+    assert world.call("bob").desk == "d2", "and when even that stops, the caller goes on"
+
+
+@pytest.mark.parametrize(("before", "quiet"), [(0, 1_000.0), (500, None), (500, 15_001.0)])
+def test_a_phone_without_a_microphone_or_without_a_sign_of_life_is_put_away(before, quiet):
+    world, leg = offered(before=before)
+    for _ in range(4):
+        world.says(report(leg, before, quiet=quiet))
+        world.wait(5.0)
+    assert seat(world.exchange, "d1") == ("away", "no_sound")
+    assert world.call("bob").desk == "d2"
 
 
 def test_away_and_its_reason_survive_a_restart_but_not_the_end_of_the_shift():

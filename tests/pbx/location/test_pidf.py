@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pbx.location import writing as phone
 from pbx.location.pidf import MAX_BYTES, MAX_LOCATIONS, Located, LocationError, read
-from pbx.phone import location as phone
 from routing.shapes import ArcBand, Circle, Ellipse, Point, Polygon, Shape
 
 FLAT = 'srsName="urn:ogc:def:crs:EPSG::4326"'

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from pbx.location.writing import Circle
 from pbx.phone import caller, command, desk
-from pbx.phone.location import Circle
 from pbx.phone.phone import Plan
 from pbx.phone.user_agent import Account
 

@@ -2,7 +2,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from pbx.phone.location import Circle, multipart, parse_circle, pidf_lo
+from pbx.location.writing import Circle, multipart, pidf_lo
+from pbx.phone.location import parse_circle
 from pbx.sip.body import parse_multipart
 
 GML = "{http://www.opengis.net/gml}"
