@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pbx.call import raw_events
 from pbx.call.keeping import LOG_FOLDER
 from pbx.call.ledger import read
 from pbx.call.routing_service import decisions
@@ -193,16 +194,26 @@ def statistics(argv: Sequence[str]) -> int:
     parser.add_argument("--period", choices=("hour", "day", "month"), default="hour")
     parser.add_argument("--zone", default="Asia/Shanghai", help="时区 · time zone (Asia/Shanghai)")
     parser.add_argument("--json", action="store_true", help="输出 JSON · print JSON")
+    parser.add_argument(
+        "--from-events",
+        type=Path,
+        metavar="FOLDER",
+        help="由证据目录的原始事件重新计算 · compute again from the raw events of the evidence in FOLDER",
+    )
     wanted = parser.parse_args(argv)
     settings = _settings()
     if settings is None:
         return 2
+    if wanted.from_events is not None and not wanted.from_events.is_dir():
+        parser.error(f"没有这个目录 · there is no such folder: {wanted.from_events}")
     try:
         zone = ZoneInfo(wanted.zone)
         first = _day(wanted.since, zone)
         last = _day(wanted.until or wanted.since, zone) + dt.timedelta(days=1)
         since, until = first.timestamp(), min(last.timestamp(), dt.datetime.now(zone).timestamp())
-        events = read(settings.state / LOG_FOLDER, since, until)
+        log = settings.state / LOG_FOLDER
+        raw = wanted.from_events
+        events = read(log, since, until) if raw is None else raw_events.read(raw, log, since, until)
         period = cast("Period", wanted.period)
         found = compute(events, since=since, until=max(since, until), zone=zone, period=period).view()
     except (ValueError, OSError, ZoneInfoNotFoundError) as error:
@@ -233,7 +244,13 @@ def table(view: Mapping[str, Any]) -> list[str]:
     """Return the figures as lines for a terminal."""
     lines = [" | ".join(["", *(title for _, title in COLUMNS)])]
     rows = [("合计 total", view["total"])]
-    for group, name in (("queues", "队列 queue"), ("agents", "接警员 agent"), ("buckets", "")):
+    groups = (
+        ("queues", "队列 queue"),
+        ("districts", "辖区 district"),
+        ("agents", "接警员 agent"),
+        ("buckets", ""),
+    )
+    for group, name in groups:
         rows += [(f"{name} {key}".strip(), figures) for key, figures in view[group].items()]
     for name, figures in rows:
         lines.append(

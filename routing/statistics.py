@@ -1,6 +1,6 @@
 """How well callers were served, computed from the events alone: the same events always give the same figures.
 
-in → out: `Event`s in the order they happened → `Figures` for everybody, each queue, each dispatcher, each hour, day or month.
+in → out: `Event`s in the order they happened → `Figures` for everybody, each queue, district and dispatcher, each hour, day or month.
 
 Definitions, both of them in use:
 
@@ -10,12 +10,13 @@ Definitions, both of them in use:
   that moment. A seat that never sent sound counts against it.
 
 Times are wall-clock seconds. A caller belongs to the bucket of its arrival, a dispatcher's time to the buckets in which it
-passed. Nothing is sampled or rounded before the end.
+passed. Nothing is sampled or rounded before the end. A caller's district is the last one found before a desk had the caller. The
+occupancy of a queue or district is that of the dispatchers who serve it: whoever serves two counts in both.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final, Literal
@@ -25,6 +26,7 @@ WITHIN: Final = 15.0
 
 Period = Literal["hour", "day", "month"]
 ARRIVED, THROUGH, HEARD, LOST, ENDED, DESK = "arrived", "through", "heard", "lost", "ended", "desk"
+DISTRICT: Final = "district"
 START: Final = "start"
 """The exchange began: whatever a desk was before, it is so no more."""
 
@@ -36,13 +38,16 @@ class Event:
     at: float
     what: str
     """`arrived`, `through` (put through to `desk`), `heard` (the desk's first sound), `lost` (left the desk, waits
-    again), `ended`, and `desk` (`desk` is `state` now)."""
+    again), `ended`, `district` (the caller is in `district`), and `desk` (`desk` is `state` now)."""
     call: str = ""
     queue: str = ""
     desk: str = ""
     agent: str = ""
     state: str = ""
     """Of a desk: `idle`, `talking`, `wrap_up`, `paused`; empty: signed out."""
+    district: str = ""
+    serves: tuple[str, ...] = ()
+    """Queues of whoever sits at the desk; none: every queue."""
 
 
 @dataclass(slots=True)
@@ -57,6 +62,22 @@ class Caller:
     given: float | None = None
     heard: float | None = None
     ended: float | None = None
+    district: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a desk was for some time; wall seconds."""
+
+    agent: str
+    state: str
+    serves: tuple[str, ...]
+    begin: float
+    end: float
+
+    def serves_any(self, queues: Collection[str]) -> bool:
+        """Whether its dispatcher takes callers of one of these queues."""
+        return not self.serves or any(queue in queues for queue in self.serves)
 
 
 @dataclass(slots=True)
@@ -151,25 +172,27 @@ def callers(events: Iterable[Event]) -> dict[str, Caller]:
                 caller.heard = event.at
             case "ended" if caller.ended is None:
                 caller.ended = event.at
+            case "district" if caller.first is None:
+                caller.district = event.district
     return found
 
 
-def spans(events: Iterable[Event], until: float) -> Iterator[tuple[str, str, float, float]]:
-    """Give (dispatcher, state, from, to) for all the time desks were signed in; what still lasts ends at `until`."""
-    now: dict[str, tuple[str, str, float]] = {}
+def spans(events: Iterable[Event], until: float) -> Iterator[Span]:
+    """Give what every desk was, for all the time it was signed in; what still lasts ends at `until`."""
+    now: dict[str, Event] = {}
     for event in events:
+        over: list[Event] = []
         if event.what == START:
-            yield from ((agent, state, since, event.at) for agent, state, since in now.values() if state)
-            now.clear()
-        if event.what != DESK:
-            continue
-        before = now.pop(event.desk, None)
-        if before is not None and before[1]:
-            yield (*before, event.at)
-        now[event.desk] = (event.agent or event.desk, event.state, event.at)
-    for agent, state, since in now.values():
-        if state and since < until:
-            yield agent, state, since, until
+            over, now = list(now.values()), {}
+        elif event.what == DESK:
+            over = [now.pop(event.desk)] if event.desk in now else []
+            now[event.desk] = event
+        yield from (_span(one, event.at) for one in over if one.state)
+    yield from (_span(one, until) for one in now.values() if one.state and one.at < until)
+
+
+def _span(event: Event, end: float) -> Span:
+    return Span(event.agent or event.desk, event.state, event.serves, event.at, end)
 
 
 # --- the figures ------------------------------------------------------------------------------------------------------
@@ -184,10 +207,16 @@ class Statistics:
     agents: dict[str, Figures]
     buckets: dict[str, Figures]
     """By the beginning of each hour, day or month, as `2026-11-22T17`, `2026-11-22`, `2026-11`."""
+    districts: dict[str, Figures]
 
     def view(self) -> dict[str, Any]:
         """Return plain data."""
-        groups = {"queues": self.queues, "agents": self.agents, "buckets": self.buckets}
+        groups = {
+            "queues": self.queues,
+            "districts": self.districts,
+            "agents": self.agents,
+            "buckets": self.buckets,
+        }
         parts = {name: {k: f.view() for k, f in sorted(group.items())} for name, group in groups.items()}
         return {"total": self.total.view(), **parts}
 
@@ -206,22 +235,30 @@ def compute(
     `events` may begin earlier: what a desk is at `since` follows from them. `zone`: whose hours and days.
     """
     known = sorted(events, key=lambda event: event.at)
-    out = Statistics(Figures(), defaultdict(Figures), defaultdict(Figures), defaultdict(Figures))
+    groups = (defaultdict[str, Figures](Figures) for _ in range(4))
+    out = Statistics(Figures(), *groups)
+    queues: dict[str, set[str]] = defaultdict(set)  # district → queues its callers were in
     for caller in callers(known).values():
         if since <= caller.arrived < until:
             bucket = out.buckets[name_of(caller.arrived, period, zone)]
-            groups = [out.total, out.queues[caller.queue], bucket]
-            groups += [out.agents[caller.agent]] if caller.agent else []
-            for figures in groups:
+            counted = [out.total, out.queues[caller.queue], bucket]
+            counted += [out.agents[caller.agent]] if caller.agent else []
+            if caller.district:
+                queues[caller.district].add(caller.queue)
+                counted.append(out.districts[caller.district])
+            for figures in counted:
                 _count(figures, caller, within)
-    for agent, state, begin, end in spans(known, until):
-        start = max(begin, since)
-        if start >= min(end, until):
+    for span in spans(known, until):
+        start, end = max(span.begin, since), min(span.end, until)
+        if start >= end:
             continue
-        for figures in (out.total, out.agents[agent]):
-            _spend(figures, state, min(end, until) - start)
-        for name, seconds in _cut(start, min(end, until), period, zone):
-            _spend(out.buckets[name], state, seconds)
+        spent = [out.total, out.agents[span.agent]]
+        spent += [figures for queue, figures in out.queues.items() if span.serves_any((queue,))]
+        spent += [figures for name, figures in out.districts.items() if span.serves_any(queues[name])]
+        for figures in spent:
+            _spend(figures, span.state, end - start)
+        for name, seconds in _cut(start, end, period, zone):
+            _spend(out.buckets[name], span.state, seconds)
     return out
 
 
@@ -281,5 +318,7 @@ def from_record(record: Mapping[str, Any]) -> Event | None:
     at, what = record.get("at"), record.get("what")
     if not isinstance(at, int | float) or not isinstance(what, str):
         return None
-    words = {k: str(record.get(k, "")) for k in ("call", "queue", "desk", "agent", "state")}
-    return Event(float(at), what, **words)
+    words = {k: str(record.get(k, "")) for k in ("call", "queue", "desk", "agent", "state", "district")}
+    serves = record.get("serves")
+    queues = tuple(str(queue) for queue in serves) if isinstance(serves, list) else ()
+    return Event(float(at), what, **words, serves=queues)

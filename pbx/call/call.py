@@ -243,6 +243,7 @@ class Call:
         self.position = 0
         self.waits.returned = False
         noted = {"desk": event.desk, "room": event.room, "waited_ms": round(event.waited * 1000)}
+        noted |= {"agent": event.agent} if event.agent else {}
         early, self.early = self.early, False
         return [
             *(self._answer() if early else ()),

@@ -42,6 +42,8 @@ class GivenTo:
     desk: str
     room: str
     waited: float
+    agent: str = ""
+    """Who sits there, if that is not the desk's own dispatcher."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ _WHAT: Final = {
     "desk_lost": "lost",
     "call_ended": "ended",
     "desk_changed": "desk",
+    "district": "district",
 }
 
 
@@ -53,6 +54,9 @@ class Ledger:
             record |= {"desk": desk, "agent": desk if room is None else room.agent or desk}
         if what == "desk":
             record["state"] = note.fields["state"] or ""
+            record["serves"] = sorted(self._exchange.acd.rules.profile(record["agent"]).queues)
+        elif what == "district":
+            record["district"] = note.fields["district"] or ""
         return self._file(wall), msgspec.json.encode(record) + b"\n"
 
     def _is_ours(self, note: Note) -> bool:

@@ -264,7 +264,7 @@ def _put_through(exchange: Exchange, call: str, desk: str, waited: float, now: f
         mark = f"号码来自中继 {who.trunk}, number by trunk"
     silent = " · 静默 SILENT" if found.silent else ""
     return [
-        *found.receive(events.GivenTo(desk, room.id, waited), now),
+        *found.receive(events.GivenTo(desk, room.id, waited, _other(room.agent, desk)), now),
         *room.receive(rooms.GuestIn(call)),
         *_aligned(exchange, room.leg, found.leg),
         negotiated.stated(exchange, call, f"desk:{desk}", room.leg),
@@ -272,6 +272,10 @@ def _put_through(exchange: Exchange, call: str, desk: str, waited: float, now: f
         *visits.guest_arrived(exchange, call, desk, now),
         *_still_holds(exchange, call, desk, now),
     ]
+
+
+def _other(agent: str | None, desk: str) -> str:
+    return "" if agent in {None, desk} else str(agent)
 
 
 def _still_holds(exchange: Exchange, call: str, desk: str, now: float) -> list[Item]:

@@ -75,7 +75,7 @@ class Watch:
     def noted(self, note: Note, wall_ns: int, mono: float) -> None:
         """Take one note."""
         if self._also is not None:
-            self._also(note, wall_ns / 1e9)
+            self._also(note, wall_ns // 1_000_000 / 1e3)  # to the millisecond, as evidence has it
         if note.call is not None:
             self._keep_times(note, note.call, wall_ns / 1e9)
             self._to_evidence(note, note.call, wall_ns, mono)

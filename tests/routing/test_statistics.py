@@ -14,6 +14,7 @@ from routing.simulation import Plan, Simulation
 from routing.statistics import (
     ARRIVED,
     DESK,
+    DISTRICT,
     ENDED,
     HEARD,
     LOST,
@@ -103,6 +104,32 @@ def test_buckets_add_up_exactly(period, zone):
     assert found.total.talking + found.total.wrap_up + found.total.idle == pytest.approx(6 * 86_400, abs=1e-3)
     assert found.total.arrived > 1500
     assert of([from_record(to_record(e)) for e in events], period=period, zone=ZoneInfo(zone)) == found
+
+
+def test_districts_and_who_serves_them():
+    events = [
+        Event(DAY + 0, DESK, desk="d1", agent="li", state="idle", serves=("north",)),
+        Event(DAY + 0, DESK, desk="d2", agent="wu", state="idle"),
+        Event(DAY + 5, ARRIVED, "a", "north"),
+        Event(DAY + 5, DISTRICT, "a", district="old-town"),
+        Event(DAY + 6, DISTRICT, "a", district="harbour"),
+        Event(DAY + 10, THROUGH, "a", "north", "d1", "li"),
+        Event(DAY + 10, DESK, desk="d1", agent="li", state="talking", serves=("north",)),
+        Event(DAY + 11, DISTRICT, "a", district="hills"),
+        Event(DAY + 12, ARRIVED, "b", "south"),
+        Event(DAY + 40, ENDED, "b", "south"),
+        Event(DAY + 100, DESK, desk="d1", agent="li", state="", serves=("north",)),
+        Event(DAY + 100, DESK, desk="d2", agent="wu", state=""),
+    ]
+    found = of(events)
+    assert set(found.districts) == {"harbour"}, "the last one found before a desk had the caller"
+    harbour, north, south = found.districts["harbour"], found.queues["north"], found.queues["south"]
+    assert (harbour.arrived, harbour.speed_of_answer, harbour.service_level) == (1, 5.0, 1.0)
+    # li (north) talked 90 of 100 s, wu (everything) was idle all the time.
+    assert harbour.occupancy == north.occupancy == 0.45
+    assert south.occupancy == 0.0
+    assert found.agents["li"].occupancy == 0.9
+    assert of([from_record(to_record(e)) for e in events]) == found
 
 
 def to_record(event):

@@ -55,6 +55,7 @@ def test_the_routing_log_has_what_statistics_need_and_no_name(tmp_path):
     assert [event.what for event in events if event.what != "desk"] == [
         "start",
         "arrived",
+        "district",
         "through",
         "ended",
     ]
