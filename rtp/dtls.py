@@ -66,7 +66,9 @@ class Certificate:
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
         context.use_certificate(certificate)
         context.use_privatekey(key)
-        context.set_tlsext_use_srtp(b":".join(suite.openssl.encode() for suite in SUITES.values()))
+        context.set_tlsext_use_srtp(
+            b":".join(suite.openssl.encode() for suite in SUITES.values() if suite.openssl)
+        )
         self.context: Final = context
 
 
@@ -156,7 +158,7 @@ class Handshake:
 
     def _suite(self) -> Suite | None:
         chosen = self._connection.get_selected_srtp_profile().decode()
-        return next((suite for suite in SUITES.values() if suite.openssl == chosen), None)
+        return next((suite for suite in SUITES.values() if suite.openssl and suite.openssl == chosen), None)
 
     def _derive(self, suite: Suite) -> Keys:
         # RFC 5764 §4.2: client key, server key, client salt, server salt

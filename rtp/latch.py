@@ -12,7 +12,7 @@
                                               and nobody else who claims to be that stream
 
 While LATCHED the socket is connected, so that what the kernel lets through is the peer. Silence counts only while
-the peer may send: during its hold nobody can take its place. Where two foreign addresses claim to be the same stream,
+the peer may send: during its hold nobody foreign can take its place. Where two foreign addresses claim to be the same stream,
 none is believed before one has been alone for 2.5 s; the phone's next re-INVITE settles it at once.
 """
 
@@ -59,6 +59,8 @@ class Latch:
         """The address believed now; it stays while QUIET."""
         self.vouched = True
         """Whether whoever negotiates for the peer is authenticated; to be set before `configure`."""
+        self.held = False
+        """Whether the peer holds the call, and so may send nothing for long: nobody takes its place meanwhile, whatever it shows."""
         self._sources: frozenset[str] = frozenset()
         self._receiving = False
         self._configured_at: float | None = None
@@ -142,7 +144,7 @@ class Latch:
         elif near:
             allowed = silence >= FOREIGN_SECONDS
         else:
-            allowed = same and silence >= MOVED_SECONDS and not self._contested(now)
+            allowed = same and not self.held and silence >= MOVED_SECONDS and not self._contested(now)
         return allowed and self._latch(source)
 
     def _claimed(self, source: Address, now: float) -> None:
@@ -207,6 +209,7 @@ class Latch:
             "ssrc": self._ssrc,
             "sequence": self._sequence,
             "vouched": self.vouched,
+            "held": self.held,
             "claim": list(self._claim) if self._claim else None,
             "contested_at": self._contested_at,
             "candidates": [[*source, *state] for source, state in self._candidates.items()],
@@ -226,6 +229,7 @@ class Latch:
         latch._ssrc = data["ssrc"]
         latch._sequence = data["sequence"]
         latch.vouched = data["vouched"]
+        latch.held = data["held"]
         latch._claim = (data["claim"][0], data["claim"][1]) if data["claim"] else None
         latch._contested_at = data["contested_at"]
         latch._candidates = {

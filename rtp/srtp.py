@@ -9,6 +9,7 @@ from typing import Final
 import pylibsrtp
 from pylibsrtp import Error, Policy, Session
 
+from rtp import aes256
 from rtp.suites import Suite
 
 LARGEST: Final = 9216
@@ -39,7 +40,10 @@ class _Session(Session):
 
 
 def _session(suite: Suite, key: bytes, direction: int) -> _Session:
-    policy = Policy(key=key, ssrc_type=direction, srtp_profile=_PROFILES[suite.name])
+    if suite.name in _PROFILES:
+        policy = Policy(key=key, ssrc_type=direction, srtp_profile=_PROFILES[suite.name])
+    else:
+        policy = aes256.policy(key, direction, short=suite.name.endswith("_32"))
     policy.window_size = WINDOW
     # Never two packets with one number: with another payload that would give both away (RFC 3711 §9.1).
     policy.allow_repeat_tx = False

@@ -1,11 +1,12 @@
 """SRTP crypto suites this exchange speaks: names, key lengths, what the libraries call them. Pure values.
 
-Not done: AES_192_CM and AES_256_CM (RFC 6188). libsrtp knows them, but pylibsrtp 1.0 has no profile for them, and the
-policy they would be written into is closed there; AEAD_AES_256_GCM has the longer key and is done.
+Not done: AES_192_CM (RFC 6188), which libsrtp sets up in no function of its own.
 """
 
 from dataclasses import dataclass
 from typing import Final
+
+from rtp.aes256 import AVAILABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Suite:
     salt: int
     """Bytes of the master salt."""
     openssl: str
-    """The DTLS-SRTP protection profile (RFC 5764 §4.1.2, RFC 7714 §14.2) as OpenSSL spells it."""
+    """The DTLS-SRTP protection profile (RFC 5764 §4.1.2, RFC 7714 §14.2) as OpenSSL spells it; empty: there is none."""
 
     @property
     def length(self) -> int:
@@ -33,7 +34,10 @@ SUITES: Final[dict[str, Suite]] = {
         # Best first: this is the order of our offers.
         Suite("AEAD_AES_256_GCM", 32, 12, "SRTP_AEAD_AES_256_GCM"),
         Suite("AEAD_AES_128_GCM", 16, 12, "SRTP_AEAD_AES_128_GCM"),
+        Suite("AES_256_CM_HMAC_SHA1_80", 32, 14, ""),
         Suite("AES_CM_128_HMAC_SHA1_80", 16, 14, "SRTP_AES128_CM_SHA1_80"),
+        Suite("AES_256_CM_HMAC_SHA1_32", 32, 14, ""),
         Suite("AES_CM_128_HMAC_SHA1_32", 16, 14, "SRTP_AES128_CM_SHA1_32"),
     )
+    if AVAILABLE or not suite.name.startswith("AES_256_CM")
 }

@@ -126,6 +126,7 @@ class Track:
         moved = named is not None and self._named is not None and named != self._named
         receiving = stream is not None and stream.receiving
         expected = (canonical(named[0]), named[1]) if named else None
+        self.latch.held = stream is not None and not stream.sending and self.medium == "audio"
         given_up = self.latch.configure(
             sources if stream else frozenset(), receiving=receiving, moved=moved, now=now, named=expected
         )
@@ -332,6 +333,7 @@ class Track:
             or self._routes[data[1] & 0x7F] is None
         ):
             self.rejected += 1
+            self.strangers.refused += not self.latch.trusts(source[0])
             return False
         _, _, sequence, _, ssrc = _unpack(data)
         if not self.latch.receive(source, ssrc, sequence, now):

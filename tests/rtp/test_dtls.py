@@ -55,7 +55,7 @@ def test_both_get_the_same_keys(ours, theirs, active):
     assert "send" not in repr(a.keys)
 
 
-@pytest.mark.parametrize("name", SUITES)
+@pytest.mark.parametrize("name", [suite.name for suite in SUITES.values() if suite.openssl])
 def test_each_suite_as_openssl_alone_derives_it(ours, theirs, name):
     suite = SUITES[name]
     context = SSL.Context(SSL.DTLS_METHOD)

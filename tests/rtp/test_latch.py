@@ -130,6 +130,17 @@ def test_after_the_latch_a_stranger_with_a_stream_of_its_own_is_never_believed()
     assert latch.receive(PHONE, 1, 101, 22.0)
 
 
+def test_during_a_hold_nobody_is_taken_for_the_stream_that_rests():
+    """A phone that holds may send nothing though it could; whoever knows its SSRC and its place in the sequence waits for that."""
+    latch = latched()
+    latch.held = True
+    latch.configure(EXPECTED, receiving=True, moved=False, now=2.0)
+    assert believed(latch, STRANGER, 1, 101, 500, 2.0) is None
+    latch.held = False
+    latch.configure(EXPECTED, receiving=True, moved=False, now=13.0)
+    assert latch.receive(PHONE, 1, 101, 13.1)
+
+
 def test_two_who_claim_to_be_the_stream_are_both_refused_until_one_is_alone():
     latch, moved = latched(at=1.0), ("172.16.0.9", 999)
     for index in range(300):

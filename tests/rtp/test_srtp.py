@@ -23,7 +23,7 @@ def phone(name, key, direction):
     return pylibsrtp.Session(policy)
 
 
-@pytest.mark.parametrize("name", SUITES)
+@pytest.mark.parametrize("name", PROFILES)
 def test_a_phone_with_the_same_key_understands_us_and_we_it(name):
     suite = SUITES[name]
     key = bytes(range(suite.length))

@@ -71,7 +71,7 @@ def test_keys_in_the_sdp_are_answered_under_every_profile(profile, name):
 
 def test_the_peers_first_usable_line_is_taken():
     bad = [
-        "crypto:1 AES_256_CM_HMAC_SHA1_80 inline:" + base64.b64encode(bytes(46)).decode(),
+        "crypto:1 AES_192_CM_HMAC_SHA1_80 inline:" + base64.b64encode(bytes(46)).decode(),
         crypto(2, tail="|2^20|1:4"),  # a key identifier
         crypto(3, tail=" UNENCRYPTED_SRTP"),
         crypto(4, tail=" KDR=1"),
@@ -218,10 +218,10 @@ def test_no_key_shows_in_a_representation():
     ("encryption", "profile", "keys", "dtls"),
     [
         (OFF, "RTP/AVP", 0, False),
-        (LENIENT, "RTP/AVP", 4, True),
+        (LENIENT, "RTP/AVP", len(SUITES), True),
         (IN_CLEAR, "RTP/AVP", 0, False),
-        (replace(LENIENT, fingerprint=b""), "RTP/AVP", 4, False),
-        (MANDATORY, "RTP/SAVP", 4, False),
+        (replace(LENIENT, fingerprint=b""), "RTP/AVP", len(SUITES), False),
+        (MANDATORY, "RTP/SAVP", len(SUITES), False),
         (replace(MANDATORY, sdes=False), "UDP/TLS/RTP/SAVP", 0, True),
         (DTLS_ONLY, "UDP/TLS/RTP/SAVP", 0, True),
     ],
@@ -239,8 +239,9 @@ def test_what_is_offered(encryption, profile, keys, dtls):
 
 def test_an_answer_with_a_key():
     ours = offering(LENIENT)
-    (stream,) = accept(ours, theirs("RTP/AVP", crypto(3)), encryption=LENIENT)
-    mine = [value for name, value in ours.media[0].attributes if name == "crypto"][2]
+    place = list(SUITES).index("AES_CM_128_HMAC_SHA1_80")
+    (stream,) = accept(ours, theirs("RTP/AVP", crypto(place + 1)), encryption=LENIENT)
+    mine = [value for name, value in ours.media[0].attributes if name == "crypto"][place]
     assert stream.crypto.send == base64.b64decode(mine.split("inline:")[1])
     assert stream.crypto.receive == key()
 
