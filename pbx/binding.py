@@ -1,6 +1,8 @@
 """One phone of an address-of-record: what a registrar remembers of it, and when two Contacts are one phone."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import structs
 
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow, restore_flow
@@ -46,7 +48,7 @@ class Binding:
         RFC 3261 §19.1.5 would have the `?headers` of a Contact put into requests; a stranger's Route in there would make
         us send wherever it likes (RFC 4475 §3.3.14), so they stay out.
         """
-        return replace(self.contact.uri, headers=())
+        return structs.replace(self.contact.uri, headers=())
 
     @property
     def expires_wall(self) -> float:

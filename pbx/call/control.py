@@ -12,11 +12,12 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
 import structlog
+from msgspec import structs
 
 from pbx.call import trunk_outcomes
 from pbx.call.answering import Answering
@@ -309,7 +310,7 @@ class Control:
             request = request.copy()
             uri = contact.uri
             fitting = self.exchange.contact(uri.user or "", flow, secure=uri.scheme == "sips")
-            request.headers.set("Contact", str(replace(contact, uri=fitting.uri)))
+            request.headers.set("Contact", str(structs.replace(contact, uri=fitting.uri)))
         return self._request(ref, request, flow, now, via=overload.ASKING)
 
     def _transmit(self, data: bytes, flow: Flow) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
+from msgspec import structs
+
 from pbx.call import answer, calling, hangup, leg_events, leg_snapshot, owners, place, trunk_outcomes, visits
 from pbx.call import call_events as events
 from pbx.call import room as rooms
@@ -126,7 +128,7 @@ class Exchange:
             leg.flow = new
             uri = leg.contact.uri
             moved = self.contact(uri.user or "", new, secure=uri.scheme == "sips")
-            leg.contact = replace(
+            leg.contact = structs.replace(
                 leg.contact, uri=moved.uri
             )  # what it says beside where, such as isfocus, stays
             if leg.dialog is not None:

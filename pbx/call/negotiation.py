@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any, Final, Self
 
 import msgspec
+from msgspec import structs
 
 from pbx.sdp import encryption as keys
 from pbx.sdp import language, offer_answer
@@ -143,7 +144,9 @@ class Negotiation:
         """Offer what we said last, word for word: a refresh changes nothing (RFC 4028 §7.4)."""
         if self._ours is None or self._lost:
             return self.offer()
-        self._offered = replace(self._ours, media=tuple(keys.again(media) for media in self._ours.media))
+        self._offered = structs.replace(
+            self._ours, media=tuple(keys.again(media) for media in self._ours.media)
+        )
         return self._offered.encode()
 
     @property

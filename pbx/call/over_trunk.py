@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from msgspec import structs
+
 from pbx.call import place
 from pbx.call.effects import Effect, LegEvent, Note, Reason, SendAck, SendCancel, SendRequest
 from pbx.call.leg import Leg, State
@@ -225,7 +227,7 @@ def _redirected(line: Line, response: Response, redirected: Redirected) -> Targe
 def fit(leg: Leg, contact: NameAddr, flow: Flow) -> None:
     """Make our Contact that of the flow the INVITE really took, now that the trunk's name is resolved."""
     leg.flow = flow
-    leg.contact = replace(leg.contact, uri=contact.uri)
+    leg.contact = structs.replace(leg.contact, uri=contact.uri)
     if leg.invite is not None:
         leg.invite = leg.invite.copy()
         leg.invite.headers.set("Contact", str(leg.contact))

@@ -10,6 +10,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from pbx.call import progress
 from pbx.call.caller import Caller
 from pbx.call.exchange import Exchange
@@ -50,7 +52,7 @@ def called(request: Request, trunk: Trunk) -> Request:
     ours = numbers.rewritten(said.partition(";")[0], trunk.settings.called)
     if ours == said or not numbers.is_number(ours):
         return request
-    meant = Uri("tel", None, None, ours) if uri.scheme == "tel" else replace(uri, user=ours)
+    meant = Uri("tel", None, None, ours) if uri.scheme == "tel" else structs.replace(uri, user=ours)
     return Request(request.method, meant, request.headers, request.body)
 
 

@@ -4,8 +4,9 @@ in → out: a Via that carries `oc` → the same Via with our report. The Via of
 copies it, so that all of them carry the report.
 """
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from pbx.sip.grammar import lower
 from pbx.sip.uri import Via

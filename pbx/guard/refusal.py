@@ -6,8 +6,9 @@ It echoes what every response must and nothing else, so it is smaller than what 
 
 import hashlib
 import re
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from pbx.guard import feedback
 from pbx.guard.glance import method

@@ -7,8 +7,10 @@ import asyncio
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol
+
+from msgspec import structs
 
 from pbx.phone.signalling import NoAnswerError, OnProvisional, Signalling
 from pbx.sip.body import find_part
@@ -340,5 +342,5 @@ def dialled(text: str, server: Uri, *, silent: bool = False) -> Uri:
     if not silent:
         return uri
     if uri.user == "110":
-        return replace(uri, user="110-silent")
+        return structs.replace(uri, user="110-silent")
     return uri.with_params(mode="silent")

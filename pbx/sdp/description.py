@@ -5,76 +5,50 @@ strict where a text is no SDP at all. What it can't use it keeps: `parse(d.encod
 """
 
 import re
-from dataclasses import dataclass
-from functools import lru_cache
-from string import ascii_letters
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from msgspec import structs
+from msgspec import Struct
 
-from pbx.sdp.codecs import STATIC, format_rtpmap, parse_rtpmap
+from pbx.sdp.codecs import format_rtpmap
+from pbx.sdp.lines import (
+    BANDWIDTH,
+    CONNECTION,
+    FORMAT_LINES,
+    MEDIA,
+    NAME,
+    NO_FORMATS,
+    ORIGIN,
+    OTHER,
+    PLAIN,
+    PTIME,
+    RTCP,
+    RTPMAP,
+    WAY,
+    Direction,
+    Feedback,
+    Formats,
+    Origin,
+    read_formats,
+    read_line,
+)
 from pbx.sip.errors import SipError
 from rtp.control import Codec
 
-Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
+__all__ = ["Attributes", "Description", "Direction", "Feedback", "Media", "Origin", "parse"]
+
 Attributes = tuple[tuple[str, str | None], ...]
 
 MAX_BODY: Final = 16 * 1024  # bytes; an offer of a browser with all codecs and candidates is about 8 KiB
 MAX_MEDIA: Final = 10  # m-lines; a conference phone with sound, picture, slides, floor and text has six
-MAX_PTIME: Final = 1000  # ms
-REMEMBERED: Final = 1024
-"""Lines kept as they were read: all phones of a make write the same formats."""
-_COMMON: Final = frozenset(
-    {"a=rtpm", "a=fmtp", "a=rtcp", "a=send", "a=recv", "a=inac", "a=ptim", "a=mid:", "a=labe"}
-)
-"""How lines begin that phones share; what each call has of its own would only push them out."""
-REMEMBERED_LENGTH: Final = 160
-"""Characters of a line worth keeping: strangers can't fill more than 2048 × some 1 KiB."""
-
-_DIRECTIONS: Final[dict[str, Direction]] = {
-    "sendrecv": "sendrecv",
-    "sendonly": "sendonly",
-    "recvonly": "recvonly",
-    "inactive": "inactive",
-}
-_LETTERS: Final = frozenset(ascii_letters)
-_ORIGIN_LINE: Final = re.compile(r"(\S+) +([0-9]{1,20}) +([0-9]{1,20}) +\S+ +\S+ +(\S+)", re.ASCII)
-_ADDRESS: Final = re.compile(r"IN +IP[46] +(\S{1,255})", re.ASCII | re.IGNORECASE)
 _PORT: Final = re.compile(r"([0-9]{1,5})(?:/[0-9]{1,5})?")
 _PAYLOAD_TYPES: Final = {f"{number:0{width}}": number for number in range(128) for width in (1, 2, 3)}
-_PORT_AND_HOST: Final = re.compile(r"([0-9]{1,5})(?: +IN +IP[46] +(\S{1,255}))?", re.ASCII | re.IGNORECASE)
-_MILLISECONDS: Final = re.compile(r"[0-9]{1,4}")
-_FMTP: Final = re.compile(r"([0-9]{1,3})[ \t]+(.*)", re.DOTALL)
-_RTCP_FB: Final = re.compile(r"([0-9]{1,3}|\*)[ \t]+(.*)", re.DOTALL)
 _BLANK: Final = re.compile(r"[ \t]+")
 # RFC 8866 §5: the order of lines is fixed. Letters not named here are nobody's and go last.
 _BEFORE_CONNECTION: Final = "iuep"
 _AFTER_BANDWIDTH: Final = "trzk"
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The o= line. An unreadable one reads as this default."""
-
-    username: str = "-"
-    session: int = 0
-    version: int = 0
-    """Raised by one with each description that differs from the last (RFC 3264 §8)."""
-    address: str = "0.0.0.0"
-
-
-@dataclass(frozen=True, slots=True)
-class Feedback:
-    """One a=rtcp-fb line (RFC 4585 §4.2)."""
-
-    payload_type: int | None
-    """None is `*`: all formats of the medium."""
-    value: str
-    """Lower case, single spaces: `nack pli`, `ccm fir` …"""
-
-
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(Struct, frozen=True, gc=False):
     """One m-line with its lines. What stood at session level and holds for it is resolved into it."""
 
     kind: str
@@ -106,8 +80,7 @@ class Media:
         return next((value or "" for key, value in self.attributes if key == name), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(Struct, frozen=True, gc=False):
     origin: Origin
     connection: str | None
     media: tuple[Media, ...]
@@ -142,70 +115,68 @@ def parse(body: bytes) -> Description:
     if len(body) > MAX_BODY:
         raise SipError(400, "SDP Too Large")
     # RFC 8866 §5: "parsers SHOULD be tolerant and also accept lines terminated with a single newline character"
-    text = body.decode("utf-8", "surrogateescape").replace("\r\n", "\n").removesuffix("\r")
+    text = body.decode("utf-8", "surrogateescape").replace("\r\n", "\n").removesuffix("\r").removesuffix("\n")
     # RFC 8866 §9: byte-string excludes NUL, CR and LF
     if "\0" in text or "\r" in text:
         raise SipError(400, "Malformed Line In SDP")
-    lines = [line for line in text.split("\n") if line and (line[0] not in " \t" or line.strip(" \t"))]
+    lines = text.split("\n")
+    if "" in lines or "\n " in text or "\n\t" in text or text[0] in " \t":
+        lines = [line for line in lines if line.strip(" \t")]
     if not lines or not lines[0].startswith("v="):
         raise SipError(400, "SDP Does Not Begin With v=")
     if lines[0][2:].strip(" \t") != "0":
         raise SipError(488, "SDP Version Not Supported")
-    session = section = _Section("")
+    session = section = _Section("", 0)
     sections: list[_Section] = []
-    for line in lines[1:]:
-        common = line[:6] in _COMMON and len(line) <= REMEMBERED_LENGTH
-        kind, value = _remembered(line) if common else _read_line(line)
-        if kind != _MEDIA:
-            section.take(kind, value)
+    for number, line in enumerate(lines[1:], 1):
+        if line.startswith(FORMAT_LINES):
+            section.shared.append(line)
             continue
-        if len(sections) == MAX_MEDIA:
+        kind, value = read_line(line)
+        if kind == PLAIN:
+            section.attributes.append(value)
+        elif kind == WAY:
+            section.direction = section.direction or value
+        elif kind == RTCP:
+            section.rtcp = section.rtcp or value
+        elif kind >= RTPMAP:
+            section.shared.append(line)
+        elif kind != MEDIA:
+            section.take(kind, value)
+        elif len(sections) == MAX_MEDIA:
             raise SipError(400, "Too Many Media Lines In SDP")
-        section = _Section(value)
-        sections.append(section)
+        else:
+            section = _Section(value, number)
+            sections.append(section)
+    for section in (session, *sections):
+        section.settle(lines)
     others = session.others
     if not any(key == "t" for key, _ in others):
         others.append(("t", "0 0"))  # RFC 8866 §5: t= is mandatory; some phones leave it out
     return Description(
-        origin=session.origin or Origin(),
-        connection=session.connection,
-        media=tuple([_media(section, session) for section in sections]),
-        name=session.name or "-",
-        bandwidth=tuple(session.bandwidth),
-        attributes=tuple(session.attributes),
-        lines=_ranked(others),
+        session.origin or Origin(),
+        session.connection,
+        tuple([_media(section, session) for section in sections]),
+        session.name or "-",
+        tuple(session.bandwidth),
+        tuple(session.attributes),
+        _ranked(others),
     )
-
-
-# What a line is, the most frequent first: `_Section.take` asks in this order.
-(
-    _RTPMAP,
-    _FORMAT,
-    _PLAIN,
-    _FEEDBACK,
-    _WAY,
-    _PTIME,
-    _RTCP,
-    _BANDWIDTH,
-    _CONNECTION,
-    _ORIGIN,
-    _NAME,
-    _OTHER,
-    _MEDIA,
-) = range(13)
 
 
 class _Section:
     """The lines of the session, or of one medium, sorted by what they say. The first of equal lines counts."""
 
     __slots__ = (
-        "attributes", "bandwidth", "connection", "direction", "feedback", "fmtp", "name", "origin", "others",
-        "ptime", "rtcp", "rtpmap", "start",
+        "attributes", "bandwidth", "begin", "connection", "direction", "formats", "name", "origin", "others",
+        "ptime", "rtcp", "shared", "start",
     )  # fmt: skip
 
-    def __init__(self, start: str) -> None:
+    def __init__(self, start: str, begin: int) -> None:
         self.start = start
         """The m-line; empty: this is the session."""
+        self.begin = begin
+        """The number of that line."""
         self.origin: Origin | None = None
         self.name: str | None = None
         self.connection: str | None = None
@@ -213,85 +184,40 @@ class _Section:
         self.bandwidth: list[str] = []
         self.attributes: list[tuple[str, str | None]] = []
         self.others: list[tuple[str, str]] = []
-        self.rtpmap: dict[int, Codec] = {}
-        self.fmtp: dict[int, str] = {}
-        self.feedback: list[Feedback] = []
+        self.shared: list[str] = []
+        """Lines about formats, not read yet."""
+        self.formats: Formats = NO_FORMATS
         self.rtcp: tuple[int, str | None] | None = None
         self.ptime: int | None = None
 
     def take(self, kind: int, value: Any) -> None:
-        """Take what `_read_line` made of a line."""
-        if kind == _RTPMAP:
-            self.rtpmap.setdefault(value.payload_type, value)
-        elif kind == _FORMAT:
-            self.fmtp.setdefault(*value)
-        elif kind == _PLAIN:
-            self.attributes.append(value)
-        elif kind == _FEEDBACK:
-            self.feedback.append(value)
-        elif kind == _WAY:
-            self.direction = self.direction or value
-        elif kind == _PTIME:
+        """Take what `read_line` made of a line of the rarer kinds."""
+        if kind == PTIME:
             self.ptime = self.ptime or value
-        elif kind == _RTCP:
-            self.rtcp = self.rtcp or value
-        elif kind == _BANDWIDTH:
-            self.bandwidth.append(value)
-        elif kind == _CONNECTION:
-            self.connection = self.connection or value
-        elif kind == _ORIGIN:
-            self.origin = self.origin or value
-        elif kind == _NAME:
-            self.name = self.name or value
-        else:
+        elif kind == OTHER:
             self.others.append(value)
+        elif kind == BANDWIDTH:
+            self.bandwidth.append(value)
+        elif kind == CONNECTION:
+            self.connection = self.connection or value
+        elif kind == ORIGIN:
+            self.origin = self.origin or value
+        elif kind == NAME:
+            self.name = self.name or value
 
-
-def _read_line(line: str) -> tuple[int, Any]:
-    """Return what a line is and what it says; None where it says nothing that can be. Raises SipError(400)."""
-    key, value = line[0], line[2:].strip(" \t")
-    if line[1:2] != "=" or key not in _LETTERS:
-        raise SipError(400, "Malformed Line In SDP")
-    match key:
-        case "a":
-            return _read_attribute(value)
-        case "m":
-            return _MEDIA, value
-        case "b":
-            return _BANDWIDTH, value
-        case "c":
-            found = _ADDRESS.fullmatch(value)
-            return _CONNECTION, None if found is None else found[1]
-        case "o":
-            return _ORIGIN, _origin(value)
-        case "s":
-            return _NAME, value
-    return _OTHER, (key, value)
-
-
-_remembered: Final = lru_cache(REMEMBERED)(_read_line)
-
-
-def _read_attribute(line: str) -> tuple[int, Any]:
-    """Read an attribute that means something to us; keep every other one as it is."""
-    name, colon, rest = line.partition(":")
-    value = rest.strip(" \t")
-    match name:
-        case "rtpmap" if (codec := parse_rtpmap(value)) is not None:
-            return _RTPMAP, codec
-        case "fmtp" if (found := _FMTP.fullmatch(value)) is not None:
-            return _FORMAT, (int(found[1]), found[2])
-        case "rtcp-fb" if (found := _RTCP_FB.fullmatch(value)) is not None:
-            words = _BLANK.sub(" ", found[2])
-            number = None if found[1] == "*" else int(found[1])
-            return _FEEDBACK, Feedback(number, words.lower() if words.isascii() else words)
-        case "rtcp" if (found := _PORT_AND_HOST.fullmatch(value)) is not None and 0 < int(found[1]) <= 65535:
-            return _RTCP, (int(found[1]), found[2])
-        case "ptime" if _MILLISECONDS.fullmatch(value) is not None and 0 < int(value) <= MAX_PTIME:
-            return _PTIME, int(value)
-        case "sendrecv" | "sendonly" | "recvonly" | "inactive" if not colon:
-            return _WAY, _DIRECTIONS[name]
-    return _PLAIN, (name, rest if colon else None)
+    def settle(self, lines: list[str]) -> None:
+        """Read the lines about formats, of all `lines`; one that can't be read stays in its place as an attribute."""
+        if not self.shared:
+            return
+        self.formats, odd = read_formats(tuple(self.shared))
+        if odd:
+            self.attributes.clear()
+            for line in lines[self.begin + 1 :]:
+                kind, value = read_line(line)
+                if kind == MEDIA:
+                    return
+                if kind == PLAIN:
+                    self.attributes.append(value)
 
 
 def _media(section: _Section, session: _Section) -> Media:
@@ -309,12 +235,12 @@ def _media(section: _Section, session: _Section) -> Media:
         port if port <= 65535 else 0,
         protocol,
         formats,
-        _codecs(formats, section) if "RTP/" in protocol.upper() else (),
+        _codecs(formats, section.formats[0]) if "RTP/" in protocol.upper() else (),
         section.connection or session.connection,
         section.direction or session.direction or "sendrecv",
         rtcp_port,
         rtcp_address,
-        tuple(section.feedback),
+        section.formats[1],
         section.ptime,
         tuple(section.bandwidth),
         tuple(section.attributes),
@@ -322,22 +248,13 @@ def _media(section: _Section, session: _Section) -> Media:
     )
 
 
-def _codecs(formats: tuple[str, ...], section: _Section) -> tuple[Codec, ...]:
+def _codecs(formats: tuple[str, ...], known: dict[int, Codec]) -> tuple[Codec, ...]:
     found: dict[int, Codec] = {}
     for text in formats:
         number = _PAYLOAD_TYPES.get(text)
-        if number is None:
-            continue
-        codec = section.rtpmap.get(number) or STATIC.get(number)
-        if codec is not None and number not in found:
-            fmtp = section.fmtp.get(number)
-            found[number] = structs.replace(codec, fmtp=fmtp) if fmtp else codec
+        if number is not None and (codec := known.get(number)) is not None:
+            found[number] = codec
     return tuple(found.values())
-
-
-def _origin(value: str) -> Origin | None:
-    found = _ORIGIN_LINE.fullmatch(value)
-    return None if found is None else Origin(found[1], int(found[2]), int(found[3]), found[4])
 
 
 def _ranked(lines: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

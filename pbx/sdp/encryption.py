@@ -9,11 +9,12 @@ Keys are derived from a secret of the leg, so nothing here draws lots: the same 
 import base64
 import binascii
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from msgspec import structs
 
 from pbx.sdp import security
 from pbx.sdp.description import Attributes, Description, Media
@@ -144,7 +145,7 @@ def again(media: Media) -> Media:
     """Make of an m-line of ours one that can be offered again."""
     # RFC 8842 §5.5: a subsequent offer that keeps the association says actpass.
     attributes = tuple((key, "actpass" if key == "setup" else value) for key, value in media.attributes)
-    return replace(media, attributes=attributes)
+    return structs.replace(media, attributes=attributes)
 
 
 def _accepted(ours: Media, answered: Description, theirs: Media) -> Crypto | None:

@@ -5,8 +5,9 @@ A caller whose languages nobody here speaks is answered without them: the call i
 """
 
 import re
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from pbx.sdp.description import Description, Media
 from pbx.sip.grammar import lower

@@ -6,7 +6,7 @@ our offer ─▶ peer's answer ─▶ accept ─▶ Streams
 
 import re
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from msgspec import structs
@@ -205,9 +205,10 @@ def reoffer(
     for media in previous.media:
         medium = _MEDIA.get(media.kind)
         if media.port and medium is not None:
-            media = replace(media, direction=(directions or {}).get(medium, "sendrecv"))
+            media = structs.replace(media, direction=(directions or {}).get(medium, "sendrecv"))
         medias.append(media)
-    return replace(previous, origin=replace(previous.origin, version=version), media=tuple(medias))
+    origin = structs.replace(previous.origin, version=version)
+    return structs.replace(previous, origin=origin, media=tuple(medias))
 
 
 def accept(

@@ -6,9 +6,11 @@ peer, and follows its Contact. Times, transactions and flows are not its busines
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+
+from msgspec import structs
 
 from pbx.sip.errors import SipError
 from pbx.sip.message import CSeq, Request, Response
@@ -272,4 +274,4 @@ class Dialog:
 def _as_request_uri(uri: Uri) -> Uri:
     # RFC 3261 §19.1.1, table 1: neither a method parameter nor headers in a Request-URI.
     params = tuple((name, value) for name, value in uri.params if name.lower() != "method")
-    return replace(uri, params=params, headers=())
+    return structs.replace(uri, params=params, headers=())

@@ -7,8 +7,10 @@ We don't do this: `maddr`, or any response to an address that a Via names, see `
 
 import ipaddress
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec import structs
 
 from pbx.sip.grammar import put_param
 from pbx.sip.message import Request
@@ -79,7 +81,7 @@ def stamp(request: Request, remote: tuple[str, int]) -> None:
         params = put_param(params, "received", host)
     else:
         return
-    request.set_via(replace(via, params=params))
+    request.set_via(structs.replace(via, params=params))
 
 
 def response_flow(request: Request, flow: Flow) -> Flow:

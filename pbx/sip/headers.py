@@ -111,7 +111,7 @@ class Headers:
         lines = text.split("\r\n")
         if len(lines) > MAX_HEADERS:
             raise SipError(400, "Too many header fields")
-        if max(map(len, lines)) > MAX_HEADER_LINE:
+        if len(text) > MAX_HEADER_LINE and max(map(len, lines)) > MAX_HEADER_LINE:
             raise SipError(513, "Header field too long")
         if text.count("\n") >= len(lines) or text.count("\r") >= len(lines):
             raise SipError(400, "Bare CR or LF in a header field")
@@ -147,7 +147,8 @@ class Headers:
     def get(self, name: str) -> str | None:
         """The value of the first field of that name, whole (not split at commas); None when there is none."""
         index = self._index
-        lines = self._lines(_key(name)) if index is None else index.get(_KEYS.get(name) or _key(name))
+        key = _KEYS.get(name) or _key(name)
+        lines = self._lines(key) if index is None else index.get(key)
         return lines[0] if lines else None
 
     def lines(self, name: str) -> list[str]:
@@ -166,11 +167,11 @@ class Headers:
 
     def parsed(self, name: str, parse: Callable[[list[str]], T]) -> T:
         """What `parse` makes of the lines of that name, kept until the headers change. One `parse` for a name, always."""
-        try:
-            return self._parsed[name]  # type: ignore[return-value]  # the one parse of this name made it
-        except KeyError:
-            value = self._parsed[name] = parse(self._lines(_KEYS.get(name) or _key(name)) or [])
-            return value
+        known = self._parsed.get(name)
+        if known is not None:
+            return known  # type: ignore[return-value]  # the one parse of this name made it
+        value = self._parsed[name] = parse(self._lines(_KEYS.get(name) or _key(name)) or [])
+        return value
 
     def add(self, name: str, value: str) -> None:
         """Append a field."""

@@ -6,8 +6,9 @@ the headers when first asked for and kept until the headers change.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from pbx.sip import grammar
 from pbx.sip.errors import REASONS, SipError
@@ -30,8 +31,7 @@ _CSEQ: Final = re.compile("([0-9]{1,10}) ([A-Z]{1,20})")
 _DIALOG_MAKERS: Final = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 
 
-@dataclass(frozen=True, slots=True)
-class CSeq:
+class CSeq(Struct, frozen=True, gc=False):
     """Sequence number, 0…2**32-1, and method."""
 
     number: int
@@ -129,6 +129,8 @@ class _Message:
         value = self.headers.get("Content-Type")
         if value is None:
             return None
+        if value == "application/sdp":
+            return value
         kind, _, subtype = value.partition(";")[0].partition("/")
         return grammar.lower("/".join([kind.strip(" \t"), subtype.strip(" \t")]))
 

@@ -180,7 +180,7 @@ def _read(text: str) -> Request | Response:
     if message.cseq.method != method:
         raise SipError(400, "CSeq method does not match") if method in KNOWN_METHODS else SipError(501)
     # RFC 3261 §8.1.1.7: the branch "MUST always begin with" z9hG4bK; alone it tells nobody apart (RFC 4475 §3.2.1).
-    if (branch := message.via.branch) is not None and grammar.lower(branch) == "z9hg4bk":
+    if (branch := message.via.branch) is not None and len(branch) == 7 and grammar.lower(branch) == "z9hg4bk":
         raise SipError(400, "Empty Via branch")
     if len(message.contacts) > MAX_CONTACTS:
         raise SipError(400, "Too many Contact values")
@@ -201,8 +201,10 @@ def _judge(message: Request | Response) -> None:
     if not vias:
         raise SipError(400, "Missing Via")
     _ = message.from_, message.to, message.cseq, message.contacts
-    if "Route" in headers or "Record-Route" in headers:
-        _ = message.routes, message.record_routes
+    if "Record-Route" in headers:
+        _ = message.record_routes
+    if "Route" in headers:
+        _ = message.routes
     if _CALL_ID.fullmatch(message.call_id) is None:
         raise SipError(400, "Malformed Call-ID")
 

@@ -6,11 +6,13 @@ what the RFC allows where real peers are (bare URIs with parameters, `#` in user
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Final
 from urllib.parse import quote as escape
 from urllib.parse import unquote as unescape
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pbx.sip import grammar
 from pbx.sip.errors import SipError
@@ -49,8 +51,7 @@ REMEMBERED_LENGTH: Final = 256
 _unescape: Final = partial(unescape, errors="surrogateescape")
 
 
-@dataclass(frozen=True, slots=True)
-class Uri:
+class Uri(Struct, frozen=True, gc=False):
     """A URI. `host` has no brackets when it is an IPv6 literal; for schemes other than sip and sips it holds the opaque part.
 
     Everything is kept as it stood on the wire, escapes included, except that the scheme is lower case.
@@ -188,8 +189,7 @@ def _uri_headers(text: str) -> tuple[tuple[str, str], ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class NameAddr:
+class NameAddr(Struct, frozen=True, gc=False):
     """`"Display" <uri>;params`: From, To, Contact, Route and their like. `display` is plain text, no quotes or pairs."""
 
     display: str | None
@@ -300,8 +300,7 @@ def parse_name_addr_list(text: str) -> tuple[NameAddr, ...]:
     return tuple([parse_name_addr(piece) for piece in grammar.split_list(text)])
 
 
-@dataclass(frozen=True, slots=True)
-class Via:
+class Via(Struct, frozen=True, gc=False):
     """One Via value. `transport` as on the wire (compare upper case); `host` has no brackets when it is an IPv6 literal."""
 
     transport: str

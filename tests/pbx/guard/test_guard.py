@@ -2,9 +2,9 @@
 
 import random
 from collections import deque
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from pbx.guard.glance import Rank
 from pbx.guard.guard import Guard, Limit, Refusal, Rules

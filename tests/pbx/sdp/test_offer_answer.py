@@ -1,10 +1,9 @@
 """RFC 3264: what an answer may say, and what both sides then know."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pbx.sdp.description import Feedback, parse
 from pbx.sdp.offer_answer import (

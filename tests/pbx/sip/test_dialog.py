@@ -1,11 +1,10 @@
 """Dialogs, sentence by sentence of RFC 3261 §12."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from pbx.sip.dialog import Dialog, DialogState, request_key, response_key
 from pbx.sip.errors import SipError
@@ -311,7 +310,7 @@ def test_a_restored_dialog_behaves_the_same(
     record = "".join(f"Record-Route: <sip:p{n}.example{';lr' if lr else ''}>\r\n" for n, lr in routes)
     invite = request(extra=record + "Contact: <sip:u@192.0.2.9>\r\n", cseq=cseq)
     dialog = uas(invite)
-    dialog.local = replace(dialog.local, display=name or None)
+    dialog.local = structs.replace(dialog.local, display=name or None)
     twin = Dialog.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(dialog.snapshot())))
     assert twin == dialog
     for step in steps:
