@@ -20,10 +20,10 @@ from pbx.sip.grammar import HOST, MAX_UINT32, WORD_CHARS, Params
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):")
 # user and password are wider than §25.1: unescaped `#` and non-ASCII come from real phones; what delimits stays out.
+_USER: Final = re.compile(r'([^\x00-\x20\x7f"<>@:\\]++)(?::([^\x00-\x20\x7f"<>@:\\]*+))?+@')
+# Apart from the user, because CPython 3.11.2 (Debian 12) loses its place in an optional possessive group that fails half-way.
 _SIP_REST: Final = re.compile(
-    r'(?:([^\x00-\x20\x7f"<>@:\\]++)(?::([^\x00-\x20\x7f"<>@:\\]*+))?+@)?+'
-    + HOST
-    + r'(?::([0-9]{1,5}))?+((?:;[^\x00-\x20\x7f"<>;?]*+)*+)(?:\?([^\x00-\x20\x7f"<>]*+))?+'
+    HOST + r'(?::([0-9]{1,5}))?+((?:;[^\x00-\x20\x7f"<>;?]*+)*+)(?:\?([^\x00-\x20\x7f"<>]*+))?+'
 )
 _OPAQUE: Final = re.compile(r'[^\x00-\x20\x7f"<>]++')
 _DISPLAY: Final = re.compile(r'[^<>",;\r\n]*+')
@@ -156,10 +156,12 @@ def _read_uri(text: str) -> Uri:
         if not opaque:
             raise SipError(400, "Malformed URI")
         return Uri(scheme, None, None, opaque, None, _uri_params(params))
-    rest = _SIP_REST.fullmatch(text, start)
+    found = _USER.match(text, start) if "@" in text else None
+    user, password = (None, None) if found is None else found.groups()
+    rest = _SIP_REST.fullmatch(text, start if found is None else found.end())
     if rest is None:
         raise SipError(400, "Malformed SIP URI")
-    user, password, literal, name, port_text, params, headers = rest.groups()
+    literal, name, port_text, params, headers = rest.groups()
     port = int(port_text) if port_text else None
     if port is not None and port > 65535:
         raise SipError(400, "Malformed SIP URI")
