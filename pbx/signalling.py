@@ -25,6 +25,7 @@ from pbx.call.answering import Answering, Registrations
 from pbx.call.call import State as CallState
 from pbx.call.control import Control, Rim, mint
 from pbx.call.exchange import Exchange
+from pbx.call.heartbeat import Heartbeat
 from pbx.call.keeping import LOG_FOLDER, Keeping
 from pbx.call.places_service import PlacesService
 from pbx.call.reconcile import reconcile
@@ -131,6 +132,7 @@ class Signalling:
         self._registrar = Registrar()
         self._exchange = Exchange(site(settings), mint)
         self._answering = Answering(self._exchange, self._registrations())
+        self._heartbeat = Heartbeat()
         self._keeping = Keeping(settings.state, self._exchange, time.time())
         self._watch = Watch(
             self._exchange,
@@ -309,6 +311,7 @@ class Signalling:
         while True:
             await asyncio.sleep(RECONCILE_SECONDS)
             self._control.look("reconcile", lambda now: reconcile(self._exchange, now))
+            self._control.look("heartbeat", lambda now: self._heartbeat.look(self._exchange, now))
             self._keeping.flush()
             for view in queues_view(self._exchange):
                 self._metrics.waiting.labels(view["queue"]).set(view["waiting"])

@@ -85,3 +85,38 @@ def test_a_desk_that_hangs_up_leaves_its_caller_at_the_head(
         exchange.wait_gone(call)
         assert caller.strangers == []
         _unbroken(exchange, caller, call)
+
+
+def test_a_caller_whose_phone_is_switched_off_is_flagged_and_dials_again_to_the_same_dispatcher(
+    exchange: Exchange, phone: NewPhone, desk_phone: NewPhone
+) -> None:
+    """F15: power off in mid-call, and the same person on a phone that was started anew."""
+    desk, person = desk_phone(0, tone=1000), exchange.callers[0]
+    exchange.sign_in(desk.account.user)
+    target = f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}"
+    caller = phone(person.user, password=person.password, tone=440)
+    caller.wait_registered()
+    caller.dial(target)
+    first = str(exchange.call_of(person.user, state="active", timeout=20)["call"])
+    desk.wait_to_hear(440, timeout=20)
+    caller.kill()
+
+    def flagged() -> bool:
+        return any(call["call"] == first and call["alarm"] == "no_media" for call in exchange.calls())
+
+    exchange.until(flagged, "the vanished phone is not flagged", timeout=20)
+    again = phone(person.user, password=person.password, tone=700)
+    again.wait_registered()
+    again.dial(target)
+    exchange.wait_gone(first, timeout=30)
+    call = exchange.call_of(person.user, state="active", timeout=20)
+    assert call["desk"] == desk.account.user
+    desk.wait_to_hear(700, timeout=20)
+    again.hang_up()
+    exchange.wait_gone(str(call["call"]), timeout=15)
+    incidents = [e for e in exchange.events(str(call["call"])) if e["event"] == "same_incident"]
+    assert incidents
+    assert incidents[0]["incident"] == first
+    ended = [e for e in exchange.events(first) if e["event"] == "call_ended"]
+    assert len(ended) == 1
+    exchange.evidence(first)
