@@ -63,6 +63,7 @@ class Latch:
         """Whether the peer holds the call, and so may send nothing for long: nobody takes its place meanwhile, whatever it shows."""
         self._sources: frozenset[str] = frozenset()
         self._receiving = False
+        self._resting = True
         self._configured_at: float | None = None
         self._silent_since = 0.0
         self._ssrc = -1
@@ -90,8 +91,11 @@ class Latch:
         address for this medium than before; `named`: that address, its IP canonical.
         """
         changed = moved or (sources != self._sources and not self._expected(self.latched, sources))
-        if receiving and not self._receiving:
-            self._silent_since = now
+        resting = self.held or not receiving
+        if self._resting and not resting:
+            self._silent_since = now  # who rested was not silent: others' time begins now
+            self._forget()
+        self._resting = resting
         self._sources = sources
         if named != self._named:
             self._named = named
@@ -210,6 +214,7 @@ class Latch:
             "sequence": self._sequence,
             "vouched": self.vouched,
             "held": self.held,
+            "resting": self._resting,
             "claim": list(self._claim) if self._claim else None,
             "contested_at": self._contested_at,
             "candidates": [[*source, *state] for source, state in self._candidates.items()],
@@ -230,6 +235,7 @@ class Latch:
         latch._sequence = data["sequence"]
         latch.vouched = data["vouched"]
         latch.held = data["held"]
+        latch._resting = data["resting"]
         latch._claim = (data["claim"][0], data["claim"][1]) if data["claim"] else None
         latch._contested_at = data["contested_at"]
         latch._candidates = {

@@ -138,7 +138,8 @@ def test_during_a_hold_nobody_is_taken_for_the_stream_that_rests():
     assert believed(latch, STRANGER, 1, 101, 500, 2.0) is None
     latch.held = False
     latch.configure(EXPECTED, receiving=True, moved=False, now=13.0)
-    assert latch.receive(PHONE, 1, 101, 13.1)
+    assert believed(latch, STRANGER, 1, 601, 100, 13.0) is None, "the silence of the hold is none"
+    assert latch.receive(PHONE, 1, 101, 15.1)
 
 
 def test_two_who_claim_to_be_the_stream_are_both_refused_until_one_is_alone():

@@ -1,13 +1,16 @@
 """A phone whose connection breaks and that returns as the same instance keeps its dialogs (RFC 5626)."""
 
+import random
 from dataclasses import replace
 
 import pytest
 
 from pbx.call import seats
+from pbx.call.call import State
 from pbx.call.effects import MoveFlow, SendRequest
 from pbx.places import Place, Places
 from pbx.sip.flow import Flow
+from rtp.control import MediaLost, MediaStarted
 from tests.kit.world import HOST, World
 
 
@@ -92,6 +95,39 @@ def test_a_caller_is_hung_up_over_the_new_connection():
     world.run(seats.end_call(world.exchange, "d1", world.now))
     assert last(world).request.method == "BYE"
     assert last(world).flow == world.flow("alice")
+
+
+def test_five_hundred_rebindings_lose_no_call():
+    """Bar F13: the connection breaks, or is replaced before that, or the phone is heard from elsewhere in its dialog first."""
+    world, dice = TlsWorld(), random.Random(13)
+    world.register("alice")
+    world.sign_in("d1")
+    world.invite("alice")
+    world.ack("alice")
+    call, cseq = world.call("alice"), 2
+    for _ in range(500):
+        world.now += dice.uniform(0.1, 20.0)
+        match dice.randrange(3):
+            case 0:
+                world.breaks()
+                world.register("alice")
+            case 1:
+                world.connection += 1
+                world.register("alice")
+            case 2:
+                world.connection += 1
+                cseq += 1
+                world.in_dialog("alice", "OPTIONS", cseq=cseq)
+                world.register("alice")
+        world.says(MediaLost(call.leg, "audio", 5.0))
+        asked = last(world)
+        assert asked.request.method == "OPTIONS"
+        assert asked.flow == world.flow("alice"), "what is asked in the dialog goes where the phone is now"
+        world.reply("OPTIONS")
+        world.says(MediaStarted(call.leg, "audio", 1))
+    assert world.call("alice") is call
+    assert call.state is State.TALKING
+    assert world.asked("BYE") is None
 
 
 def test_our_contact_follows_too():
