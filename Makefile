@@ -3,7 +3,8 @@
 #   make run     install into .venv when needed, then start the exchange (Ctrl-C ends it in order)
 #   make test    everything: style, types, unit tests, and calls with real phones
 #   make lint | unit | live   the parts of it
-#   make test-sanitize   the native media engine under ASan and TSan, with the differential tests
+#   make test-sanitize   the native media engine under ASan+UBSan and TSan: its tests, and some of the soak
+#   make soak    random calls on both media engines, every packet accounted for (SOAK_MINUTES=5)
 #   make bench   measure and write bench.json
 #   make fuzz    60 s of fuzzing per target, with atheris where it can be installed (FUZZ_SECONDS=60)
 #   make clean   remove what the others made (never the state folder: evidence is in it)
@@ -13,7 +14,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .NOTPARALLEL:
-.PHONY: run test test-sanitize native lint unit live bench fuzz clean python ensurepip debian
+.PHONY: run test test-sanitize native lint unit live bench soak fuzz clean python ensurepip debian
 MAKEFLAGS   += --no-print-directory
 
 PYTHON ?= python3
@@ -123,6 +124,9 @@ test-sanitize: $(VENV)/.installed-test debian
 bench: $(VENV)/.installed-test
 	@$(BIN)/python -c 'import aiosipua' 2>/dev/null || $(PIP) install --quiet --editable '.[bench]' || echo "at110: aiosipua can't be installed; the parser is compared with nothing / 无法安装 aiosipua"
 	@$(BIN)/python -m tests.bench.run
+
+soak: $(VENV)/.installed-test debian native
+	@$(call timed,soak,$(BIN)/python -m tests.soak.run --minutes $(or $(SOAK_MINUTES),5))
 
 # atheris has wheels for few interpreters; without it the same targets run under seeded mutation, and say so.
 fuzz: $(VENV)/.installed-test

@@ -6,7 +6,7 @@ setup(
     ext_modules=[
         Extension(
             "rtp.native._relay",
-            ["rtp/native/_relay.pyx", "rtp/native/relay.c", "rtp/native/tape.c"],
+            ["rtp/native/_relay.pyx", "rtp/native/relay.c", "rtp/native/tape.c", "rtp/native/block.c"],
             include_dirs=["rtp/native"],
             depends=["rtp/native/_relay.pxd", "rtp/native/relay.h"],
             # No contraction of a·b+c into one rounding: the numbers must be those of the Python engine to the last bit.

@@ -30,5 +30,5 @@ class MediaSettings(Section, frozen=True, kw_only=True):
     """The same for single accounts and trunks, by user name or trunk name."""
     sdes_in_clear: bool = False
     """Whether SRTP keys may stand in SDP over UDP, TCP or plain WebSocket, where anybody on the way can read them."""
-    engine: Literal["auto", "native", "python"] = "python"
-    """What carries packets: Python, C where it was built (`auto`), or C or nothing."""
+    engine: Literal["auto", "native", "python"] = "auto"
+    """What carries packets: C where it was built (`auto`), C or nothing, or Python."""

@@ -13,6 +13,7 @@ comment how much is missing, from when to when and why. The call itself goes on.
 import fcntl
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -51,9 +52,13 @@ class Capture:
         self.lost = 0
         """Packets that were never written, because the disk refused for too long."""
         self._pending: list[Record] = []
+        self._encoded: list[
+            tuple[bytes, int]
+        ] = []  # blocks that need no more than to be written, and how many each is
         self._writing = threading.Lock()
         self._syncing = threading.Lock()
         self._packets = 0
+        self._refused = False  # the last write failed
         self._lost_span: tuple[int, int, int, str] | None = None  # packets, first ns, last ns, reason
         self._losses: list[tuple[int, int, int, str]] = []  # the same, of packets that never came here
         self._noting = threading.Lock()
@@ -72,7 +77,17 @@ class Capture:
     @property
     def pending(self) -> int:
         """Packets not yet written."""
-        return len(self._pending)
+        return len(self._pending) + sum(packets for _, packets in self._encoded)
+
+    @property
+    def head(self) -> Callable[[Address, Address], pcapng.Head] | None:
+        """How packets are written; None while the disk refuses, or something is to be stated in the next of them."""
+        return None if self._refused or self._losses else pcapng.head
+
+    def encoded(self, data: bytes, packets: int) -> None:
+        """Take packets that are blocks already (see `head`); behind what came before."""
+        if packets:
+            self._encoded.append((data, packets))
 
     def packet(self, at_ns: int, source: Address, destination: Address, data: bytes) -> None:
         """Take one UDP payload as received or as sent; `at_ns` is wall clock in ns since 1970."""
@@ -147,6 +162,21 @@ class Capture:
             raise cut.cause from None
 
     def _write(self) -> None:
+        try:
+            self._write_records()
+            while self._encoded:
+                data, packets = self._encoded[0]
+                self._size += self._append(data)
+                self._packets += packets
+                del self._encoded[0]
+        except _CutOff as cut:
+            self._refused = True
+            self._take_apart(cut.written)
+            self._hold(cut.cause)
+            raise cut.cause from None
+        self._refused = False
+
+    def _write_records(self) -> None:
         # Other threads append meanwhile: what is behind `count` is not ours, and the list is never replaced.
         count = len(self._pending)
         if not count:
@@ -167,11 +197,22 @@ class Capture:
             else:
                 with self._noting:
                     self._losses[:0] = losses
-            self._hold(cut.cause)
-            raise cut.cause from None
+            raise _CutOff(0, cut.cause) from None
         assert written == sum(map(len, blocks)), "a write gave back more than it was given"
         self._settle(blocks, written)
         self._lost_span = None
+
+    def _take_apart(self, written: int) -> None:
+        """Let blocks that could not be written wait as any other packets; of the first, `written` bytes went in."""
+        if not self._encoded:
+            return
+        waiting = pcapng.records(b"".join(data for data, _ in self._encoded))
+        self._encoded.clear()
+        if written:  # so all that stood before them is on the disk
+            self._pending[:0] = waiting
+            self._settle(pcapng.encode_batch(waiting), written)
+        else:
+            self._pending.extend(waiting)
 
     def _append(self, data: bytes) -> int:
         """Write `data` behind the whole blocks; raises _CutOff with the number of bytes that went in."""

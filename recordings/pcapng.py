@@ -15,6 +15,7 @@ dissector shows the message the same either way. A message too large for one dat
 Sections are big-endian, which the format leaves to the writer: time stamp and headers then fit one `struct`.
 """
 
+import io
 import ipaddress
 import struct
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,8 @@ import numpy as np
 Address = tuple[str, int]
 Record = tuple[int, Address, Address, bytes, tuple[str, ...]]
 """(wall clock in ns, source, destination, UDP payload, comments)."""
+Head = tuple[bytes, int, int, bytes]
+"""(block up to the payload with lengths, time and checksums 0, sums of the constant words under both checksums, what follows)."""
 
 SECTION_HEADER: Final = 0x0A0D0D0A
 INTERFACE_DESCRIPTION: Final = 1
@@ -156,6 +159,40 @@ def encode_batch(packets: Sequence[Record]) -> list[bytes]:
             )  # fmt: skip
         out.append(b"".join((head, data, pad, options, head[4:8])))
     return out
+
+
+def head(source: Address, destination: Address) -> Head:
+    """What is the same in every block between two addresses, for whoever fills in the rest (`rtp/native/block.c`)."""
+    flow = _flow(source, destination)
+    if flow.ip_sum:
+        prefix = _IPV4.pack(
+            ENHANCED_PACKET,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0x4500,
+            0,
+            _DONT_FRAGMENT,
+            _TTL_UDP,
+            0,
+            flow.addresses,
+            flow.ports,
+            0,
+            0,
+        )
+    else:
+        prefix = _IPV6.pack(
+            ENHANCED_PACKET, 0, 0, 0, 0, 0, 0x60000000, 0, _UDP_HOPS, flow.addresses, flow.ports, 0, 0
+        )
+    return prefix, flow.ip_sum, flow.udp_sum, flow.note + _END if flow.note else b""
+
+
+def records(data: bytes) -> list[Record]:
+    """Take whole blocks apart again. Raises PcapngError."""
+    file = io.BytesIO(section() + data)
+    return [(one.at_ns, one.source, one.destination, one.data, one.comments) for one in read(file)]
 
 
 def _sums(packets: Sequence[Record]) -> list[int]:

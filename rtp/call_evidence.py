@@ -15,6 +15,9 @@ from rtp.control import Address
 MAX_WAITING: Final = 2_000
 """Packets kept for a call whose file is not open yet: 18 s of sound and picture, about 2 MB."""
 PacketWriter = Callable[[int, Address, Address, bytes], None]
+Head = tuple[bytes, int, int, bytes]
+"""What is the same in every record of a file between two addresses: (all up to the payload with lengths, time and checksums 0, sums of
+the constant words under the IP and the UDP checksum, what follows the payload)."""
 RING_FULL: Final = "the buffer in front of the file was full"
 FLOOD: Final = "more than the permitted rate"
 REJECTED: Final = "rejected-source: sent by somebody who is not the peer"
@@ -29,6 +32,13 @@ class EvidenceSink(Protocol):
 
     def sip(self, at_ns: int, source: Address, destination: Address, transport: str, data: bytes) -> None:
         """Take one SIP message as it stood on the wire."""
+
+    @property
+    def head(self) -> Callable[[Address, Address], Head] | None:
+        """How packets are to be written by whoever can (`Tape.encode`); None: they are wanted one by one."""
+
+    def encoded(self, data: bytes, packets: int) -> None:
+        """Take packets that are written already, in order. Called from the evidence thread."""
 
     def left_out(self, packets: int, first_ns: int, last_ns: int, reason: str) -> None:
         """Take note of packets that it will not be given: how many, from when to when (wall clock) and why."""
@@ -51,7 +61,12 @@ class Tape(Protocol):
         """Take one packet; it is copied."""
 
     def pour(self, packet: PacketWriter, left_out: Callable[[int, int, int], None], /) -> None:
-        """Give `packet` all of it in order, then `left_out` (how many, first ns, last ns) if some found it full."""
+        """Give `packet` all of it in order, and `left_out` (how many, first ns, last ns) if some found it full."""
+
+    def encode(
+        self, head: Callable[[Address, Address], Head], left_out: Callable[[int, int, int], None], /
+    ) -> tuple[bytes, int]:
+        """Give all of it as it stands in the file, and how many packets that is; `left_out` as above."""
 
 
 class Both:
@@ -149,8 +164,13 @@ class CallEvidence:
 
     def pour(self, sink: EvidenceSink) -> None:
         """Give the sink what is on the tape. Called from the evidence thread."""
-        if self.tape is not None:
+        if self.tape is None:
+            return
+        head = sink.head
+        if head is None:
             self.tape.pour(sink.packet, self._overrun)
+        else:
+            sink.encoded(*self.tape.encode(head, self._overrun))
 
     def _overrun(self, packets: int, first_ns: int, last_ns: int) -> None:
         self.lose(packets, first_ns, last_ns, RING_FULL)

@@ -28,5 +28,5 @@ class MediaSettings:
     """Host part of the RTCP CNAME; it names the exchange, never a person (RFC 7022)."""
     end_with_parent: bool = False
     """End when the process that started this one dies; off, because media outlives signalling and its supervisor."""
-    engine: str = "python"
+    engine: str = "auto"
     """`python`, `native`, or `auto`: native where it was built (see `rtp.native`)."""

@@ -26,6 +26,10 @@ cdef extern from "relay.h" nogil:
     ctypedef struct relay_record:
         int64_t at_ns
         uint32_t size, way
+    ctypedef struct relay_head:
+        unsigned char *bytes
+        uint32_t size, ip_sum, udp_sum, note_size
+        const unsigned char *note
     ctypedef struct relay_flow:
         int fd
         unsigned char lent, straight, route_count, tape_count
@@ -61,6 +65,8 @@ cdef extern from "relay.h" nogil:
     int relay_tape_open(relay_tape *, size_t)
     void relay_tape_close(relay_tape *)
     void relay_tape_put(relay_tape *, int64_t, uint32_t, const unsigned char *, size_t)
+    size_t relay_block_size(const relay_head *, uint32_t)
+    size_t relay_block_put(unsigned char *, const relay_head *, int64_t, const unsigned char *, uint32_t)
 
 
 cdef extern from * nogil:

@@ -63,6 +63,13 @@ class Tape:
         left_out: Callable[[int, int, int], None],
         /,
     ) -> None: ...
+    # All of it as blocks of a capture, and how many; `head`: see rtp.call_evidence.Head.
+    def encode(
+        self,
+        head: Callable[[Address, Address], tuple[bytes, int, int, bytes]],
+        left_out: Callable[[int, int, int], None],
+        /,
+    ) -> tuple[bytes, int]: ...
 
 class Flow:
     # One RTP socket: what is decided about it, and its counters.

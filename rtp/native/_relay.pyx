@@ -6,7 +6,7 @@
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.math cimport NAN, isnan
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 
 cdef class SourceFields:
@@ -50,8 +50,10 @@ cdef class Tape:
     cdef relay_tape c
     cdef unsigned char *spare
     cdef size_t spare_room
+    cdef relay_head *heads
+    cdef Py_ssize_t head_count
     cdef dict _numbers
-    cdef list _ways
+    cdef list _ways, _notes
 
     def __cinit__(self, size_t limit):
         if relay_tape_open(&self.c, limit):
@@ -60,10 +62,14 @@ cdef class Tape:
         self.spare_room = 0
         self._numbers = {}
         self._ways = []
+        self._notes = []
+        self.heads = NULL
+        self.head_count = 0
 
     def __dealloc__(self):
         relay_tape_close(&self.c)
         free(self.spare)
+        free(self.heads)
 
     @property
     def waiting(self):
@@ -81,11 +87,10 @@ cdef class Tape:
         cdef const unsigned char *start = data
         relay_tape_put(&self.c, at_ns, way, start, len(data))
 
-    def pour(self, packet, left_out):
-        # The evidence thread: take what is there under the lock, read it without.
+    cdef size_t _take(self, left_out) except? 0:
+        # The evidence thread: take what is there under the lock, read it without. What is full comes to `spare`; its bytes used.
         cdef unsigned char *full
-        cdef size_t used, room, at = 0
-        cdef relay_record *record
+        cdef size_t used, room
         cdef int64_t lost, first, last
         with nogil:
             pthread_mutex_lock(&self.c.lock)
@@ -95,17 +100,71 @@ cdef class Tape:
             self.c.left_out = self.c.packets = 0
             pthread_mutex_unlock(&self.c.lock)
         self.spare, self.spare_room = full, room
+        if lost:
+            left_out(lost, first, last)
+        return used
+
+    def pour(self, packet, left_out):
+        cdef size_t used = self._take(left_out), at = 0
+        cdef relay_record *record
         cdef list ways = self._ways
         while at < used:
-            record = <relay_record *>(full + at)
+            record = <relay_record *>(self.spare + at)
             source, destination = ways[record.way]
             packet(
                 record.at_ns, source, destination,
-                PyBytes_FromStringAndSize(<char *>full + at + sizeof(relay_record), record.size),
+                PyBytes_FromStringAndSize(<char *>self.spare + at + sizeof(relay_record), record.size),
             )
             at += sizeof(relay_record) + ((record.size + 7) & ~<size_t>7)
-        if lost:
-            left_out(lost, first, last)
+
+    def encode(self, head, left_out):
+        cdef size_t used, at = 0, size = 0
+        cdef relay_record *record
+        cdef unsigned char *out
+        cdef int64_t packets = 0
+        self._prepare(head)  # what can't be written stays on the tape
+        used = self._take(left_out)
+        self._prepare(head)  # the loop went on meanwhile
+        with nogil:
+            while at < used:
+                record = <relay_record *>(self.spare + at)
+                size += relay_block_size(&self.heads[record.way], record.size)
+                packets += 1
+                at += sizeof(relay_record) + ((record.size + 7) & ~<size_t>7)
+        blocks = PyBytes_FromStringAndSize(NULL, size)
+        out = <unsigned char *><char *>blocks
+        with nogil:
+            at = 0
+            while at < used:
+                record = <relay_record *>(self.spare + at)
+                out += relay_block_put(
+                    out, &self.heads[record.way], record.at_ns, self.spare + at + sizeof(relay_record), record.size
+                )
+                at += sizeof(relay_record) + ((record.size + 7) & ~<size_t>7)
+        return blocks, packets
+
+    cdef _prepare(self, head):
+        # One head for each way there is by now: the ways of all records taken before are among them.
+        cdef relay_head *one
+        cdef const unsigned char[:] prefix
+        cdef bytes note
+        cdef Py_ssize_t count = len(self._ways), i
+        if count <= self.head_count:
+            return
+        room = realloc(self.heads, count * sizeof(relay_head))
+        if room == NULL:
+            raise MemoryError
+        self.heads = <relay_head *>room
+        for i in range(self.head_count, count):
+            prefix, ip_sum, udp_sum, note = head(*self._ways[i])
+            if len(prefix) not in (56, 76):
+                raise ValueError(f"{len(prefix)} bytes are no head")
+            self._notes.append(note)
+            one = &self.heads[i]
+            memcpy(one.bytes, &prefix[0], len(prefix))
+            one.size, one.ip_sum, one.udp_sum = len(prefix), ip_sum, udp_sum
+            one.note_size, one.note = len(note), <const unsigned char *><char *>note
+            self.head_count = i + 1
 
 
 cdef class Flow:

@@ -49,6 +49,15 @@ typedef struct {
     uint32_t size, way; /* way: number of the pair of addresses */
 } relay_record;
 
+/* What is the same in every block of a capture between two addresses: all up to the payload, with lengths, time and checksums 0. */
+typedef struct {
+    unsigned char bytes[76]; /* of an IPv6 one: 28 of the block, 40 and 8 of its headers */
+    uint32_t size;           /* 56 or 76 */
+    uint32_t ip_sum, udp_sum;
+    uint32_t note_size;
+    const unsigned char *note; /* options behind the payload, end of options included */
+} relay_head;
+
 enum { ROUTE_SINK = 0, ROUTE_RELAY = 1 };
 
 typedef struct {
@@ -128,5 +137,9 @@ int64_t relay_wall_ns(void);
 int relay_tape_open(relay_tape *tape, size_t limit);
 void relay_tape_close(relay_tape *tape);
 void relay_tape_put(relay_tape *tape, int64_t at_ns, uint32_t way, const unsigned char *data, size_t size);
+
+size_t relay_block_size(const relay_head *head, uint32_t size);
+/* Write the block of one payload; as many bytes as `relay_block_size` says. */
+size_t relay_block_put(unsigned char *out, const relay_head *head, int64_t at_ns, const unsigned char *data, uint32_t size);
 
 #endif

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[2] / "rtp" / "native"
-SOURCES = ("_relay.pyx", "_relay.pxd", "relay.c", "tape.c", "relay.h")
+CODE = ("relay.c", "tape.c", "block.c")
+SOURCES = ("_relay.pyx", "_relay.pxd", *CODE, "relay.h")
 FLAGS = ("-std=gnu11", "-ffp-contract=off", "-fPIC", "-shared", "-Wall", "-Wextra", "-Wno-unused-function")
 
 
@@ -27,13 +28,17 @@ def build(*, sanitize: str = "", into: Path = FOLDER) -> Path:
     """Translate and compile. Raises CalledProcessError with what the compiler said, OSError without a compiler."""
     made = extension(into)
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    optimise = [f"-fsanitize={sanitize}", "-g", "-O1", "-fno-omit-frame-pointer"] if sanitize else ["-O2"]
+    optimise = (
+        [f"-fsanitize={sanitize}", "-fno-sanitize-recover=all", "-g", "-O1", "-fno-omit-frame-pointer"]
+        if sanitize
+        else ["-O2"]
+    )
     with tempfile.TemporaryDirectory(prefix="at110-native-") as work:
         translated = Path(work) / "_relay.c"
         _run([sys.executable, "-m", "cython", "-3", str(FOLDER / "_relay.pyx"), "-o", str(translated)])
         fresh = Path(work) / made.name
         include = ["-I", str(FOLDER), "-I", sysconfig.get_path("include")]
-        sources = [str(translated), str(FOLDER / "relay.c"), str(FOLDER / "tape.c")]
+        sources = [str(translated), *(str(FOLDER / name) for name in CODE)]
         _run([*compiler, *FLAGS, *optimise, *include, *sources, "-o", str(fresh), "-lpthread"])
         # Replaced, not written over: somebody may have the old one loaded.
         beside = made.with_suffix(".new")
@@ -55,7 +60,7 @@ def _run(command: list[str]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when it is there."""
     parser = argparse.ArgumentParser(prog="python -m tests.kit.build_native")
-    parser.add_argument("--sanitize", choices=("address", "thread"), default="")
+    parser.add_argument("--sanitize", choices=("address", "address,undefined", "thread"), default="")
     parser.add_argument("--into", type=Path, default=FOLDER)
     parser.add_argument(
         "--if-needed", action="store_true", help="do nothing when it is newer than its sources"

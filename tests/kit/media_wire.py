@@ -100,6 +100,10 @@ class PairSocket(WireSocket):
             except BlockingIOError:
                 return
 
+    def sendto(self, data: bytes, address: Address | None) -> int:
+        self.settle()  # what C has sent before
+        return super().sendto(data, address)
+
     def refuse(self) -> None:
         """Let every further packet fail."""
         self._far.close()

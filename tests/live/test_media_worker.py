@@ -42,6 +42,7 @@ import json, sys
 from rtp.worker import MediaSettings, run
 
 class Sink:
+    head = None
     def __init__(self, call, folder):
         self.file = open(f"{folder}/{call}.json", "a")
         self.rows, self.packets, self.size, self.folder = [], 0, 0, folder

@@ -62,6 +62,74 @@ def test_a_flush_is_one_write(folder: Path, monkeypatch) -> None:
     sink.close()
 
 
+def takes_blocks(sink: Capture) -> bool:
+    """Whether packets may come to it as blocks now."""
+    return sink.head is not None
+
+
+def blocks(*numbers: int) -> tuple[bytes, int]:
+    """Packets as whoever has `head` writes them."""
+    return b"".join(pcapng.encode(n, A, B, b"x" * n) for n in numbers), len(numbers)
+
+
+def test_blocks_made_elsewhere_stand_behind_what_came_before(folder: Path) -> None:
+    sink = Capture("c", str(folder))
+    assert takes_blocks(sink)
+    sink.sip(1, B, A, "udp", b"INVITE")
+    sink.encoded(*blocks(2, 3))
+    sink.encoded(b"", 0)
+    assert sink.pending == 3
+    sink.flush(sync=False)
+    sink.encoded(*blocks(4))
+    assert sink.close() == (4, (folder / "call.pcapng").stat().st_size)
+    assert [(p.at_ns, len(p.data)) for p in load(folder / "call.pcapng")] == [(1, 6), (2, 2), (3, 3), (4, 4)]
+
+
+def test_a_loss_is_stated_in_a_packet_of_its_own_writing(folder: Path) -> None:
+    sink = Capture("c", str(folder))
+    sink.left_out(5, 1, 2, "gone")
+    assert not takes_blocks(sink), "the next packet carries a comment"
+    sink.packet(3, A, B, b"x")
+    sink.flush(sync=False)
+    assert takes_blocks(sink)
+    sink.close()
+    (packet,) = load(folder / "call.pcapng")
+    assert "5 packets" in packet.comments[0]
+
+
+@pytest.mark.parametrize("room", [0, 50, 59, 60, 61, 119, 150, 179])
+@pytest.mark.parametrize("before", [0, 1])
+def test_blocks_that_find_the_disk_full_are_written_later(
+    folder: Path, monkeypatch, room: int, before: int
+) -> None:
+    sink = Capture("c", str(folder))
+    for number in range(before):
+        sink.packet(number, A, B, b"")  # a block of 60 bytes, as all here
+    sink.encoded(b"".join(pcapng.encode(n, A, B, b"") for n in (10, 11)), 2)
+    sink.encoded(pcapng.encode(12, A, B, b""), 1)
+    real, left = os.write, [room]
+
+    def write(fd: int, data: bytes) -> int:
+        if not left[0]:
+            raise OSError(28, "No space left on device")
+        written = real(fd, data[: left[0]])
+        left[0] -= written
+        return written
+
+    monkeypatch.setattr(module.os, "write", write)
+    with pytest.raises(OSError, match="No space"):
+        sink.flush(sync=False)
+    assert not takes_blocks(sink)
+    assert [p.at_ns for p in load(folder / "call.pcapng")] == [*range(before), 10, 11, 12][: room // 60]
+    assert sink.pending == 3 + before - room // 60
+    monkeypatch.undo()
+    sink.packet(13, A, B, b"")
+    sink.flush(sync=False)
+    assert takes_blocks(sink)
+    assert sink.close()[0] == 4 + before
+    assert [p.at_ns for p in load(folder / "call.pcapng")] == [*range(before), 10, 11, 12, 13]
+
+
 def test_close_is_final_and_harmless_twice(folder: Path) -> None:
     sink = Capture("c", str(folder))
     sink.packet(1, A, B, b"x")

@@ -190,6 +190,22 @@ def test_evidence_holds_the_callers_packets_and_the_hosts_while_it_is_there(runn
     ]
 
 
+@pytest.mark.parametrize(("own", "stated"), [(None, ["call"]), ("desk", ["call", "desk"])])
+def test_a_flood_is_stated_once_in_each_evidence_it_is_missing_in(running, own, stated):
+    running.do(c.OpenEvidence("call", "/f"), c.OpenEvidence("desk", "/f"))
+    running.leg(GUEST, evidence="call")
+    running.leg(HOST, evidence=own)
+    running.join(HOST, GUEST)
+    for name, calls in ((GUEST, ["call"]), (HOST, stated)):
+        running.evidence.losses.clear()
+        for sequence in range(300):
+            running.say(name, sequence)
+        running.pass_time(0.2)
+        assert sorted(loss[0] for loss in running.evidence.losses) == calls
+        flooded = running.engine._legs[name].tracks["audio"].flooded
+        assert {loss[1] for loss in running.evidence.losses} == {flooded}
+
+
 def test_evidence_opened_after_the_leg_is_used_from_then_on(running):
     running.leg(GUEST, evidence="call")
     running.do(c.OpenEvidence("call", "/f"))

@@ -11,6 +11,8 @@ OPEN, CLOSE = OpenEvidence("call", "/folder"), CloseEvidence("call")
 
 
 class Sink:
+    head = None
+
     def __init__(self, factory):
         self.factory = factory
         self.rows = []
@@ -20,6 +22,9 @@ class Sink:
 
     def packet(self, at_ns, source, destination, data):
         self.rows.append(("rtp", data))
+
+    def encoded(self, data, packets):
+        self.rows += [("encoded", data)] * packets
 
     def sip(self, at_ns, source, destination, transport, data):
         self.rows.append((transport, data))
@@ -304,6 +309,11 @@ class ListTape:
             left_out(*self.lost)
             self.lost = None
 
+    def encode(self, head, left_out):
+        data, count = b"".join(head(*row[1:3]) + row[3] for row in self.rows), len(self.rows)
+        self.pour(lambda *row: None, left_out)
+        return data, count
+
 
 def test_a_tape_is_poured_out_before_each_flush_and_before_the_end():
     factory = Factory()
@@ -324,3 +334,27 @@ def test_a_tape_is_poured_out_before_each_flush_and_before_the_end():
     events = keeper.shut()
     assert events == [EvidenceClosed("call", 2, 100)]
     assert sink.losses == [(5, 10, 20, RING_FULL)]
+
+
+def test_a_sink_that_says_how_is_given_packets_as_they_stand_in_the_file():
+    factory = Factory()
+    keeper = EvidenceKeeper(factory, lambda: None, ListTape)
+    keeper.open(OPEN)
+    evidence = keeper.find("call")
+    evidence.packet(1, A, B, b"one")
+    keeper._pass()
+    keeper.collect()
+    (sink,) = factory.opened
+    sink.head = lambda source, destination: b"|"
+    keeper.tick(1.0)
+    keeper._pass()
+    assert sink.rows == [("encoded", b"|one")]
+    sink.head = None
+    evidence.packet(2, A, B, b"two")
+    evidence.tape.lost = (5, 10, 20)
+    keeper.collect()
+    keeper.tick(2.0)
+    keeper._pass()
+    assert sink.rows[1:] == [("rtp", b"two")]
+    assert sink.losses == [(5, 10, 20, RING_FULL)]
+    keeper.shut()

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recordings import pcapng
 from tests.kit.native_engine import demand
 
 A, B = ("10.0.0.1", 1), ("::1", 2)
@@ -42,6 +43,51 @@ def test_rows_come_out_as_they_went_in(first, second):
         assert tape.waiting == len(rows)
         assert poured(tape) == (rows, [])
         assert tape.waiting == 0
+
+
+HOSTS = st.sampled_from(
+    ["10.0.0.1", "255.255.255.255", "0.0.0.0", "::1", "fe80::1%eth0", "2001:db8::ffff", "no-address", ""]
+)
+ENDS = st.tuples(HOSTS, st.integers(0, 65_535))
+PAYLOADS = st.binary(max_size=300) | st.integers(0, 9216).map(lambda size: b"\xff" * size)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, (1 << 63) - 1), ENDS, ENDS, PAYLOADS), max_size=30), st.integers(0, 30)
+)
+def test_blocks_are_those_of_the_capture_to_the_last_bit(rows, cut):
+    tape = make_tape(1 << 20)
+    losses = []
+    for part in (rows[:cut], rows[cut:]):
+        for row in part:
+            tape(*row)
+        data, packets = tape.encode(pcapng.head, lambda *loss: losses.append(loss))
+        assert packets == len(part)
+        assert data == b"".join(pcapng.encode_batch([(*row, ()) for row in part]))
+    assert losses == []
+    assert tape.encode(pcapng.head, None) == (b"", 0)
+
+
+@given(PAYLOADS, ENDS, ENDS)
+def test_checksums_that_come_out_as_zero(payload, source, destination):
+    # Payloads whose last word makes the sum what it must be for 0: RFC 768 sends it as all ones.
+    for word in (0, 0xFFFF):
+        row = (1, source, destination, payload[: len(payload) & ~1] + word.to_bytes(2, "big"))
+        checksum = int.from_bytes(pcapng.encode(*row)[-6 - len(row[3]) : -4 - len(row[3])], "big")
+        wanted = (word + checksum) % 65_535
+        row = (*row[:3], row[3][:-2] + wanted.to_bytes(2, "big"))
+        tape = make_tape(1 << 20)
+        tape(*row)
+        assert tape.encode(pcapng.head, None)[0] == pcapng.encode(*row)
+
+
+def test_what_is_no_head_is_refused_and_nothing_is_lost_by_it():
+    tape = make_tape(1000)
+    tape(1, A, B, b"x")
+    with pytest.raises(ValueError, match="no head"):
+        tape.encode(lambda *_: (b"short", 0, 0, b""), None)
+    assert tape.waiting == 1
+    assert tape.encode(pcapng.head, None) == (pcapng.encode(1, A, B, b"x"), 1)
 
 
 def test_what_finds_it_full_is_counted_and_told_once():
