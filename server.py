@@ -4,6 +4,7 @@
     at110 call | desk      scripted phones, see `pbx.phone`
     at110 verify FOLDER    check evidence, see `recordings.verify`
     at110 why | statistics | simulate      what the queue did and would do, see `pbx.routing_command`
+    at110 roles …          who may what, see `pbx.roles_command`
 
 Every command imports what it needs when it runs: whoever checks evidence waits for no SIP stack.
 """
@@ -35,6 +36,7 @@ USAGE: Final = """usage: at110 COMMAND …
   why CALL         who got a call, out of whom, and why   为什么由该坐席接警
   statistics       service level, waits, occupancy        接警统计
   simulate         a day of calls through the queue       模拟一天的呼入
+  roles            who may what; grant, revoke            角色：授予、撤销
 
 at110 call --help, at110 desk --help, at110 verify --help"""
 
@@ -68,6 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "simulate": routing_command.simulate,
             }
             return commands[name](rest)
+        case ["roles", *rest]:
+            from pbx import roles_command
+
+            return roles_command.main(rest)
         case ["help" | "--help" | "-h"]:
             print(USAGE)
             return 0

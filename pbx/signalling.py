@@ -9,7 +9,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 import structlog
@@ -19,6 +19,7 @@ from pbx import credentials, identity, listening
 from pbx.api.app import Listener, build, listen
 from pbx.api.feed import Feed
 from pbx.api.places import PlaceRoutes
+from pbx.api.roles import RoleRoutes
 from pbx.api.trunks import Handlers
 from pbx.binding import Binding
 from pbx.call.answering import Answering, Registrations
@@ -31,13 +32,16 @@ from pbx.call.places_service import PlacesService
 from pbx.call.reconcile import reconcile
 from pbx.call.routing_service import RoutingService, queues_view
 from pbx.call.service import Service
+from pbx.call.supervision import set_supervisors
 from pbx.call.trunk_service import TrunkService
 from pbx.call.watch import Watch
+from pbx.directory import Directory
 from pbx.guard import Guesses, Limit
 from pbx.guarding import Peers, make_guard, watch_guard
 from pbx.location.client import LocationClient
 from pbx.metrics import Metrics, watch_loop
 from pbx.packet_counts import PacketCounts
+from pbx.people import ApiPeople, RoleService
 from pbx.registrar import Effect as BindingChange
 from pbx.registrar import Registrar
 from pbx.set_up import calls_for, emergency, site
@@ -54,6 +58,7 @@ from pbx.storage import phones
 from pbx.storage.accounts import Accounts
 from pbx.storage.database import Database
 from pbx.storage.outbox import Outbox
+from pbx.storage.roles import Roles
 from pbx.tasks import Tasks
 from pbx.transport.endpoint import Endpoint
 from pbx.transport.resolver import DNS_PORT, Resolver, system_servers
@@ -71,44 +76,6 @@ RECONCILE_SECONDS = 1.0
 """How often seats, dialogs and rooms are compared."""
 FEED_SECONDS = 0.1
 """How often watchers hear of changes."""
-
-
-class Directory(Mapping[str, identity.Account]):
-    """The accounts as the gate wants them."""
-
-    def __init__(self, accounts: Accounts) -> None:
-        self._accounts = accounts
-
-    def __getitem__(self, user: str) -> identity.Account:
-        found = self.account(user)
-        if found is None:
-            raise KeyError(user)
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(account.user for account in self._accounts.all())
-
-    def __len__(self) -> int:
-        return len(self._accounts.all())
-
-    def account(self, user: str) -> identity.Account | None:
-        """Return one account, None if there is none."""
-        found = self._accounts.find(user)
-        if found is None:
-            return None
-        return identity.Account(
-            user=found.user,
-            realm=found.realm,
-            ha1=found.ha1_by_algorithm,
-            kind=found.role,
-            display_name=found.name or "",
-            verified_name=(found.name or found.user) if found.verified else None,
-            phone=found.user if found.role == "caller" else None,
-        )
-
-    def desks(self) -> Sequence[str]:
-        """Return the dispatchers' user names."""
-        return [account.user for account in self._accounts.all("dispatcher")]
 
 
 class Signalling:
@@ -133,6 +100,10 @@ class Signalling:
         self._exchange = Exchange(site(settings), mint)
         self._answering = Answering(self._exchange, self._registrations())
         self._heartbeat = Heartbeat()
+        first = dict.fromkeys(settings.hands.supervisors, ("supervisor",))
+        self._roles = Roles(settings.state / "roles.json", settings.sip.realm, first)
+        self._roles.on_change(self._roles_changed)
+        self._exchange.supervisors = self._roles.holders("supervisor")
         self._keeping = Keeping(settings.state, self._exchange, time.time())
         self._watch = Watch(
             self._exchange,
@@ -232,9 +203,11 @@ class Signalling:
         await self._outbox.start()
         self._database.start()
         self._accounts.start(self._database, self._tasks)
+        self._roles.start(self._database, self._tasks)
         self._tasks.spawn(phones.bring_back(self._database, self._adopt), name="registrations")
         await self._media.connect()
         await self._endpoint.start()
+        table = RoleService(self._roles, self._database)
         application = build(
             self._service,
             token=self._token,
@@ -242,7 +215,9 @@ class Signalling:
             metrics=self._metrics,
             max_readers=settings.limits.feed_readers,
             more=self._web_routes(),
-            further=[*Handlers(self._trunks).routes(), *self._place_routes()],
+            further=[*Handlers(self._trunks).routes(), *self._place_routes(), *RoleRoutes(table).routes()],
+            people=ApiPeople(self._accounts, self._roles, settings.sip.realm),
+            changed=self._roles.on_change,
             routing=RoutingService(
                 self._control,
                 self._keeping.callbacks,
@@ -350,6 +325,10 @@ class Signalling:
             self._watch.reported(event.leg)
             for stream in event.streams:
                 self._packets.add(event.leg, stream)
+
+    def _roles_changed(self, _users: frozenset[str]) -> None:
+        holders = self._roles.holders("supervisor")
+        self._control.look("roles", lambda now: set_supervisors(self._exchange, holders, now))
 
     def _bindings(self, user: str, now: float) -> tuple[Binding, ...]:
         account = self._directory.account(user)

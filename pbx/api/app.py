@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from pbx.api import page
 from pbx.api.answers import error_middleware, json_answer
-from pbx.api.auth import Auth
+from pbx.api.auth import NOBODY, Auth, People
 from pbx.api.commands import Commands
 from pbx.api.evidence import Check, Evidence, check
 from pbx.api.exchange import Exchange
@@ -63,16 +63,20 @@ def build(
     more: Sequence[web.RouteDef] = (),
     further: Sequence[web.RouteDef] = (),
     routing: Routing | None = None,
+    people: People = NOBODY,
+    changed: Callable[[Callable[[frozenset[str]], None]], None] | None = None,
     wall: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> web.Application:
     """Put the application together. `evidence`: the folder of all calls' folders; `more`: routes of others, such as SIP
-    over WebSocket, which judge for themselves who may use them; `further`: routes for who is logged in. Raises OSError,
-    ValueError.
+    over WebSocket, which judge for themselves who may use them; `further`: routes for who is logged in. `people`: who may log
+    in by name; `changed`: tells whose roles changed. Raises OSError, ValueError.
     """
     opened = [route.path for route in more]
-    auth = Auth(token, metrics, wall=wall, monotonic=monotonic, open_paths=opened)
+    auth = Auth(token, metrics, wall=wall, monotonic=monotonic, open_paths=opened, people=people)
     events = Events(exchange, metrics, max_readers, wall)
+    if changed is not None:
+        changed(events.end)
 
     async def healthz(_request: web.Request) -> web.Response:
         health = exchange.health()

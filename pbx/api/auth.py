@@ -1,9 +1,12 @@
-"""Who may: the API token as `Authorization: Bearer`, or a cookie got for it. Nobody else, for anything.
+"""Who may: the API token as `Authorization: Bearer`, or a cookie got for it or for a dispatcher's password. Nobody else, for
+anything; and a person only what `rights` gives the roles that person has at this very moment.
 
-The cookie never holds the token: `<end>.<random>.<HMAC>`, keyed by the token, so it survives our restart and dies with
+The cookie never holds the token: `<end>.<random>[.<user>].<HMAC>`, keyed by the token, so it survives our restart and dies with
 the token. RFC 6750 §2.1; cookies by RFC 6265bis (HttpOnly, SameSite=Strict).
 """
 
+import base64
+import binascii
 import hashlib
 import hmac
 import ipaddress
@@ -11,7 +14,7 @@ import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Annotated, Final, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,9 +22,10 @@ import structlog
 from aiohttp import hdrs, web
 
 from pbx.api.answers import ApiError, Handler, json_answer, read_body
+from pbx.api.rights import EVERYTHING, may
 from pbx.metrics import Metrics
 
-__all__ = ["COOKIE", "SHIFT_SECONDS", "USER", "Auth", "Failures"]
+__all__ = ["COOKIE", "SHIFT_SECONDS", "STANDS", "USER", "Auth", "Failures", "People"]
 
 COOKIE: Final = "at110"
 SHIFT_SECONDS: Final = 12 * 3600  # a cookie lasts one shift
@@ -31,14 +35,60 @@ FORGIVEN_EACH: Final = 12.0
 """… and seconds until one of them is forgotten: five a minute."""
 MAX_ADDRESSES: Final = 10_000  # the longest silent is forgotten first
 OPEN_PATHS: Final = frozenset({"/", "/console.js", "/style.css", "/favicon.svg", "/healthz", "/api/login"})
+_COOKIE: Final = re.compile(
+    r"(([0-9]{1,12})\.[A-Za-z0-9_-]{22}(?:\.([A-Za-z0-9_-]{1,344}))?)\.([0-9a-f]{64})", re.ASCII
+)
 USER: Final = web.RequestKey("user", str)
-"""How the request proved itself: `token` or `cookie`."""
+"""Who asks: a dispatcher by name, or `token`, `cookie` for who holds the token."""
 END: Final = web.RequestKey("end", float)
 """Wall seconds at which its right ends."""
 
 
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    token: str
+    """The token, or who it is."""
+
+    token: str | None = None
+    user: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    password: Annotated[str, msgspec.Meta(max_length=256)] | None = None
+
+
+class People(Protocol):
+    """Who may log in beside who holds the token."""
+
+    def proves(self, user: str, password: str) -> bool:
+        """Whether this is the password of a dispatcher; takes as long for whom nobody knows."""
+
+    def roles(self, user: str) -> frozenset[str]:
+        """What somebody is now; empty: nobody, or no longer."""
+
+
+class Nobody:
+    """The people of an application that was given none."""
+
+    def proves(self, user: str, password: str) -> bool:  # noqa: ARG002 - the protocol's shape
+        """Nobody has a password."""
+        return False
+
+    def roles(self, user: str) -> frozenset[str]:  # noqa: ARG002 - the protocol's shape
+        """Nobody has a role."""
+        return frozenset()
+
+
+NOBODY: Final[People] = Nobody()
+
+
+class Standing:
+    """Says whether whoever asks still has any right; an open stream asks now and then."""
+
+    def __init__(self, people: People, user: str | None) -> None:
+        """`user` None: who holds the token."""
+        self._people, self._user = people, user
+
+    def __call__(self) -> bool:
+        return self._user is None or bool(self._people.roles(self._user))
+
+
+STANDS: Final = web.RequestKey("stands", Standing)
 
 
 class Failures:
@@ -76,13 +126,16 @@ class Auth:
         wall: Callable[[], float],
         monotonic: Callable[[], float],
         open_paths: Collection[str] = (),
+        people: People = NOBODY,
     ) -> None:
-        """Clocks are arguments. `open_paths` are open to all, beside the console's own page.
+        """Clocks are arguments. `open_paths` are open to all, beside the console's own page; `people`: who may log in by
+        name.
 
         An empty token would let everybody in: ValueError.
         """
         if not token:
             raise ValueError("the API token is empty")
+        self._people = people
         self._token = token.encode()
         self._key = hmac.digest(self._token, b"at110 console cookie", hashlib.sha256)
         self._metrics = metrics
@@ -93,59 +146,94 @@ class Auth:
         self._revoked: OrderedDict[str, float] = OrderedDict()
         self._log = structlog.get_logger()
 
-    def cookie(self) -> str:
-        """Make a fresh cookie value."""
+    def cookie(self, user: str | None = None) -> str:
+        """Make a fresh cookie value; `user`: whose, None: of who holds the token."""
         stated = f"{int(self._wall()) + SHIFT_SECONDS}.{secrets.token_urlsafe(16)}"
+        if user is not None:
+            stated += "." + base64.urlsafe_b64encode(user.encode()).decode().rstrip("=")
         return f"{stated}.{self._sign(stated)}"
 
     def cookie_end(self, value: str) -> float | None:
         """Give the end of a valid cookie in wall seconds, None for any other."""
-        match = re.fullmatch(r"(([0-9]{1,12})\.[A-Za-z0-9_-]{22})\.([0-9a-f]{64})", value, re.ASCII)
-        if match is None or not hmac.compare_digest(self._sign(match[1]).encode(), match[3].encode()):
+        found = self._cookie(value)
+        return None if found is None else found[0]
+
+    def _cookie(self, value: str) -> tuple[float, str | None] | None:
+        """Give the end of a valid cookie and whose it is, None for any other."""
+        match = _COOKIE.fullmatch(value)
+        if match is None or not hmac.compare_digest(self._sign(match[1]).encode(), match[4].encode()):
             return None
         end = float(match[2])
-        return end if end > self._wall() and match[1] not in self._revoked else None
+        if end <= self._wall() or match[1] in self._revoked:
+            return None
+        try:
+            whose = None if match[3] is None else base64.urlsafe_b64decode(match[3] + "==").decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+        return end, whose
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let nobody through who hasn't proved himself."""
+        """Let nobody through who hasn't proved himself, and nobody to what is not his."""
         if request.path in self._open:
             return await handler(request)
+        user: str | None = None
         if (given := request.headers.get(hdrs.AUTHORIZATION)) is not None:
             scheme, _, token = given.partition(" ")
             if scheme.lower() != "bearer" or not self._fits(token.strip(" ")):
                 raise self._failed(request)
             request[USER], request[END] = "token", float("inf")
         else:
-            end = self.cookie_end(request.cookies.get(COOKIE, ""))
-            if end is None:
+            found = self._cookie(request.cookies.get(COOKIE, ""))
+            if found is None:
                 raise ApiError(401)
             if request.method not in {hdrs.METH_GET, hdrs.METH_HEAD} and not _same_origin(request):
                 raise ApiError(
                     403, "foreign_origin", "请求来自其他网站", "The request comes from another site"
                 )
-            request[USER], request[END] = "cookie", end
+            end, user = found
+            request[USER], request[END] = user or "cookie", end
+        self._permit(request, user)
         return await handler(request)
 
+    def _permit(self, request: web.Request, user: str | None) -> None:
+        """Raise ApiError unless this person may do this now: roles are looked up each time, so none is kept too long."""
+        request[STANDS] = Standing(self._people, user)
+        roles = frozenset({EVERYTHING}) if user is None else self._people.roles(user)
+        if not roles:
+            raise ApiError(401)
+        resource = request.match_info.route.resource
+        own = request.match_info.get("desk") == user
+        if resource is not None and not may(request.method, resource.canonical, roles, own=own):
+            self._log.warning(
+                "api_refused", by=user, address=request.remote, method=request.method, path=request.path
+            )
+            raise ApiError(403, "not_your_role", "您的角色不允许此操作", "Your role does not allow that")
+
     async def login(self, request: web.Request) -> web.StreamResponse:
-        """`POST /api/login` {"token"} → cookie."""
+        """`POST /api/login` {"token"}, or {"user", "password"} of a dispatcher → cookie."""
         wait = self._failures.retry_after(request.remote or "", self._monotonic())
         if wait > 0:
             raise self._too_many(wait)
         login = await read_body(request, Login)
-        if not self._fits(login.token):
+        if login.user is not None and login.password is not None and login.token is None:
+            # Hashing is some microseconds: no thread is needed, and the limit above is per address.
+            known = self._people.proves(login.user, login.password)
+        else:
+            known = login.token is not None and login.user is None and self._fits(login.token)
+        if not known:
             raise self._failed(request)
         response = json_answer({"ok": True})
         response.set_cookie(
             COOKIE,
-            self.cookie(),
+            self.cookie(login.user),
             max_age=SHIFT_SECONDS,
             httponly=True,
             samesite="Strict",
             secure=request.secure,
             path="/",
         )
-        self._log.info("api_login", address=request.remote)
+        self._log.info("api_login", address=request.remote, by=login.user or "token")
         return response
 
     async def logout(self, request: web.Request) -> web.StreamResponse:

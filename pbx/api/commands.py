@@ -98,6 +98,9 @@ class Commands:
         """`POST /api/desks/{desk}/sign-in`, body optional."""
         desk = request.match_info["desk"]
         wanted = await read_body(request, SignIn) if request.body_exists else SignIn()
+        if request[USER] == desk and wanted.user not in {None, desk}:
+            # Whose queues and skills count is nobody's own choice: a supervisor seats somebody else.
+            raise ApiError(403, "not_your_role", "不能以他人身份签入", "Nobody signs in as somebody else")
         await self._exchange.sign_in(desk, wanted.user or desk)
         return self._done(request, "sign-in", desk=desk)
 

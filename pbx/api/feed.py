@@ -7,7 +7,7 @@ first, then `event` for each change; both carry one JSON object in `data`.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Final
 
 import msgspec
@@ -15,7 +15,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from pbx.api.answers import ApiError, secure
-from pbx.api.auth import END
+from pbx.api.auth import END, STANDS, USER
 from pbx.api.exchange import Exchange, View
 from pbx.metrics import Metrics
 from pbx.storage.plain import plain
@@ -36,8 +36,9 @@ class ReaderDroppedError(Exception):
 class Reader:
     """One reader's place in the feed."""
 
-    def __init__(self, feed: "Feed") -> None:
+    def __init__(self, feed: "Feed", user: str = "") -> None:
         self._feed = feed
+        self.user = user
         self._waiting: deque[View] = deque()
         self._something = asyncio.Event()
         self.dropped = False
@@ -85,15 +86,21 @@ class Feed:
         for reader in tuple(self._readers):
             reader.put(event)
 
-    def reader(self) -> Reader:
-        """Give a new reader, which gets every event from now on."""
-        reader = Reader(self)
+    def reader(self, user: str = "") -> Reader:
+        """Give a new reader, which gets every event from now on; `user`: who reads."""
+        reader = Reader(self, user)
         self._readers[reader] = None
         return reader
 
     def forget(self, reader: Reader) -> None:
         """Take a reader out; harmless when it has left."""
         self._readers.pop(reader, None)
+
+    def end(self, users: Collection[str]) -> None:
+        """Drop these people's readers: what they may is to be asked anew."""
+        for reader in tuple(self._readers):
+            if reader.user in users:
+                reader.drop()
 
     def close(self) -> None:
         """Drop everybody."""
@@ -151,6 +158,10 @@ class Events:
             await asyncio.sleep(RESUBSCRIBE)
             self._feed.publish(self.snapshot())
 
+    def end(self, users: Collection[str]) -> None:
+        """End the open feeds of these people, at once; a browser comes back and is judged anew."""
+        self._feed.end(users)
+
     def close(self) -> None:
         """End all open feeds."""
         self._feed.close()
@@ -164,7 +175,7 @@ class Events:
         )
         secure(response)
         # Reader first, snapshot second, nothing awaited between: no event can fall through.
-        reader = self._feed.reader()
+        reader = self._feed.reader(request[USER])
         self._metrics.feed_readers.set(len(self._feed))
         try:
             first = _frame(self.snapshot())
@@ -183,7 +194,7 @@ class Events:
         return response
 
     async def _stream(self, request: web.Request, response: web.StreamResponse, reader: Reader) -> None:
-        while request[END] > self._wall():
+        while request[END] > self._wall() and request[STANDS]():
             try:
                 event = await asyncio.wait_for(reader.next(), KEEPALIVE)
             except TimeoutError:

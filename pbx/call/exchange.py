@@ -81,6 +81,7 @@ class Exchange:
         self.draining = False
         """It is being stopped: who asks whether we take calls is told to go elsewhere."""
         self.hands = visits.Hands()
+        self.supervisors = frozenset(site.hands.supervisors)
         self.last_resort = LastResort()
         self.directory: Directory = visits.NOBODY
         """Who has an account and where phones are; given by whoever knows."""

@@ -236,7 +236,7 @@ def _take(exchange: Exchange, order: Order, now: float) -> list[Item]:
 
 def _supervise(exchange: Exchange, order: Order, now: float) -> list[Item]:
     """Listen, whisper, barge; a supervisor who is in the room already changes the gates."""
-    if order.desk not in exchange.site.hands.supervisors:
+    if order.desk not in exchange.supervisors:
         raise Impossible("not_supervisor")
     mode = MODES[order.verb]
     there = exchange.hands.visits.get(order.desk)

@@ -188,7 +188,7 @@ def check_permanent(exchange: Exchange, desk: str, replaces: Replaces) -> None:
 
 def check_may(exchange: Exchange, user: str, desk: str) -> None:
     """Raise SipError(403) unless this user may send a REFER to the room of a desk."""
-    if desk != user and user not in exchange.site.hands.supervisors:
+    if desk != user and user not in exchange.supervisors:
         raise SipError(403)
 
 

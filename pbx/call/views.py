@@ -148,5 +148,5 @@ def desk_view(exchange: Exchange, desk: str, *, since: float, registered: bool) 
             for v in visits.staff(exchange, desk)
         ],
         "visits": None if (visit := exchange.hands.visits.get(desk)) is None else visit.host,
-        "supervisor": desk in exchange.site.hands.supervisors,
+        "supervisor": desk in exchange.supervisors,
     }

@@ -1,12 +1,17 @@
 """A supervisor in another desk's room, judged by what each phone hears: listen, whisper, barge, and away again."""
 
+import contextlib
+import http.client
+import json
+import subprocess
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
 from tests.live.conftest import NewPhone
 from tests.live.kit.baresip import LOUD, Baresip
-from tests.live.kit.exchange import ApiError, Exchange
+from tests.live.kit.exchange import COMMAND, ApiError, Exchange
 
 pytestmark = pytest.mark.beside
 
@@ -85,3 +90,54 @@ def test_the_three_gates(exchange: Exchange, phone: NewPhone, desk_phone: NewPho
     exchange.wait_gone(call, timeout=PATIENCE)
     modes = [event["mode"] for event in exchange.events(call) if event["event"].startswith("staff_")]
     assert modes == ["listen", "whisper", "barge", "barge"]
+
+
+def test_a_role_is_given_and_taken_while_it_is_used(
+    exchange: Exchange, phone: NewPhone, desk_phone: NewPhone
+) -> None:
+    """In PostgreSQL, by the command line: what is taken away ends at once, in the room and on the open stream."""
+    desk, other = desk_phone(0, tone=DESK), desk_phone(1, tone=SUPERVISOR)
+    watched, user = desk.account.user, other.account.user
+    exchange.sign_in(watched, user)
+    exchange.desk(user, "pause")
+    caller = phone("berta", tone=CALLER)
+    caller.dial(f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}")
+    call = str(exchange.call_of("berta", state="active", timeout=PATIENCE)["call"])
+
+    def roles(*words: str) -> str:
+        command = [str(COMMAND), "roles", *words]
+        return subprocess.run(
+            command, env=exchange.environment(), capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+
+    with pytest.raises(ApiError):
+        exchange.api("POST", f"/api/desks/{user}/listen", {"target": watched})
+    roles("grant", user, "supervisor")
+    exchange.api("POST", f"/api/desks/{user}/listen", {"target": watched})
+    exchange.until(
+        lambda: hears_only(other, CALLER, DESK), "the supervisor doesn't hear both", timeout=PATIENCE
+    )
+    cookies = urllib.request.HTTPCookieProcessor()
+    person = urllib.request.build_opener(cookies)
+    login = json.dumps({"user": user, "password": other.account.password}).encode()
+    person.open(
+        urllib.request.Request(f"{exchange.http}/api/login", login, {"Content-Type": "application/json"}),
+        timeout=10,
+    ).close()
+    with person.open(f"{exchange.http}/api/events", timeout=20) as stream:
+        assert b"snapshot" in stream.readline() + stream.readline() + stream.readline()
+        roles("revoke", user, "supervisor")
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            while stream.readline():
+                pass  # what was on its way; the end is what is waited for, and the time limit fails
+    exchange.wait_desk(user, "paused", timeout=PATIENCE)
+    left = [event for event in exchange.events(call) if event["event"] == "staff_left"]
+    assert [event["why"] for event in left] == ["role_revoked"]
+    with pytest.raises(ApiError):
+        exchange.api("POST", f"/api/desks/{user}/listen", {"target": watched})
+    changes = roles("changes").splitlines()
+    assert len(changes) == 2
+    assert "revoke" in changes[0]
+    assert user in changes[0]
+    exchange.desk(watched, "end-call")
+    exchange.wait_gone(call, timeout=PATIENCE)
