@@ -20,7 +20,7 @@ Head = tuple[bytes, int, int, bytes]
 the constant words under the IP and the UDP checksum, what follows the payload)."""
 RING_FULL: Final = "the buffer in front of the file was full"
 FLOOD: Final = "more than the permitted rate"
-REJECTED: Final = "rejected-source: sent by somebody who is not the peer"
+REJECTED: Final = "rejected-source: sent by somebody who is not the peer, to port"
 log = structlog.get_logger("media")
 
 

@@ -244,7 +244,7 @@ class Protection:
             seal = self._seals.get("rtp")
             clear = None if seal is None else seal.opener.rtp(data, now)
             if clear is None:
-                track.unauthentic += 1
+                self._not_genuine(source)
                 return
             data = clear
         if not self._limit.datagram(data, now):
@@ -257,10 +257,14 @@ class Protection:
             seal = self._seals.get(self._rtcp_port)
             clear = None if seal is None else seal.opener.rtcp(data, now)
             if clear is None:
-                self._track.unauthentic += 1
+                self._not_genuine(source)
                 return
             data = clear
         self._reports.admit(data, source, now)
+
+    def _not_genuine(self, source: Address) -> None:
+        self._track.unauthentic += 1
+        self._track.strangers.refused += not self._track.latch.trusts(source[0])
 
     def _handshake(self, port: Port, data: bytes, source: Address, now: float) -> None:
         association = self._associations.get(port)

@@ -23,7 +23,7 @@ class StreamReport(msgspec.Struct, frozen=True):
     flooded: int = 0
     """Packets of the right source above the permitted rate, dropped (bar L9)."""
     strangers: int = 0
-    """Of those rejected: from a wrong source (bar S1)."""
+    """From a wrong source (bar S1): of those rejected, and of those that were not genuine."""
     bytes_received: int = 0
     """Of RTP that was believed, headers included; grows for the leg's life, as do those sent."""
     bytes_sent: int = 0

@@ -33,7 +33,7 @@ def state_strangers(track: Track, evidence: Iterable[CallEvidence], seconds: flo
     )
     since, until = _span(seconds)
     for one in evidence:
-        one.state(refused, since, until, REJECTED)
+        one.state(refused, since, until, f"{REJECTED} {track.pair.port}")
 
 
 def _span(seconds: float) -> tuple[int, int]:

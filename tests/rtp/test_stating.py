@@ -37,11 +37,11 @@ def test_strangers_are_stated_once(engine):
     wire.loop.read(rtp_socket(guest), packet(1), PHONE)
     state_strangers(guest, [one, two], 5.0)
     state_strangers(guest, [one, two], 5.0)
-    assert sink.stated == other.stated == [(7, REJECTED)]
+    assert sink.stated == other.stated == [(7, f"{REJECTED} 20000")]
     assert REJECTED.startswith("rejected-source")
     guest.strangers.kernel += 1000
     state_strangers(guest, [one], 5.0)
-    assert sink.stated == [(7, REJECTED), (1000, REJECTED)]
+    assert sink.stated == [(7, f"{REJECTED} 20000"), (1000, f"{REJECTED} 20000")]
 
 
 def test_a_flood_is_stated_once(engine):
