@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Final, Literal, Protocol
 
 import structlog
@@ -46,7 +46,7 @@ class Peers:
 
     def __init__(
         self,
-        legs: Callable[[], Iterable[LiveLeg]],
+        legs: Callable[[], Collection[LiveLeg]],
         call_of: Callable[[str], str | None],
         registrar: Registered,
         calls: int = 1_000_000,
@@ -59,7 +59,6 @@ class Peers:
         self._looked_at = -STALE_SECONDS
         self._flows: set[tuple[str, tuple[str, int]]] = set()
         self._dialogs: set[str] = set()
-        self._count = 0
 
     def flow(self, flow: Flow, now: float) -> Literal["live", "registered"] | None:
         """Tell whether a call is up on this very flow, or an account registered from it."""
@@ -73,17 +72,15 @@ class Peers:
         self._look(now)
         return call_id in self._dialogs or self._call_of(call_id) is not None
 
-    def room(self, now: float) -> bool:
-        """Tell whether there are media ports for another call; who dials again keeps them busy for half a minute more."""
-        self._look(now)
-        return self._count < self._capacity
+    def free(self) -> int:
+        """Tell for how many more calls there are media ports; who dials again keeps them busy for half a minute more."""
+        return max(0, self._capacity - len(self._legs()))
 
     def _look(self, now: float) -> None:
         if now - self._looked_at < STALE_SECONDS:
             return
         self._looked_at = now
         legs = list(self._legs())
-        self._count = len(legs)
         self._flows = {(leg.flow.transport, leg.flow.remote) for leg in legs}
         self._dialogs = {leg.invite.call_id for leg in legs if leg.invite is not None}
 
@@ -101,10 +98,11 @@ async def watch_guard(
     backlog: Callable[[], float],
     metrics: Metrics,
     admit: Callable[[bytes, Flow], None],
+    send: Callable[[bytes, Flow], None],
 ) -> None:
     """Tell the guard of the load, and metrics and log of the guard, for ever; spawn it through `Tasks`.
 
-    `admit` takes the emergency INVITEs that had to wait when it is their turn.
+    `admit` takes the emergency INVITEs that had to wait when it is their turn; `send` answers those that had to make room.
     """
     clock = asyncio.get_running_loop().time
     shown: Counter[str] = Counter()
@@ -119,6 +117,8 @@ async def watch_guard(
         shown = guard.counts.copy()
         for data, flow in guard.waiting(time.monotonic()):
             admit(data, flow)
+        for data, flow in guard.farewells(time.monotonic()):
+            send(data, flow)
         metrics.shed_pressure.set(guard.load.pressure)
         for host, why in guard.news():
             log.warning("source_limited", address=host, why=why)

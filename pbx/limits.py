@@ -37,9 +37,9 @@ class Limits(Section, frozen=True, kw_only=True):
     """Emergency INVITEs of one address and port, repetitions included; never blocked."""
     emergency_host_rate: Rate = 50.0
     emergency_host_burst: Count = 500
-    emergency_spare_rate: Rate = 10.0
+    emergency_spare_rate: Rate = 100.0
     emergency_spare_burst: Count = 50
-    """Emergency INVITEs over both, of all sources together; they are taken, or wait their turn, while a port is free."""
+    """Emergency INVITEs over both, of all sources together; they take turns while a port is free, the slower the fewer are left."""
     known_rate: Rate = 200.0
     known_burst: Count = 600
     """A registered phone, or one with a live call."""

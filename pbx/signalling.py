@@ -225,7 +225,7 @@ class Signalling:
                 evidence=settings.evidence_folder,
             ),
         )
-        certificates = self._certificates
+        certificates, endpoint = self._certificates, self._endpoint
         self._listener = await listen(
             application,
             settings.http.host,
@@ -237,7 +237,7 @@ class Signalling:
         self._trunks.start()
         self._tasks.spawn(watch_loop(self._metrics), name="loop_lag")
         self._tasks.spawn(
-            watch_guard(self._guard, lambda: self._endpoint.backlog, self._metrics, self._endpoint.admit),
+            watch_guard(self._guard, lambda: endpoint.backlog, self._metrics, endpoint.admit, endpoint.send),
             name="guard",
         )
         self._tasks.spawn(self._publish(), name="publish")

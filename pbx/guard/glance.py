@@ -20,6 +20,7 @@ MAX_LOOK: Final = 4 * 1024
 """Bytes looked at for a Call-ID; honest phones write it within the first kilobyte."""
 
 _CALL_ID: Final = re.compile(rb"\r\n(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_BRANCH: Final = re.compile(rb";[ \t]*branch[ \t]*=[ \t]*([^;, \t\r\n]*)", re.IGNORECASE)
 _PLAIN_TARGET: Final = re.compile(rb"sips?:([A-Za-z0-9_.+*-]{1,64})(?:[;:][^@%]*)?@[^@]*", re.IGNORECASE)
 _METHOD: Final = re.compile(rb"[A-Z]{3,9}(?= )")
 
@@ -77,3 +78,9 @@ def call_id(data: bytes) -> str:
     """Return the Call-ID as it stands in the first kilobytes, empty when there is none."""
     found = _CALL_ID.search(data, 0, MAX_LOOK)
     return "" if found is None else found[1].strip(b" \t").decode("utf-8", "surrogateescape")
+
+
+def branch(data: bytes) -> bytes:
+    """Return the branch of the topmost Via that has one, empty when there is none (RFC 2543)."""
+    found = _BRANCH.search(data, 0, MAX_LOOK)
+    return b"" if found is None else found[1]

@@ -3,7 +3,7 @@
 in → out: bytes and the flow they came on → None (go on), or a `Refusal` (and perhaps 503 bytes to send).
 
     emergency INVITE ──▶ buckets of its own, per flow and per address; never shed
-            too much └──▶ while a port is free: at a rate for all sources together, waiting its turn in `lane`
+            too much └──▶ while a port is free: it waits its turn in `lane`, one source after the other
     everything else  ──▶ bucket of the flow ─▶ bucket of the address ─▶ shed by rank when overloaded
             too much └──▶ a registered flow, a live call's flow or Call-ID: a wide bucket; others: dropped in silence
 
@@ -18,7 +18,7 @@ from typing import Final, Literal, Protocol
 
 from pbx.guard import feedback
 from pbx.guard.buckets import Buckets, Limit
-from pbx.guard.glance import Emergencies, Rank, call_id, method
+from pbx.guard.glance import Emergencies, Rank, branch, call_id, method
 from pbx.guard.lane import Lane
 from pbx.guard.load import Load
 from pbx.guard.refusal import refuse
@@ -30,6 +30,8 @@ __all__ = ["Guard", "Limit", "Refusal", "Rules", "Standing"]
 
 MAX_RETRY_AFTER: Final = 10
 """Seconds; the wait is drawn from 1 to this, so that those turned away together do not come back together (bars L4)."""
+FEW: Final = 4
+"""Emergency INVITEs one address may always have within their life, however few ports are left."""
 NEWS_SECONDS: Final = 60.0
 """An address that goes on is told of this often: a flood must not fill the log."""
 MAX_NEWS: Final = 256
@@ -38,7 +40,7 @@ MAX_NEWS: Final = 256
 Address = tuple[str, int]
 _KNOWN: Final = Limit(200, 600)
 _EMERGENCY_PER_HOST: Final = Limit(50, 500)
-_EMERGENCY_SPARE: Final = Limit(10, 50)
+_EMERGENCY_SPARE: Final = Limit(100, 50)
 _EMERGENCY_PER_FLOW: Final = Limit(2, 20)
 _PER_HOST: Final = Limit(200, 2000, 5.0)
 _PER_FLOW: Final = Limit(20, 60, 5.0)
@@ -53,8 +55,8 @@ class Standing(Protocol):
     def dialog(self, call_id: str, now: float) -> bool:
         """Tell whether a live call or desk has this Call-ID; strangers can't guess one."""
 
-    def room(self, now: float) -> bool:
-        """Tell whether there are media ports for another call."""
+    def free(self) -> int:
+        """Tell for how many more calls there are media ports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Rules:
     """INVITE to an emergency target: one call is at most seven datagrams in 32 s."""
     emergency_per_host: Limit = _EMERGENCY_PER_HOST
     emergency_spare: Limit = _EMERGENCY_SPARE
-    """Emergency INVITEs over these two, of all sources together, which are taken as long as there are ports for them."""
+    """Emergency INVITEs over these two, of all sources together: a third of what signalling serves, and fewer as fewer ports are free."""
     known: Limit = _KNOWN
     """A registered flow or one with a live call."""
     flows: int = 20_000
@@ -105,7 +107,8 @@ class Guard:
         """`draw` gives 0…1 at random. `epoch`: wall clock minus monotonic clock in seconds, for `oc-seq`."""
         self.load = Load()
         self.counts: Counter[str] = Counter()
-        """What was turned away, by reason: `flow`, `host`, `known`, `emergency`, `emergency_waits`, `shed_other`, `shed_register`, `shed_owner`."""
+        """What was turned away, by reason: `flow`, `host`, `known`, `emergency`, `shed_other`, `shed_register`, `shed_owner`; of
+        emergency INVITEs what did not go on at once too: `emergency_waits`, `emergency_repeated`, `emergency_late`."""
         self._news: list[tuple[str, str]] = []
         self._told: dict[str, float] = {}
         self._standing = standing
@@ -151,28 +154,51 @@ class Guard:
         return _within(host, self._upstreams)
 
     def _emergency(self, data: bytes, flow: Flow, now: float) -> Refusal | None:
-        if self._emergency_flows.take(flow.remote, now):
-            if self._emergency_hosts.take(flow.remote[0], now):
+        key = (flow.remote, call_id(data), branch(data))
+        match self._lane.repeated(key, now):
+            case "heard":
                 return None
-            self._tell(flow.remote[0], "emergency_calls", now)
-        if self._is_known(data, flow, now) and self._known.take(flow.remote, now):
+            case "over":
+                self.counts["emergency_repeated"] += 1
+                return _KEPT
+        free = self._standing.free()
+        if self._may(data, flow, free, now):
+            self._lane.passed(key, now)
             return None
-        if self._standing.room(now):
-            match self._lane.offer(data, flow, call_id(data), now):
-                case "go":
-                    return None
-                case "waits":
-                    self.counts["emergency_waits"] += 1
-                    return _KEPT
-                case "again":
-                    return _KEPT
+        match self._lane.offer(data, flow, key, free, now) if free else "full":
+            case "go":
+                return None
+            case "waits":
+                self.counts["emergency_waits"] += 1
+                return _KEPT
         self.counts["emergency"] += 1
+        return self._turned_away(data, flow, now)
+
+    def _may(self, data: bytes, flow: Flow, free: int, now: float) -> bool:
+        """Tell whether its source may have one more emergency INVITE."""
+        host = flow.remote[0]
+        if self._emergency_flows.take(flow.remote, now):
+            if self._emergency_hosts.take(host, now) and self._lane.recent(host, now) <= max(free, FEW):
+                return True
+            self._tell(host, "emergency_calls", now)
+        return self._is_known(data, flow, now) and self._known.take(flow.remote, now)
+
+    def _turned_away(self, data: bytes, flow: Flow, now: float) -> Refusal:
         # On UDP the phone sends it again, and by then there may be room; on a stream nothing is ever sent again.
         return self._answer(data, flow, now) if flow.reliable else _SILENCE
 
     def waiting(self, now: float) -> list[tuple[bytes, Flow]]:
         """Return the emergency INVITEs that waited and whose turn it is now; to be asked ten times a second."""
-        return self._lane.turns(now) if self._standing.room(now) else []
+        turns = self._lane.turns(self._standing.free(), now)
+        self.counts["emergency_late"] += self._lane.late - self.counts["emergency_late"]
+        return turns
+
+    def farewells(self, now: float) -> list[tuple[bytes, Flow]]:
+        """Return the 503s for emergency INVITEs that waited and had to make room for those of other sources."""
+        displaced = self._lane.displaced()
+        self.counts["emergency"] += len(displaced)
+        answers = [self._turned_away(data, flow, now) for data, flow in displaced]
+        return [(one.answer, one.flow) for one in answers if one.answer is not None and one.flow is not None]
 
     def _limit(self, data: bytes, flow: Flow, now: float) -> Refusal | None:
         remote = flow.remote

@@ -56,6 +56,16 @@ def test_what_is_known_of_legs_is_a_tenth_of_a_second_old_at_most():
     assert known.dialog("new-call", 5.11), "a caller's Call-ID is known at once: its ACK comes a moment later"
 
 
+def test_free_ports_are_counted_at_once():
+    legs = []
+    known = Peers(lambda: legs, lambda call_id: None, Registrar(), 2)
+    assert known.free() == 2
+    legs += [Leg(PHONE, None), Leg(OTHER, None)]
+    assert known.free() == 0
+    legs.append(Leg(OTHER, None))
+    assert known.free() == 0, "a desk's leg is one more"
+
+
 async def test_load_counts_and_news_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     guard = make_guard(Limits(flow_burst=1), EmergencySettings(), peers())
     metrics = Metrics()
@@ -70,7 +80,7 @@ async def test_load_counts_and_news_are_shown(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("pbx.guarding.asyncio.sleep", nap)
     with pytest.raises(asyncio.CancelledError):
-        await watch_guard(guard, lambda: 1.0, metrics, lambda data, flow: None)
+        await watch_guard(guard, lambda: 1.0, metrics, lambda data, flow: None, lambda data, flow: None)
     text = metrics.render().decode()
     assert 'at110_guard_refused_total{reason="flow"} 2.0' in text
     shown = float(text.partition("\nat110_shed_pressure ")[2].partition("\n")[0])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbx.guard.glance import Emergencies, call_id, method
+from pbx.guard.glance import Emergencies, branch, call_id, method
 from pbx.sip.errors import SipError
 from pbx.sip.message import Request
 from pbx.sip.parser import parse
@@ -111,6 +111,13 @@ def test_method_and_call_id():
     assert method(b"invite sip:110@x SIP/2.0\r\n") == b""  # methods are case-sensitive (RFC 3261 §7.1)
     assert call_id(b"OPTIONS") == ""
     assert call_id(b"OPTIONS sip:a SIP/2.0\r\n" + b"X: y\r\n" * 2000 + b"Call-ID: far\r\n") == ""
+
+
+def test_branch():
+    data = sip.request("INVITE", branch="z9hG4bKx.1").encode()
+    assert branch(data) == b"z9hG4bKx.1"
+    assert branch(data.replace(b";branch=", b" ; Branch = ")) == b"z9hG4bKx.1"
+    assert branch(sip.request("INVITE", branch=None).encode()) == b""
 
 
 def test_a_start_line_that_never_ends_is_no_emergency():
