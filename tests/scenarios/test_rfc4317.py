@@ -1,0 +1,313 @@
+"""The offer/answer examples of RFC 4317, message by message on the virtual network, over UDP, TCP and WebSocket (bars B13).
+
+The examples use iLBC, H.261 and MPEG video, which nobody sends here: they are offered once as they stand there, to be refused
+in their places; else H.264 (96) and VP8 (98) stand for the two kinds of pictures. Each is played with the exchange on the side it is
+on in life: it answers a caller's offers, and a desk's phone answers its own.
+"""
+
+import pytest
+
+from tests.kit.place import Place
+
+ILBC, H261, MPV = "97 iLBC/8000", "31 H261/90000", "32 MPV/90000"
+H264, VP8, EVENTS = "96 H264/90000", "98 VP8/90000", "101 telephone-event/8000"
+LADDER = ["> INVITE", "< 200 INVITE", "> ACK"]
+
+
+@pytest.fixture(params=["udp", "tcp", "ws"])
+def transport(request):
+    return request.param
+
+
+def sdp(*media, version=1, connection="192.0.2.77"):
+    """A description; each medium is (kind, port, formats, *lines); a format may carry its name: `97 iLBC/8000`."""
+    lines = [
+        "v=0",
+        f"o=alice 2890844526 {version} IN IP4 192.0.2.77",
+        "s=",
+        f"c=IN IP4 {connection}",
+        "t=0 0",
+    ]
+    for kind, port, formats, *more in media:
+        numbers = " ".join(one.split(" ")[0] for one in formats)
+        lines.append(f"m={kind} {port} RTP/AVP {numbers}")
+        lines += [f"a=rtpmap:{one}" for one in formats if " " in one]
+        lines += [f"a={one}" for one in more]
+    return ("\r\n".join(lines) + "\r\n").encode()
+
+
+def audio(*formats, port=49170, more=()):
+    return ("audio", port, formats or ("0",), *more)
+
+
+def video(*formats, port=51372, more=()):
+    return ("video", port, formats or (H264,), *more)
+
+
+def seen(body):
+    """What an answer says of each medium: kind, `on` or `off` (port 0), formats, direction."""
+    found = []
+    for line in body.decode().split("\r\n"):
+        if line.startswith("m="):
+            kind, port, _, *formats = line[2:].split(" ")
+            found.append([kind, "on" if int(port) else "off", " ".join(formats), ""])
+        elif line in ("a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive") and found:
+            found[-1][3] = line[2:]
+    return [tuple(one) for one in found]
+
+
+class Talk(Place):
+    """A call whose offers the caller makes; `says` is one exchange and what it was answered with."""
+
+    def __init__(self, transport):
+        super().__init__(transport)
+        self.version = 0
+
+    def says(self, *media, **more):
+        """Offer, in the INVITE first, then in re-INVITEs; the ladder is that of the RFC each time."""
+        self.version += 1
+        body = sdp(*media, version=self.version, **more)
+        self.caller.ladder.clear()
+        if self.caller.dialog is None:
+            self.caller.invite(body=body)
+        else:
+            self.caller.send("INVITE", body=body)
+        self.run()
+        assert self.caller.ladder == LADDER
+        answer = self.caller.last_response("INVITE").body
+        # RFC 3264 §8: "the origin line … the version in the origin field MUST increment by one"
+        assert f" {self.version} IN IP4 " in answer.decode().split("\r\n")[1]
+        return seen(answer)
+
+    @property
+    def streams(self):
+        return self.leg.negotiation.streams
+
+    def over(self):
+        self.caller.send("BYE")
+        self.run()
+        self.all_gone()
+
+
+# --- 2 Codec negotiation and selection --------------------------------------------------------------------------------------
+
+
+def test_2_1_audio_and_video_1(transport):
+    """One of several codecs each; what nobody here knows is refused in its place."""
+    talk = Talk(transport)
+    assert talk.says(audio("0", "8", ILBC), video(H261, MPV)) == [
+        ("audio", "on", "0 8", "sendrecv"),
+        ("video", "off", "31", "inactive"),
+    ]
+    talk.over()
+
+
+def test_2_2_audio_and_video_2(transport):
+    """All are answered; a phone that can run one at a time offers again with one of each."""
+    talk = Talk(transport)
+    assert talk.says(audio("0", "8", ILBC), video(H264, VP8)) == [
+        ("audio", "on", "0 8", "sendrecv"),
+        ("video", "on", "96 98", "sendrecv"),
+    ]
+    assert talk.says(audio("0"), video(VP8)) == [
+        ("audio", "on", "0", "sendrecv"),
+        ("video", "on", "98", "sendrecv"),
+    ]
+    assert [[codec.name for codec in stream.send] for stream in talk.streams] == [["PCMU"], ["VP8"]]
+    talk.over()
+
+
+def test_2_3_audio_and_video_3(transport):
+    """All stay in use: the phone may change between them in mid-call without a word."""
+    talk = Talk(transport)
+    talk.says(audio("0", "8", ILBC), video(H264, VP8))
+    assert [[codec.name for codec in stream.receive] for stream in talk.streams] == [
+        ["PCMU", "PCMA"],
+        ["H264", "VP8"],
+    ]
+    talk.over()
+
+
+def test_2_4_two_audio_streams(transport):
+    """One for speech, one for keys: a second stream of a kind is refused in its place, and stays so when offered again."""
+    talk = Talk(transport)
+    both = (audio("0", "8", ILBC), audio(EVENTS, port=49172, more=("sendonly",)))
+    for _ in range(2):
+        assert talk.says(*both) == [
+            ("audio", "on", "0 8", "sendrecv"),
+            ("audio", "off", "101", "inactive"),
+        ]
+    assert len(talk.streams) == 1
+    talk.over()
+
+
+def test_2_5_audio_and_video_4(transport):
+    """A codec nobody here knows is named first: the next one is taken; the other side chooses again."""
+    talk = Talk(transport)
+    assert talk.says(audio(ILBC, "0"), video(H261, H264)) == [
+        ("audio", "on", "0", "sendrecv"),
+        ("video", "on", "96", "sendrecv"),
+    ]
+    assert talk.says(audio("0", "8"), video(H264)) == [
+        ("audio", "on", "0 8", "sendrecv"),
+        ("video", "on", "96", "sendrecv"),
+    ]
+    talk.over()
+
+
+def test_2_6_audio_only_1(transport):
+    """Speech and keys in one stream."""
+    talk = Talk(transport)
+    assert talk.says(audio("0", EVENTS, more=("fmtp:101 0-11",))) == [("audio", "on", "0 101", "sendrecv")]
+    answer = talk.caller.last_response("INVITE").body
+    assert b"a=rtpmap:101 telephone-event/8000" in answer
+    talk.over()
+
+
+def test_2_7_audio_and_video_5(transport):
+    """The phone we call has no picture: the call is one of sound; the line of the picture keeps its place."""
+    place = Place(transport, desk=True)
+    place.desk.reply(200, body=sdp(audio("8", port=49174), video(H264, port=0)))
+    place.run()
+    assert place.desk.ladder == ["> 200 INVITE", "< ACK"]
+    assert [stream.medium for stream in place.desk_leg.negotiation.streams] == ["audio"]
+    offer = next(request for _, request in place.desk.requests if request.method == "INVITE").body
+    assert [kind for kind, *_ in seen(offer)] == ["audio", "video"]
+    # later it has one
+    place.desk.ladder.clear()
+    place.desk.send("INVITE", body=sdp(audio("8", port=49174), video(H264), version=2))
+    place.run()
+    assert place.desk.ladder == LADDER
+    assert [stream.medium for stream in place.desk_leg.negotiation.streams] == ["audio", "video"]
+
+
+def test_2_8_audio_and_video_6(transport):
+    """The phone we call answers with all it can, then narrows it down by an offer of its own."""
+    place = Place(transport, desk=True)
+    place.desk.reply(200, body=sdp(audio("8", "0"), video(H264, VP8)))
+    place.run()
+    place.desk.ladder.clear()
+    place.desk.send("INVITE", body=sdp(audio("8"), video(H264), version=2))
+    place.run()
+    assert place.desk.ladder == LADDER
+    streams = place.desk_leg.negotiation.streams
+    assert [[codec.name for codec in stream.send] for stream in streams] == [["PCMA"], ["H264"]]
+
+
+# --- 3 Hold and resume ------------------------------------------------------------------------------------------------------
+
+
+def test_3_1_hold_and_unhold_1(transport):
+    talk = Talk(transport)
+    talk.says(audio("0"))
+    assert talk.says(audio("0", more=("sendonly",))) == [("audio", "on", "0", "recvonly")]
+    assert not talk.streams[0].sending
+    assert talk.streams[0].receiving
+    assert talk.says(audio("0", more=("sendrecv",))) == [("audio", "on", "0", "sendrecv")]
+    assert talk.streams[0].sending
+    talk.over()
+
+
+def test_3_2_hold_with_two_streams(transport):
+    """One of the two is held, then the other too, the old way (c=0.0.0.0), and both go on."""
+    talk = Talk(transport)
+    talk.says(audio("0"), video())
+    assert talk.says(audio("0", more=("sendonly",)), video()) == [
+        ("audio", "on", "0", "recvonly"),
+        ("video", "on", "96", "sendrecv"),
+    ]
+    assert [stream.sending for stream in talk.streams] == [False, True]
+    talk.says(audio("0"), video(), connection="0.0.0.0")
+    assert [stream.sending for stream in talk.streams] == [False, False]
+    talk.says(audio("0"), video())
+    assert [(stream.sending, stream.receiving) for stream in talk.streams] == [(True, True)] * 2
+    talk.over()
+
+
+# --- 4 Addition and deletion of media streams -------------------------------------------------------------------------------
+
+
+def test_4_1_second_audio_stream_added(transport):
+    """It is refused in its place; the first goes on where it was."""
+    talk = Talk(transport)
+    talk.says(audio("0"))
+    before = talk.streams
+    assert talk.says(audio("0"), audio(EVENTS, port=49172)) == [
+        ("audio", "on", "0", "sendrecv"),
+        ("audio", "off", "101", "inactive"),
+    ]
+    assert talk.streams == before
+    talk.over()
+
+
+def test_4_2_audio_then_video_added(transport):
+    talk = Talk(transport)
+    assert talk.says(audio("0")) == [("audio", "on", "0", "sendrecv")]
+    assert talk.says(audio("0"), video()) == [
+        ("audio", "on", "0", "sendrecv"),
+        ("video", "on", "96", "sendrecv"),
+    ]
+    assert [stream.remote for stream in talk.streams] == [("192.0.2.77", 49170), ("192.0.2.77", 51372)]
+    talk.over()
+
+
+def test_4_3_audio_and_video_then_video_deleted(transport):
+    talk = Talk(transport)
+    talk.says(audio("0"), video())
+    assert talk.says(audio("0"), video(port=0)) == [
+        ("audio", "on", "0", "sendrecv"),
+        ("video", "off", "96", "inactive"),
+    ]
+    assert [stream.medium for stream in talk.streams] == ["audio"]
+    # RFC 3264 §8.1: the place may be used again
+    assert talk.says(audio("0"), video(VP8, port=53000))[1] == ("video", "on", "98", "sendrecv")
+    talk.over()
+
+
+# --- 5 Third party call control ---------------------------------------------------------------------------------------------
+
+
+def test_5_1_no_media_then_audio_added(transport):
+    """The controller offers nothing at first: a call without media, which is taken all the same."""
+    talk = Talk(transport)
+    assert talk.says() == []
+    assert talk.streams == ()
+    assert talk.says(audio("0")) == [("audio", "on", "0", "sendrecv")]
+    talk.over()
+
+
+def asked_to_offer(talk):
+    """The controller's INVITE brings no offer: ours is in the 200."""
+    talk.caller.ladder.clear()
+    talk.caller.auto.discard("ack")
+    if talk.caller.dialog is None:
+        talk.caller.invite(body=b"")
+    else:
+        talk.caller.send("INVITE")
+    talk.run(0.2)
+    assert talk.caller.ladder[:2] == ["> INVITE", "< 200 INVITE"]
+    return seen(talk.caller.last_response("INVITE").body)
+
+
+def test_5_2_hold_and_unhold_2(transport):
+    """The controller asks both sides for offers; holding, it answers with a black hole, then with the other side's words."""
+    talk = Talk(transport)
+    assert [kind for kind, *_ in asked_to_offer(talk)] == ["audio", "video"]
+    talk.caller.ack(sdp(audio("0", more=("inactive",)), video(H264, port=0), connection="0.0.0.0"))
+    talk.run()
+    assert talk.caller.ladder[2:] == ["> ACK"]
+    assert (talk.streams[0].sending, talk.streams[0].receiving) == (False, False)
+    assert [kind for kind, *_ in asked_to_offer(talk)] == ["audio", "video"]
+    talk.caller.ack(sdp(audio("0"), video(H264, port=0), version=2))
+    talk.run()
+    assert (talk.streams[0].sending, talk.streams[0].receiving) == (True, True)
+    assert talk.streams[0].remote == ("192.0.2.77", 49170)
+
+
+def test_5_3_hold_and_unhold_3(transport):
+    """The same by an offer of the controller's: inactive, and back."""
+    talk = Talk(transport)
+    talk.says(audio("0"))
+    assert talk.says(audio("0", more=("inactive",))) == [("audio", "on", "0", "inactive")]
+    assert talk.says(audio("0")) == [("audio", "on", "0", "sendrecv")]
+    talk.over()
