@@ -73,15 +73,29 @@ def path(request: Request, *, trusted: bool) -> tuple[NameAddr, ...]:
     return route
 
 
-def is_outbound(request: Request) -> bool:
-    """Whether a phone asks to be called over the very flow it registers on (RFC 5626 §4.2), and can be.
+def check_outbound(request: Request) -> None:
+    """Raise SipError(439) when a phone insists on its flow and the proxy next to it does not keep it.
 
-    RFC 5626 §5.1: an edge proxy that keeps its phones' flows says `ob` in its Path, and it is the proxy next to the phone.
+    RFC 5626 §11.6: the code of a registrar that supports outbound "but that the first outbound proxy that the user is
+    attempting to register through does not". A phone that only could do it is registered without: not every phone knows the
+    code, and one that gave up could not be called at all. It reads from the missing `Require: outbound` what it got (§4.2.1).
     """
-    wanted = any(c.has_param("reg-id") and c.has_param("+sip.instance") for c in request.contacts)
+    insists = "outbound" in tags(request, "Require") and any(c.has_param("reg-id") for c in request.contacts)
+    if insists and not _keeps_flows(request):
+        raise SipError(439)
+
+
+def _keeps_flows(request: Request) -> bool:
+    # RFC 5626 §5.1: an edge proxy that keeps its phones' flows says `ob` in its Path, and it is the proxy next to the phone.
     route = request.path
-    kept = route[-1].uri.has_param("ob") if route else is_direct(request)
-    return wanted and kept and "outbound" in tags(request, "Supported")
+    return route[-1].uri.has_param("ob") if route else is_direct(request)
+
+
+def is_outbound(request: Request) -> bool:
+    """Whether a phone asks to be called over the very flow it registers on (RFC 5626 §4.2), and can be."""
+    wanted = any(c.has_param("reg-id") and c.has_param("+sip.instance") for c in request.contacts)
+    named = tags(request, "Supported") | tags(request, "Require")
+    return wanted and _keeps_flows(request) and "outbound" in named
 
 
 def way_back(flow: Flow, hops: Iterable[Uri]) -> Flow | None:

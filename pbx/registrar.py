@@ -99,10 +99,11 @@ class Registrar:
         `now` is monotonic, `wall` the wall clock, both in seconds. `jitter` −1…1, drawn by the caller, spreads the
         refreshes of phones that registered together: they are granted 80…100 % of their wish. `trusted`: a proxy of ours
         sent it, whose Path is followed.
-        Returns 200 with all bindings, 400, 420, 423 or 500; an error changes nothing.
+        Returns 200 with all bindings, 400, 420, 423, 439 or 500; an error changes nothing.
         """
         try:
             path = proxied.path(request, trusted=trusted)
+            proxied.check_outbound(request)
             effects = self._update(
                 request, flow, aor, path, now=now, wall=wall, jitter=jitter, trusted=trusted
             )

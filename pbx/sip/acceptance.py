@@ -18,6 +18,8 @@ from pbx.sip.session_timer import tags
 
 OPTION_TAGS: Final = frozenset({"timer", "100rel", "replaces", "norefersub"})
 """Extensions we have; any other in `Require` is refused with 420."""
+REGISTRAR_TAGS: Final = frozenset({"outbound", "path"})
+"""What a REGISTER may insist on beside: RFC 5626, RFC 3327."""
 SUPPORTED: Final = ("Supported", "timer, 100rel, replaces, norefersub")
 
 BODIES: Final = frozenset({"application/sdp"})
@@ -33,7 +35,8 @@ _ENCODED: Final = frozenset({"gzip", "x-gzip", "deflate"})
 
 def check_require(request: Request) -> None:
     """Raise SipError(420) naming what we don't have (RFC 3261 §8.2.2.3)."""
-    unknown = [tag for tag in request.headers.all("Require") if grammar.lower(tag) not in OPTION_TAGS]
+    known = OPTION_TAGS | REGISTRAR_TAGS if request.method == "REGISTER" else OPTION_TAGS
+    unknown = [tag for tag in request.headers.all("Require") if grammar.lower(tag) not in known]
     if unknown:
         raise SipError(420, headers=(("Unsupported", ", ".join(unknown)),))
 

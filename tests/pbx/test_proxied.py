@@ -6,6 +6,7 @@ import pytest
 
 from pbx import proxied
 from pbx.registrar import BindingRemoved, Registrar
+from pbx.sip.acceptance import check_require
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
 from pbx.sip.headers import Headers
@@ -94,6 +95,38 @@ def test_who_is_called_over_the_flow_it_came_on(asked, outbound, timer):
     response, _ = register(Registrar(), asked)
     assert response.headers.get("Require") == ("outbound" if outbound else None)
     assert response.headers.get("Flow-Timer") == timer
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (request(vias=1), 200),
+        (request(EDGE), 439),
+        (request(), 439),
+        (request("<sip:192.0.2.10;lr;ob>", OUTER), 439),
+        (request(EDGE, "<sip:192.0.2.10;lr;ob>"), 200),
+        (request(EDGE, contact="<sip:8001@10.0.0.5>"), 200),
+    ],
+)
+def test_who_insists_on_its_flow_is_told_when_the_proxy_does_not_keep_it(asked, status):
+    """RFC 5626 §11.6; who only could is registered without (above)."""
+    asked.headers.set("Supported", "path")
+    asked.headers.add("Require", "outbound, path")
+    check_require(asked)
+    registrar = Registrar()
+    response, _ = register(registrar, asked)
+    assert (response.status, len(registrar)) == (status, int(status == 200))
+    asked.headers.remove("Require")
+    assert register(Registrar(), asked)[0].status == 200
+
+
+def test_only_a_registration_may_insist_on_it():
+    asked = request(vias=1)
+    other = Request("OPTIONS", asked.uri, asked.headers)
+    other.headers.add("Require", "outbound")
+    with pytest.raises(SipError) as refused:
+        check_require(other)
+    assert (refused.value.status, refused.value.headers) == (420, (("Unsupported", "outbound"),))
 
 
 def test_over_udp_no_flow_timer_is_stated():
