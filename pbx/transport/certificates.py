@@ -24,8 +24,9 @@ LIFETIME: Final = dt.timedelta(days=1825)
 RENEW: Final = dt.timedelta(days=30)
 """A certificate made here is made again so long before its end."""
 
-CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""TLS 1.2: only suites with forward secrecy and authenticated encryption; TLS 1.3 has no others."""
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
+"""TLS 1.2: only suites with forward secrecy and authenticated encryption; TLS 1.3 has no others. Level 2: no certificate signed
+with SHA-1, no RSA key under 2,048 bits; Debian's OpenSSL says so by itself, others don't."""
 
 
 class Certificates:

@@ -14,6 +14,7 @@ from pbx.sip.message import Request
 from pbx.transport.address import Address, canonical, for_socket
 from pbx.transport.certificates import Certificates
 from pbx.transport.crowd import Crowd
+from pbx.transport.handshakes import HandshakeQueue
 from pbx.transport.link import Item, Link, StreamLimits
 from pbx.transport.stream import Connection
 from pbx.transport.tls import TlsFilter
@@ -63,6 +64,7 @@ class Connections:
         self._aliases: dict[int, set[Key]] = {}
         """Under which other peers a connection is found (RFC 5923)."""
         self._crowd = Crowd(per_host=limits.max_unproven_per_host, in_all=limits.max_unproven)
+        self.handshakes = HandshakeQueue()
         self._waiting: dict[Key, list[bytes]] = {}
         """What is to be written once a connection of ours stands."""
         self._names: dict[Key, str] = {}
@@ -91,7 +93,8 @@ class Connections:
 
     def _make(self, *, ours: bool, tls: TlsFilter | None) -> Connection:
         clock = asyncio.get_running_loop().time
-        return Connection(self.number(), self, self._limits, clock, ours=ours, tls=tls)
+        queue = None if ours or tls is None else self.handshakes
+        return Connection(self.number(), self, self._limits, clock, ours=ours, tls=tls, queue=queue)
 
     def expect(self, transport: str, remote: Address, name: str) -> None:
         """Remember under which name `remote` is called: its certificate must be for that (RFC 5922 §7.3)."""

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from pbx.transport.address import plain
 from pbx.transport.crowd import Crowd
+from pbx.transport.handshakes import HandshakeQueue
 from pbx.transport.tls import TlsError, TlsFilter
 from pbx.transport.tls_transport import TlsTransport
 
@@ -53,6 +54,7 @@ class Gate:
         """`context` gives the TLS context for new connections."""
         self._app = app
         self._context = context
+        self._handshakes = HandshakeQueue()
         self._crowd = Crowd(per_host=limits.max_unproven_per_host, in_all=limits.max_unproven)
         self._visitors: dict[int, Visitor] = {}
         self._last = 0
@@ -72,11 +74,11 @@ class Gate:
     def secure(self) -> "Visitor":
         """Make the protocol of an HTTPS connection."""
         assert self._context is not None, "who listens for TLS has a certificate"
-        return self._visitor(TlsFilter(self._context(), server_side=True))
+        return self._visitor(TlsFilter(self._context(), server_side=True), self._handshakes)
 
-    def _visitor(self, tls: TlsFilter | None) -> "Visitor":
+    def _visitor(self, tls: TlsFilter | None, queue: HandshakeQueue | None = None) -> "Visitor":
         self._last += 1
-        return Visitor(self._last, self, self._app(), tls)
+        return Visitor(self._last, self, self._app(), tls, queue)
 
     def arrived(self, visitor: "Visitor", host: str) -> bool:
         """Take a connection in; False: it is to be closed."""
@@ -151,14 +153,26 @@ class Visitor(asyncio.Protocol):
     """One connection of an HTTP client: hands everything on to aiohttp's, and watches the clock."""
 
     __slots__ = (
-        "_app", "_asked", "_opened", "_proven", "_raw", "_serving", "_stands", "_stuck", "_tls", "gate", "number",
+        "_app", "_asked", "_hello", "_host", "_opened", "_proven", "_queue", "_raw", "_serving", "_stands", "_stuck",
+        "_tls", "gate", "number",
     )  # fmt: skip
 
-    def __init__(self, number: int, gate: Gate, app: asyncio.Protocol, tls: TlsFilter | None) -> None:
+    def __init__(
+        self,
+        number: int,
+        gate: Gate,
+        app: asyncio.Protocol,
+        tls: TlsFilter | None,
+        queue: HandshakeQueue | None = None,
+    ) -> None:
         self.number = number
         self.gate = gate
         self._app = app
         self._tls = tls
+        self._queue = queue
+        self._hello = b""
+        """What waits for the handshake's turn."""
+        self._host = ""
         self._raw: asyncio.Transport | None = None
         self._stands = False
         """aiohttp knows of it."""
@@ -172,7 +186,8 @@ class Visitor(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._raw = cast("asyncio.Transport", transport)  # uvloop's is one without saying so
         remote = transport.get_extra_info("peername")
-        if not remote or not self.gate.arrived(self, plain(remote)[0]):
+        self._host = plain(remote)[0] if remote else ""
+        if not remote or not self.gate.arrived(self, self._host):
             self._raw.abort()
         elif self._tls is None:
             self._stand(self._raw)
@@ -189,6 +204,22 @@ class Visitor(asyncio.Protocol):
             self._app.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._raw is not None and self._queue is not None and not self._stands:
+            self._hello = data
+            if not self._queue.begin(self._host, self._shake) and not self._raw.is_closing():
+                self._raw.pause_reading()
+        else:
+            self._take_bytes(data)
+
+    def _shake(self) -> None:
+        """Take a piece of the handshake: its turn has come."""
+        if self._raw is None or self._raw.is_closing():
+            return
+        hello, self._hello = self._hello, b""
+        self._raw.resume_reading()
+        self._take_bytes(hello)
+
+    def _take_bytes(self, data: bytes) -> None:
         if self._raw is None:
             return
         if self._tls is not None:

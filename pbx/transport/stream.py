@@ -11,6 +11,7 @@ from typing import cast
 from pbx.sip.flow import Flow
 from pbx.sip.parser import StreamFramer
 from pbx.transport.address import plain
+from pbx.transport.handshakes import HandshakeQueue
 from pbx.transport.link import Link, Owner, StreamLimits
 from pbx.transport.tls import TlsError, TlsFilter
 
@@ -29,13 +30,17 @@ class Connection(Link, asyncio.Protocol):
         *,
         ours: bool,
         tls: TlsFilter | None = None,
+        queue: HandshakeQueue | None = None,
     ) -> None:
-        """`number` becomes `Flow.id`; `ours`: we opened it, so the peer owes us nothing."""
+        """`number` becomes `Flow.id`; `ours`: we opened it, so the peer owes us nothing. `queue`: where their handshake waits."""
         super().__init__(number, owner, limits, clock, ours=ours, transport="tls" if tls else "tcp")
         self.shaking = tls is not None
         self.trouble: str | None = None
         """Why TLS failed, if it did."""
         self._tls = tls
+        self._queue = queue
+        self._hello = b""
+        """What waits for the handshake's turn."""
         self._early: list[bytes] = []
         """What is to be written once TLS stands."""
         self._framer = StreamFramer()
@@ -61,6 +66,20 @@ class Connection(Link, asyncio.Protocol):
             self._secure(lambda tls: (b"", tls.start()))
 
     def data_received(self, data: bytes) -> None:
+        if self.shaking and self._queue is not None:
+            self._hello = data
+            if not self._queue.begin(self.flow.remote[0], self._shake):
+                self.read(on=False)
+        else:
+            self._take_bytes(data)
+
+    def _shake(self) -> None:
+        """Take a piece of the handshake: its turn has come."""
+        hello, self._hello = self._hello, b""
+        self.read(on=True)
+        self._take_bytes(hello)
+
+    def _take_bytes(self, data: bytes) -> None:
         now = self._heard = self._clock()
         if self._tls is not None:
             data = self._secure(lambda tls: tls.receive(data))
