@@ -1,12 +1,17 @@
-"""What a stranger's scanner says of our TLS, and which certificates of clients are taken (bars S11)."""
+"""What a stranger's scanner says of our TLS, which certificates of clients are taken, and a flood of handshakes (bars S11)."""
 
+import contextlib
 import datetime as dt
 import socket
 import ssl
 import subprocess
+import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.live.conftest import _exchanges
+from tests.live.conftest import Measure, NewOracle, _exchanges
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.flowphone import trusting
 from tests.live.kit.ports import free_port
@@ -35,6 +40,9 @@ tls_port = {web}
 
 NOW = dt.datetime.now(dt.UTC)
 DAY = dt.timedelta(days=1)
+FLOOD_SECONDS = 4.0
+FLOODED = 500
+"""Hellos a second wanted (bars S11); a busy machine gives fewer."""
 OPTIONS = (
     b"OPTIONS sip:110@at110 SIP/2.0\r\nVia: SIP/2.0/TLS trunk.example;branch=z9hG4bKs11;rport\r\nMax-Forwards: 70\r\n"
     b"From: <sip:t@at110>;tag=t\r\nTo: <sip:110@at110>\r\nCall-ID: s11\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
@@ -179,3 +187,80 @@ def test_only_good_certificates_of_clients_are_taken(
     for what, certificate in refused.items():
         assert not is_served(doors["sip"], certificate, version), what
     assert is_served(doors["sip"], None, version)
+
+
+class Hellos:
+    """Begins handshakes as fast as told, from many addresses, and ends none; the dear part is the exchange's answer."""
+
+    def __init__(self, port: int) -> None:
+        self.answered = self.begun = 0
+        self._port = port
+        into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            trusting().wrap_bio(into, out).do_handshake()
+        self._hello = out.read()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(20)
+
+    def _run(self) -> None:
+        began, open_ones = time.monotonic(), deque[socket.socket]()
+        while not self._stop.is_set() and time.monotonic() - began < 60:
+            while self.begun < FLOODED * (time.monotonic() - began) and not self._stop.is_set():
+                one = socket.socket()
+                one.settimeout(2.0)
+                try:
+                    one.bind((f"127.0.3.{1 + self.begun % 40}", 0))
+                    one.connect(("127.0.0.1", self._port))
+                    one.sendall(self._hello)
+                    one.setblocking(False)
+                except OSError:
+                    one.close()
+                else:
+                    open_ones.append(one)
+                self.begun += 1
+                if len(open_ones) > 400:
+                    self._end(open_ones.popleft())
+            time.sleep(0.002)
+        for one in open_ones:
+            self._end(one)
+
+    def _end(self, one: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            self.answered += len(one.recv(100)) > 0
+        one.close()
+
+
+@pytest.mark.limit(120)
+def test_a_flood_of_handshakes_keeps_nobody_out(
+    exchange: Exchange, doors: dict[str, int], oracle: NewOracle, measure: Measure
+) -> None:
+    """Calls by UDP are answered, and an honest phone's handshake is done, as if nothing were."""
+    took: list[float] = []
+    called: list[float] = []
+    with Hellos(doors["sip"]) as flood:
+        exchange.until(lambda: flood.begun > 100, "the flood does not begin")
+        end = time.monotonic() + FLOOD_SECONDS
+        mark = 60
+        while time.monotonic() < end or not called:
+            began = time.monotonic()
+            assert is_served(doors["sip"], None, ssl.TLSVersion.TLSv1_3), (
+                "within the patience with a handshake"
+            )
+            took.append(time.monotonic() - began)
+            caller = oracle(mark)
+            mark += 1
+            called.append(caller.call(timeout=8.0))
+            assert caller.bye().status == 200
+    measure("handshake under a flood of them in", 1000 * max(took), "ms")
+    measure("call answered under it in", 1000 * max(called), "ms")
+    measure("flood", flood.begun / FLOOD_SECONDS, "hellos/s")
+    assert flood.answered > 0, "they were no handshakes"
+    exchange.until(lambda: not exchange.calls(), "calls are left", timeout=20)
