@@ -67,13 +67,13 @@ class WebLink(Link):
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """Take bytes of the socket. The name and the answer are aiohttp's: (end of stream, what is left)."""
         now = self._heard = self._clock()
-        items: list[Item | Ping] = []
+        items: list[bytes] = []
         closing: Closing | None = None
         for event in self._frames.feed(data):
             match event:
                 case Message(content, text):
                     self._text = text
-                    items.append(_read(content))
+                    items.append(content)
                 case WebPing(content):
                     self._pings += 1
                     if self._pings > MAX_PINGS:
@@ -103,6 +103,9 @@ class WebLink(Link):
         self.forget()
         self._owner.lost(self, failed=self._doomed)
         self.over.set()
+
+    def parsed(self, content: bytes) -> Item | Ping:
+        return _read(content)
 
     def handled(self) -> None:
         """Nothing ends a WebSocket but its own close: messages need no framing."""

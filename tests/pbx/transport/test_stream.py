@@ -1,12 +1,14 @@
 """A TCP connection on a virtual socket and a clock of its own."""
 
+import asyncio
+
 import pytest
 
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
 from pbx.sip.parser import ParseError
-from pbx.transport.link import Link, StreamLimits
-from pbx.transport.stream import Connection
+from pbx.transport.link import AT_ONCE, Link, StreamLimits
+from pbx.transport.stream import SLICE, Connection
 from tests.kit.clock import Clock
 from tests.kit.sip import request
 from tests.kit.transports import StreamTransport
@@ -144,6 +146,49 @@ def test_who_does_not_read_is_not_read_and_then_closed() -> None:
     connection.resume_writing()
     assert transport.is_reading()
     assert not connection.overdue(clock.now + 10)
+
+
+async def test_a_crowd_of_messages_takes_turns() -> None:
+    """L10: neither parsing nor answering what one connection sent keeps the loop from others for longer than a few messages."""
+    connection, transport, owner, _ = made()
+    count = 2 * SLICE // len(OPTIONS) + 3
+    connection.data_received(OPTIONS * count + OPTIONS[:9])
+    assert (len(owner.heard), transport.is_reading()) == (AT_ONCE, False)
+    turns = 0
+    while len(owner.heard) < count:
+        before = len(owner.heard)
+        await asyncio.sleep(0)
+        turns += 1
+        assert len(owner.heard) - before <= AT_ONCE
+    assert turns >= (count - 1) // AT_ONCE
+    assert transport.is_reading()
+    connection.data_received(OPTIONS[9:])
+    assert len(owner.heard) == count + 1
+    assert all(isinstance(message, Request) for message in owner.heard)
+
+
+async def test_who_does_not_read_is_answered_no_further() -> None:
+    """What it sent waits too: its answers would only fill our memory."""
+    connection, transport, owner, _ = made()
+    connection.data_received(OPTIONS * 40)
+    connection.pause_writing()
+    for _ in range(9):
+        await asyncio.sleep(0)
+    assert len(owner.heard) <= 2 * AT_ONCE
+    connection.resume_writing()
+    for _ in range(40):
+        await asyncio.sleep(0)
+    assert (len(owner.heard), transport.is_reading()) == (40, True)
+
+
+async def test_what_was_read_dies_with_the_connection() -> None:
+    connection, _, owner, _ = made()
+    connection.data_received(OPTIONS * 40)
+    connection.connection_lost(None)
+    for _ in range(9):
+        await asyncio.sleep(0)
+    assert len(owner.heard) == AT_ONCE + 1
+    assert owner.heard[-1] == ("lost", False)
 
 
 def test_the_write_queue_is_bounded() -> None:

@@ -8,7 +8,7 @@ import pytest
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
 from pbx.sip.parser import ParseError
-from pbx.transport.link import Item, Link, StreamLimits
+from pbx.transport.link import AT_ONCE, Item, Link, StreamLimits
 from pbx.transport.websocket import MAX_PINGS, WebLink
 from tests.kit.clock import Clock
 from tests.kit.sip import request
@@ -174,12 +174,12 @@ def test_who_does_not_read_is_not_read_and_then_closed() -> None:
 async def test_many_messages_at_once_take_turns() -> None:
     """One connection's crowd does not keep the loop from the others (bars GI3, L10)."""
     link, transport, owner, _ = made()
-    link.feed_data(theirs(1, OPTIONS) * 40)
-    assert (len(owner.heard), transport.reading) == (16, False)
+    link.feed_data(theirs(1, OPTIONS) * 10)
+    assert (len(owner.heard), transport.reading) == (AT_ONCE, False)
     await asyncio.sleep(0)
-    assert len(owner.heard) == 32
+    assert len(owner.heard) == 2 * AT_ONCE
     await asyncio.sleep(0)
-    assert (len(owner.heard), transport.reading) == (40, True)
+    assert (len(owner.heard), transport.reading) == (10, True)
 
 
 async def test_what_waits_for_its_turn_dies_with_the_connection() -> None:
@@ -188,7 +188,7 @@ async def test_what_waits_for_its_turn_dies_with_the_connection() -> None:
     link.feed_eof()
     for _ in range(5):
         await asyncio.sleep(0)
-    assert len(owner.heard) == 17
+    assert len(owner.heard) == AT_ONCE + 1
 
 
 def test_no_address_any_more() -> None:
