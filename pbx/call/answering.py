@@ -10,7 +10,7 @@ from typing import Final
 
 from pbx import claims, identity, proxied
 from pbx.binding import Binding
-from pbx.call import emergency_call, half_open, indialog, owners, refer, seats, trunk_arrival
+from pbx.call import emergency_call, half_open, indialog, owners, refer, referral, seats, trunk_arrival
 from pbx.call import room as rooms
 from pbx.call.effects import Effect, Item, MoveFlow, Note, Refuse, Respond
 from pbx.call.emergency_call import Said
@@ -153,10 +153,15 @@ class Answering:
         request, ignored = claims.strip(said)
         if ignored:
             event = replace(event, request=request)
-        if request.to.tag is not None and not self.watching.holds(request):
+        made = referral.in_own_dialog(self._exchange, request)
+        if request.to.tag is not None and made is None and not self.watching.holds(request):
             return self._exchange.in_dialog(event, now)
         try:
-            items = self._open(event, now, wall, Said(said, ignored))
+            items = (
+                self._open(event, now, wall, Said(said, ignored))
+                if made is None
+                else referral.subscribed(self._exchange, made, event.transaction, request)
+            )
         except SipError as error:
             items = [Respond(event.transaction, self._refusal(request, error.status, error.headers))]
         return self._exchange.run([_stateless(item) for item in items], now)

@@ -20,6 +20,7 @@ from pbx.call.leg import Leg, State
 from pbx.sip import acceptance, reason
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
+from pbx.sip.grammar import lower
 from pbx.sip.message import Request, Response
 from rtp.control import CloseLeg, WantPicture
 
@@ -58,6 +59,10 @@ def _verb(leg: Leg, transaction: str, request: Request, now: float) -> list[Effe
         case "PRACK":
             return ringing.prack(leg, transaction, request)
         case "REFER":
+            return [LegRefer(leg.id, transaction, request)]
+        case "SUBSCRIBE" if (
+            lower((request.headers.get("Event") or "").partition(";")[0].strip(" \t")) == "refer"
+        ):
             return [LegRefer(leg.id, transaction, request)]
         case "MESSAGE":
             return _text_received(leg, transaction, request)

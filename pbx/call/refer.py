@@ -53,8 +53,10 @@ MAX_SECOND_CALLS: Final = 2
 
 
 def in_dialog(exchange: Exchange, said: LegRefer, now: float) -> list[Item]:
-    """Take a REFER that came in the dialog of a leg."""
+    """Take a REFER that came in the dialog of a leg, or a SUBSCRIBE that asks about one."""
     leg, request = exchange.legs[said.leg], said.request
+    if request.method == "SUBSCRIBE":
+        return _subscribed(exchange, said)
     owner = exchange.owners[leg.id]
     room = exchange.rooms.get(owner.id) if owner.kind == "desk" else None
     desk = None if room is None else room.user if room.outside else room.desk
@@ -64,6 +66,15 @@ def in_dialog(exchange: Exchange, said: LegRefer, now: float) -> list[Item]:
     contact = str(leg.contact)
     asked = Asked(said.transaction, request, made, contact, leg.dialog, add=False)
     return _referred(exchange, asked, now)
+
+
+def _subscribed(exchange: Exchange, said: LegRefer) -> list[Item]:
+    request = said.request
+    try:
+        made = referral.of_leg(exchange, said.leg, request)
+        return referral.subscribed(exchange, made, said.transaction, request)
+    except SipError as error:
+        return [Respond(said.transaction, request.response(error.status, headers=error.headers))]
 
 
 def to_focus(exchange: Exchange, event: RequestArrived, desk: str, now: float) -> list[Item]:
@@ -111,6 +122,9 @@ def _referred(exchange: Exchange, asked: Asked, now: float) -> list[Item]:
         return [Respond(transaction, request.response(status, to_tag=tag)), noted]
     # RFC 4488 §4: "Refer-Sub: false" in the 2xx says that no subscription was made.
     more = (("Refer-Sub", "false"),) if referred.silent else ()
+    if referred.silent and made.leg is not None:
+        # It hears no more than the 202, and hangs up on that.
+        exchange.hands.referred[made.desk] = now + referral.GRACE_SECONDS
     accepted = request.response(202, to_tag=tag, headers=(("Contact", asked.contact), *more))
     claim = [] if referred.by is None else [_claim(exchange, made.desk, referred.by)]
     return [Respond(transaction, accepted), *claim, *told, *done]

@@ -131,7 +131,7 @@ class Link(ABC):
 
     def parsed(self, content: bytes) -> Item | Ping:
         """Parse what was given to `take` as bytes: only when its turn has come."""
-        raise AssertionError("this connection gives messages")
+        raise AssertionError(f"this connection gives messages, not {len(content)} bytes")
 
     @property
     def backlog(self) -> bool:
