@@ -18,6 +18,7 @@ from pbx.sip.message import Request, Response
 from pbx.sip.parser import ParseError, Ping, StreamFramer, parse
 from pbx.sip.uri import parse_name_addr, parse_uri, parse_via
 from pbx.targets import EmergencySettings, is_emergency
+from tests.fuzz import packets
 
 DATA: Final = Path(__file__).parents[1] / "data"
 SETTINGS: Final = EmergencySettings(numbers=("110", "119"))
@@ -139,6 +140,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "digest": credentials,
     "sdp": sdp,
     "multipart": multipart,
+    **packets.TARGETS,
 }
 
 
@@ -157,6 +159,8 @@ def seeds(name: str) -> list[bytes]:
     """Inputs to begin with, always in the same order."""
     files = sorted(DATA.glob("rfc*/*.dat"))
     messages = [file.read_bytes() for file in files]
+    if name in packets.SEEDS:
+        return packets.SEEDS[name]
     match name:
         case "message" | "stream":
             return messages
