@@ -337,7 +337,10 @@ def test_who_says_nothing_keeps_nobody_out(
 
 INVITE = (
     "INVITE sip:100@at110 SIP/2.0\r\nVia: SIP/2.0/{} g.invalid;branch=z9hG4bK{};rport\r\nMax-Forwards: 70\r\n"
-    "From: <sip:g@at110>;tag=g\r\nTo: <sip:100@at110>\r\nCall-ID: same\r\nCSeq: {} INVITE\r\n"
+    'From: "'
+    + "x"
+    * 4000  # is echoed, so that few requests fill what may stay unread, and the machine has time for all of them
+    + '" <sip:g@at110>;tag=g\r\nTo: <sip:100@at110>\r\nCall-ID: same\r\nCSeq: {} INVITE\r\n'
     "Contact: <sip:g@g.invalid>\r\nContent-Length: 0\r\n\r\n"
 )
 UPGRADE = (
@@ -348,7 +351,9 @@ UPGRADE = (
 
 GREEDY = 100
 """Connections of the advisory's program."""
-PATIENT = 100.0
+SERVED_SECONDS = 20.0
+"""Within which anybody else is answered meanwhile, on a busy machine; on an idle one it takes a tenth of a second."""
+PATIENT = 60.0
 """Seconds until all are closed: ten after each has left enough unread, which a busy machine is slow to answer."""
 
 
@@ -383,7 +388,7 @@ class Greedy:
 
     def _requests(self) -> bytes:
         requests = []
-        for _ in range(20):
+        for _ in range(4):
             self._number += 1
             text = INVITE.format(VIA[self._door], secrets.token_hex(8), self._number).encode()
             requests.append(frame(1, text) if self._door == "ws" else text)
@@ -416,7 +421,7 @@ def test_who_does_not_read_is_not_served(exchange: Exchange, doors: dict[str, in
             start = time.monotonic()
             async with FlowPhone("honest", door, address) as phone:
                 await phone.ask("OPTIONS", "sip:110@at110", call_id="h", to="<sip:110@at110>")
-                await phone.answer_to("OPTIONS", phone.sequence)
+                await phone.answer_to("OPTIONS", phone.sequence, timeout=SERVED_SECONDS)
             worst = max(worst, time.monotonic() - start)
             await asyncio.sleep(0.2)
         return worst
@@ -427,7 +432,7 @@ def test_who_does_not_read_is_not_served(exchange: Exchange, doors: dict[str, in
         lasted = await asyncio.to_thread(greedy, door, address)
         stop.append(True)
         assert lasted < PATIENT, f"who reads nothing was listened to for {lasted:.0f} s"
-        assert await other < HONEST_SECONDS
+        assert await other < SERVED_SECONDS
 
     run(scenario(), 150)
 
