@@ -12,6 +12,7 @@ Which trunk a request came over is decided before (`pbx.trunks.trust`); here it 
 Not done: proxy challenges (407).
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -54,7 +55,7 @@ __all__ = [
 ]
 
 Role = Literal["anonymous", "caller", "dispatcher", "trunk"]
-Target = Literal["own", "emergency", "feature", "seat", "room", "other"]
+Target = Literal["own", "emergency", "feature", "seat", "room", "number", "other"]
 Proof = Literal["digest", "registration", "none"]
 Trouble = Literal["missing", "wrong", "stale", "replayed", "malformed", "locked"]
 
@@ -67,6 +68,7 @@ RULES: Final[dict[tuple[str, Target], frozenset[Role]]] = {
     ("INVITE",   "feature"):   frozenset({"dispatcher"}),
     ("INVITE",   "seat"):      frozenset({"dispatcher"}),  # one desk talks to another
     ("INVITE",   "room"):      frozenset({"dispatcher"}),  # only with Replaces, and only the own one
+    ("INVITE",   "number"):    frozenset({"dispatcher"}),  # beside the permanent call, to ask somebody outside
     ("MESSAGE",  "emergency"): _ACCOUNTS,
     ("OPTIONS",  "own"):       _EVERYBODY,
     ("OPTIONS",  "emergency"): _EVERYBODY,
@@ -81,6 +83,8 @@ RULES: Final[dict[tuple[str, Target], frozenset[Role]]] = {
     ("SUBSCRIBE", "room"):     frozenset({"dispatcher"}),
 }  # fmt: skip
 
+NUMBER: Final = re.compile(r"\+?[0-9]{3,15}")
+"""What may be dialled over a trunk; who has an account of that name is not meant."""
 ROOM: Final = "room-"
 """Begins the user part of a room's URI; the desk's user name follows."""
 LOCKED: Final = 503
@@ -244,6 +248,8 @@ class Authenticator:
         elif method in {"SUBSCRIBE", "REFER"} or (method == "INVITE" and target == "other"):
             target, desk = self.seat(request.uri)
             target = "own" if target == "seat" and desk == account.user else target
+            if method == "INVITE" and target == "other" and self._is_number(desk):
+                target = "number"
         if account.kind not in RULES.get((method, target), ()):
             return Denied(request.response(403, to_tag=to_tag), account)
         return Authenticated(account, "digest", emergency, feature)
@@ -260,6 +266,9 @@ class Authenticator:
             if found is not None and found.kind == "dispatcher":
                 return ("seat" if desk == user else "room"), desk
         return "other", user
+
+    def _is_number(self, user: str) -> bool:
+        return NUMBER.fullmatch(user) is not None and self._accounts.get(user) is None
 
     def _emergency(
         self, request: Request, now: float, source: str, emergency: Emergency, registered: Collection[str]

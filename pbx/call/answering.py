@@ -270,10 +270,11 @@ class Answering:
             return seats.dial_in(exchange, account.user, event.transaction, request, event.flow, now=now)
         if feature_code(request.uri) is None:
             target, desk = self._phones.gate.seat(request.uri)
-            if target != "seat":
+            if target == "room":
                 raise SipError(403)
-            request = with_contact(request, event.flow)
-            return refer.second_call(exchange, replace(event, request=request), account.user, desk, now)
+            second = replace(event, request=with_contact(request, event.flow))
+            call = refer.second_call if target == "seat" else refer.second_call_outside
+            return call(exchange, second, account.user, desk, now)
         return self._feature(event, account, now)
 
     def _feature(self, event: RequestArrived, account: identity.Account, now: float) -> list[Item]:

@@ -130,8 +130,8 @@ def check_other(exchange: Exchange, desk: str, target: str) -> None:
         raise Impossible("busy")
 
 
-def _outside(exchange: Exchange, party: Party, now: float) -> tuple[str, list[Item]]:
-    """Call somebody into a room of its own; returns the id of that room's host."""
+def outside(exchange: Exchange, party: Party, now: float) -> tuple[str, list[Item]]:
+    """Call somebody into a room of its own; returns the id of that room's host. Raises `Impossible`."""
     if party.account is not None and party.account.kind != "dispatcher":
         raise Impossible("is_caller")
     name = f"{party.name}.{exchange.mint('party')}"  # read by people in the events
@@ -156,7 +156,7 @@ def _invite(
             check_other(exchange, order.desk, desk)
             visitor = desk
         case Party():
-            visitor, opening = _outside(exchange, target, now)
+            visitor, opening = outside(exchange, target, now)
     role = order.role if purpose == "help" else "dispatcher"
     visit = Visit(visitor, order.desk, purpose, call, order.target, role, mode, order.referral)
     asked = Note(f"{purpose}_asked", call, {"desk": order.desk, "who": order.target, "by": order.by})

@@ -21,6 +21,7 @@ from pbx.call.hands import Order, Verb
 from pbx.call.impossible import Impossible
 from pbx.call.leg import Leg, State
 from pbx.call.owner import Owner
+from pbx.call.reach import Party
 from pbx.call.referral import Referral
 from pbx.call.visits import Visit
 from pbx.sip import refer
@@ -208,17 +209,52 @@ def check_may(exchange: Exchange, user: str, desk: str) -> None:
 
 def second_call(exchange: Exchange, event: RequestArrived, user: str, target: str, now: float) -> list[Item]:
     """Take an INVITE of a desk's phone (`user`) to another desk: that one comes to talk. Raises `SipError`."""
-    request, flow = event.request, event.flow
-    mine = [room for room in exchange.rooms.values() if room.outside and room.user == user]
-    if len(mine) >= MAX_SECOND_CALLS:
-        raise SipError(486)
     other = exchange.rooms.get(target)
-    if not exchange.room(user).present or other is None or not other.present:
+    if other is None or not other.present:
         raise SipError(480)
     try:
         hands.check_other(exchange, user, target)
     except Impossible as error:
         raise SipError(STATUS.get(error.code, 480)) from error
+    name, line = _second_line(exchange, event, user, now)
+    exchange.hands.visits[target] = Visit(target, name, "talk", None, target, "dispatcher", "barge")
+    # The other desk is spoken for at once, so that no caller is put through to it meanwhile.
+    return [events.ToAcd(DeskVisits(target)), *line]
+
+
+def second_call_outside(
+    exchange: Exchange, event: RequestArrived, user: str, number: str, now: float
+) -> list[Item]:
+    """Take an INVITE of a desk's phone (`user`) to a number: that is called over a trunk, and comes to talk. Raises `SipError`.
+
+    The phone is answered at once and hears silence until somebody picks up there; if nobody does, it is hung up. The host of its
+    URI says nothing: numbers are called over our trunks (bars S9).
+    """
+    try:
+        party = reach.find(exchange, number, now)
+        if not isinstance(party, Party) or party.road is not None:
+            raise SipError(404)
+        _check_second_line(exchange, user)
+        visitor, calling = hands.outside(exchange, party, now)
+    except Impossible as error:
+        raise SipError(STATUS.get(error.code, 480)) from error
+    name, line = _second_line(exchange, event, user, now)
+    exchange.hands.visits[visitor] = Visit(visitor, name, "talk", None, number, "dispatcher", "barge")
+    return [*line, *calling]
+
+
+def _check_second_line(exchange: Exchange, user: str) -> None:
+    mine = [room for room in exchange.rooms.values() if room.outside and room.user == user]
+    if len(mine) >= MAX_SECOND_CALLS:
+        raise SipError(486)
+    if not exchange.room(user).present:
+        raise SipError(480)
+
+
+def _second_line(exchange: Exchange, event: RequestArrived, user: str, now: float) -> tuple[str, list[Item]]:
+    """Take the second call of a desk's phone into a room of its own; returns the id of its host. Raises `SipError`."""
+    _check_second_line(exchange, user)
+    request, flow = event.request, event.flow
     name = f"{user}.{exchange.mint('party')}"
     room = rooms.Room(name, outside=True, user=user)
     leg, opening = Leg.incoming(
@@ -235,6 +271,4 @@ def second_call(exchange: Exchange, event: RequestArrived, user: str, target: st
     )
     exchange.rooms[name] = room
     exchange.add_leg(leg, Owner("desk", name), event.transaction)
-    exchange.hands.visits[target] = Visit(target, name, "talk", None, target, "dispatcher", "barge")
-    # The other desk is spoken for at once, so that no caller is put through to it meanwhile.
-    return [*room.receive(rooms.SignsIn(leg.id)), events.ToAcd(DeskVisits(target)), *opening]
+    return name, [*room.receive(rooms.SignsIn(leg.id)), *opening]

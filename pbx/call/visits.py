@@ -304,7 +304,9 @@ def _visitor_gone(exchange: Exchange, visitor: str, now: float) -> list[Item]:
     if visit.purpose == "consult" and visit.call is not None:
         out += exchange.to_call(visit.call, events.HeldByHost(on=False, by=visit.host), now)
     host = exchange.room(visit.host)
-    if not visit.up and host.leg is not None:
+    if host.outside and host.user is not None and host.leg is not None:
+        out.append(events.EndLeg(host.leg))  # a phone's second call, with nobody at the other end any more
+    elif not visit.up and host.leg is not None:
         out.append(events.Say(host.leg, f"{visit.who}: 未接通 no answer"))
     return out
 
