@@ -6,9 +6,15 @@ setup(
     ext_modules=[
         Extension(
             "rtp.native._relay",
-            ["rtp/native/_relay.pyx", "rtp/native/relay.c", "rtp/native/tape.c", "rtp/native/block.c"],
+            [
+                "rtp/native/_relay.pyx",
+                "rtp/native/relay.c",
+                "rtp/native/tape.c",
+                "rtp/native/block.c",
+                "rtp/native/jitter.c",
+            ],
             include_dirs=["rtp/native"],
-            depends=["rtp/native/_relay.pxd", "rtp/native/relay.h"],
+            depends=["rtp/native/_relay.pxd", "rtp/native/relay.h", "rtp/native/jitter.h"],
             # No contraction of a·b+c into one rounding: the numbers must be those of the Python engine to the last bit.
             extra_compile_args=["-std=gnu11", "-ffp-contract=off"],
             optional=True,

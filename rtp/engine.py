@@ -90,7 +90,14 @@ class Engine:
         self._loop = loop
         self._emit = emit
         self._certificate = Certificate()
-        self._around = Surroundings(loop, self._heard, itertools.count(FIRST_SOURCE), activity=parts.activity)
+        self._around = Surroundings(
+            loop,
+            self._heard,
+            itertools.count(FIRST_SOURCE),
+            activity=parts.activity,
+            buffer=parts.buffer,
+            swift=parts.swift,
+        )
         self._mixing = Mixing(self._around)
         self._load_due = 0.0
         self._ports = Ports(settings.port_min, settings.port_max)

@@ -8,7 +8,7 @@ is played all the same and has made the delay longer; what is always there earli
 """
 
 from collections import deque
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from rtp.sequence import HALF16, MASK16, MAX_MISORDER
 
@@ -44,6 +44,24 @@ LOST: Final = Gap("LOST")
 """A packet is missing and later ones are here: conceal it."""
 DRY: Final = Gap("DRY")
 """Nothing is here: conceal, as it may be late."""
+
+
+class Buffer(Protocol[T]):
+    """What a jitter buffer is to a voice: `JitterBuffer`, or its twin in C."""
+
+    begun: bool
+    hurry: bool
+
+    def push(self, sequence: int, entry: T) -> None:
+        """See `JitterBuffer`, as for all of these."""
+
+    def pull(self) -> T | Gap: ...
+
+    def following(self) -> T | None: ...
+
+    def merged(self) -> None: ...
+
+    def snapshot(self) -> dict[str, Any]: ...
 
 
 class JitterBuffer(Generic[T]):

@@ -17,8 +17,9 @@ from rtp.leg import Leg
 from rtp.load import thread_time
 from rtp.loop import Loop
 from rtp.mapping import sound
-from rtp.mixer import FRAMES_A_SECOND, Mixer
+from rtp.mixer import FRAMES_A_SECOND, Flags, Mixer
 from rtp.route import Surroundings
+from rtp.swift import Codes, Swift
 from rtp.track import Track
 from rtp.voices import WIDE, Ear, Samples, Voice
 from rtp.wiring import Roads
@@ -43,9 +44,13 @@ _TO_LINEAR: Final = {"PCMA": g711.ALAW_TO_LINEAR, "PCMU": g711.ULAW_TO_LINEAR}
 class Bank:
     """All voices and ears of one sampling rate."""
 
-    def __init__(self, rate: int, failed: Callable[[str, Exception], None]) -> None:
+    def __init__(
+        self, rate: int, failed: Callable[[str, Exception], None], swift: Swift | None = None
+    ) -> None:
         """`failed` is told of a voice or an ear that can't be served; the others are."""
         self._failed = failed
+        self._swift = swift
+        self._wanted: tuple[str, ...] = ()  # codecs of the last beat
         self.mixer = Mixer(rate)
         self.voices: dict[str, Voice] = {}
         self.ears: dict[str, Ear] = {}
@@ -55,13 +60,29 @@ class Bank:
         heard = {name: [voice.leg for voice in ear.voices] for name, ear in self.ears.items()}
         self.mixer.arrange(tuple(self.voices), heard)
         self._frames = np.zeros((len(self.voices), self.mixer.frame), np.int16)
+        self._codes = np.zeros(self._frames.shape, np.uint8)
+        self._names = np.zeros(len(self.voices), np.uint8)
 
     def beat(self, now: float) -> int:
         """Mix and send 20 ms; how many frames were sent."""
-        frames, frame = self._frames, self.mixer.frame
+        frames = self._frames
         missing = np.zeros(len(frames), np.bool_)
+        voices = list(self.voices.values())
+        rows: Iterable[int] = range(len(voices))
+        if self._swift is not None and self.mixer.rate == NARROW_RATE:
+            rows = self._swift.take(voices, self._codes, self._names)
+            for number, name in self._swift.names.items():
+                taken_rows = np.flatnonzero(self._names == number)
+                frames[taken_rows] = _TO_LINEAR[name].take(self._codes[taken_rows])
+        self._take(voices, rows, missing)
+        return self._send(self.mixer.mix(frames, missing), now)
+
+    def _take(self, voices: Sequence[Voice], rows: Iterable[int], missing: Flags) -> None:
+        """Fill the frames of these rows, one after the other."""
+        frames, frame = self._frames, self.mixer.frame
         coded: dict[str, tuple[list[int], list[bytes]]] = {}
-        for row, voice in enumerate(self.voices.values()):
+        for row in rows:
+            voice = voices[row]
             try:
                 taken = voice.take()
             except Exception as error:  # noqa: BLE001  # logged and counted: one voice's failure must not end the others
@@ -73,30 +94,33 @@ class Bank:
                 name, payload = taken
                 if name not in coded:
                     coded[name] = [], []
-                rows, payloads = coded[name]
-                rows.append(row)
-                payloads.append(payload)
+                coded[name][0].append(row)
+                coded[name][1].append(payload)
             else:
                 frames[row] = taken
-        for name, (rows, payloads) in coded.items():
+        for name, (these, payloads) in coded.items():
             codes = np.frombuffer(b"".join(payloads), np.uint8).reshape(-1, frame)
-            frames[rows] = _TO_LINEAR[name].take(codes)
-        return self._send(self.mixer.mix(frames, missing), now)
+            frames[these] = _TO_LINEAR[name].take(codes)
 
     def _send(self, mixed: Samples, now: float) -> int:
-        frame, sent = self.mixer.frame, 0
-        narrow = self.mixer.rate == NARROW_RATE
-        coded: dict[str, bytes] = {}
-        for row, ear in enumerate(self.ears.values()):
+        sent = 0
+        ears = list(self.ears.values())
+        rows: Iterable[int] = range(len(ears))
+        coded: dict[str, Codes] = {}
+        if self._swift is not None and self.mixer.rate == NARROW_RATE:
+            coded = {name: _TO_CODE[name].take(mixed.view(np.uint16)) for name in self._wanted}
+            sent, rows = self._swift.send(ears, coded, now)
+        for row in rows:
+            ear = ears[row]
             codec = ear.wants()
             if codec is None:
                 continue
             name = codec.name
-            if narrow and name in _TO_CODE and name not in coded:
-                coded[name] = _TO_CODE[name].take(mixed.view(np.uint16)).tobytes()
+            if self.mixer.rate == NARROW_RATE and name in _TO_CODE and name not in coded:
+                coded[name] = _TO_CODE[name].take(mixed.view(np.uint16))
             try:
                 if name in coded:
-                    payload: bytes | None = coded[name][row * frame : (row + 1) * frame]
+                    payload: bytes | None = coded[name][row].tobytes()
                 else:
                     payload = ear.encoded(codec, mixed[row])
                 if payload is not None:
@@ -104,6 +128,7 @@ class Bank:
                     sent += 1
             except Exception as error:  # noqa: BLE001  # as above
                 self._failed(f"{ear.leg}.ear", error)
+        self._wanted = tuple(coded)
         return sent
 
 
@@ -114,7 +139,7 @@ class Mixing:
         """Nothing beats before somebody hears several voices."""
         self._around = around
         self._loop: Loop = around.loop
-        self._banks = {rate: Bank(rate, self._loop.failed) for rate in (NARROW_RATE, WIDE_RATE)}
+        self._banks = {rate: Bank(rate, self._loop.failed, around.swift) for rate in (NARROW_RATE, WIDE_RATE)}
         self._arranged: list[Track] = []
         self._before: dict[str, Ear] = {}  # ears of the room being arranged, as they were
         self._beating = False
@@ -179,7 +204,7 @@ class Mixing:
         rate = self._rate([tracks[name]["audio"] for name in names], [tracks[ear]["audio"] for ear in ears])
         bank = self._banks[rate]
         for name in names:
-            voice = bank.voices[name] = before.get(name) or Voice(name, rate)
+            voice = bank.voices[name] = before.get(name) or Voice(name, rate, self._around.buffer())
             if voice.rate != rate:
                 voice.tune(rate)
         for name, heard in ears.items():

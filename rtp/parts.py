@@ -6,9 +6,11 @@ from typing import Protocol
 
 from rtp.activity import Activity, Restlessness
 from rtp.call_evidence import Tape
+from rtp.jitter import Buffer, JitterBuffer
 from rtp.leg import Leg
 from rtp.loop import Loop
 from rtp.outstream import Numbering, OutStream
+from rtp.swift import Swift
 from rtp.track import Track
 
 
@@ -66,6 +68,8 @@ class Parts:
     tape: Callable[[], Tape] | None = None
     """What evidence of a call waits in; None: in the sink itself."""
     activity: Callable[[], Restlessness] = Activity
+    buffer: Callable[[], Buffer[tuple[str, bytes]]] = JitterBuffer
+    swift: Swift | None = None
     phase: Callable[[], Phase] = LookingPhase
     stirred: Callable[[Iterable[Leg], float, float], Iterable[Leg]] = stirred
     """The legs among which a sweep may find something to do: (legs, now, seconds after which silence is a loss)."""

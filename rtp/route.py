@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 from rtp.activity import Activity, Restlessness
 from rtp.control import Codec, Event
+from rtp.jitter import Buffer, JitterBuffer
 from rtp.load import Load
 from rtp.loop import Loop
 from rtp.mapping import Mapped
 from rtp.sender import Sender
+from rtp.swift import Swift
 
 Special = Callable[[bytes, int, int, float], None]
 """What happens to packets that are not simply relayed: (packet, sequence, timestamp, now)."""
@@ -50,3 +52,7 @@ class Surroundings:
     """Where the cost of mixing and transcoding is added up."""
     activity: Callable[[], Restlessness] = Activity
     """Makes what says whether a leg needs its beat."""
+    buffer: Callable[[], Buffer[tuple[str, bytes]]] = JitterBuffer
+    """Makes what a voice waits in for its mix."""
+    swift: Swift | None = None
+    """Serves all voices and ears of a mix at once."""

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from rtp.codecs import CodecError, Decoder, Encoder, samples_per_frame, sampling_rate
 from rtp.control import Codec
-from rtp.jitter import Gap, JitterBuffer
+from rtp.jitter import Buffer, Gap, JitterBuffer
 from rtp.mapping import TRANSCODED
 from rtp.mixer import FRAMES_A_SECOND
 from rtp.noise import NAME as COMFORT_NOISE
 from rtp.noise import level_of, noise
 from rtp.packet import HEADER_SIZE, PacketError, payload_of
 from rtp.resample import Resampler
-from rtp.route import Special
 from rtp.sender import Sender
 
 Samples = NDArray[np.int16]
@@ -45,10 +44,10 @@ class Voice:
         "leg", "undecodable",
     )  # fmt: skip
 
-    def __init__(self, leg: str, rate: int) -> None:
-        """`rate`: Hz of the samples wanted."""
+    def __init__(self, leg: str, rate: int, buffer: Buffer[Entry] | None = None) -> None:
+        """`rate`: Hz of the samples wanted; `buffer`: an empty one, of the engine that runs."""
         self.leg = leg
-        self.buffer: JitterBuffer[Entry] = JitterBuffer()
+        self.buffer: Buffer[Entry] = buffer if buffer is not None else JitterBuffer()
         self.undecodable = 0
         """Payloads their decoder refused; concealed."""
         self._decoders: dict[str, Decoder] = {}
@@ -69,23 +68,18 @@ class Voice:
         """Hz of the samples given."""
         return self._frame * FRAMES_A_SECOND
 
-    def entrance(self, codec: Codec) -> Special:
+    @property
+    def plain(self) -> bool:
+        """Whether the next packet, if it is G.711 of 20 ms, may go through as it is."""
+        return self._plain and not len(self._waiting)
+
+    def resume(self) -> None:
+        """Take note that a packet went through as it is, which ends a pause of comfort noise."""
+        self._noise = None
+
+    def entrance(self, codec: Codec) -> "Entrance":
         """What takes the packets of one payload type: sound, comfort noise, or what only has a number."""
-        push = self.buffer.push
-        name = codec.name
-        if name not in TRANSCODED and name != COMFORT_NOISE:
-            return lambda _data, sequence, _timestamp, _now: push(sequence, SOUNDLESS)
-
-        def take(data: bytes, sequence: int, _timestamp: int, _now: float) -> None:
-            if data[0] == PLAIN:
-                push(sequence, (name, data[HEADER_SIZE:]))
-                return
-            try:
-                push(sequence, (name, payload_of(data)))
-            except PacketError:
-                push(sequence, SOUNDLESS)
-
-        return take
+        return Entrance(self, codec.name if codec.name in TRANSCODED or codec.name == COMFORT_NOISE else "")
 
     def take(self) -> Samples | Entry | None:
         """The next 20 ms: samples, a G.711 payload of just this length, or None where sound is missing."""
@@ -174,22 +168,46 @@ class Voice:
         self._waiting = crossfaded(first, second_half)
 
 
+class Entrance:
+    """The way of one payload type into a voice; of packets with `PLAIN` the native engine may take it by itself."""
+
+    __slots__ = ("_push", "name", "voice")
+
+    def __init__(self, voice: Voice, name: str) -> None:
+        """`name`: the codec's; empty for what is no sound and only has a number."""
+        self.voice = voice
+        self.name = name
+        self._push = voice.buffer.push
+
+    def __call__(self, data: bytes, sequence: int, _timestamp: int, _now: float) -> None:
+        """Take one packet."""
+        if not self.name:
+            self._push(sequence, SOUNDLESS)
+        elif data[0] == PLAIN:
+            self._push(sequence, (self.name, data[HEADER_SIZE:]))
+        else:
+            try:
+                self._push(sequence, (self.name, payload_of(data)))
+            except PacketError:
+                self._push(sequence, SOUNDLESS)
+
+
 class Ear:
     """One leg that is sent a mix."""
 
     __slots__ = (
-        "_codec",
         "_encoder",
         "_frame",
         "_left",
         "_name",
         "_resampler",
-        "_step",
         "begun",
+        "codec",
         "leg",
         "number",
         "rate",
         "sender",
+        "step",
         "voices",
     )
 
@@ -203,8 +221,10 @@ class Ear:
         self.begun = False
         """Whether there is something to send yet."""
         self._left = WAITING_BEATS
-        self._codec: Codec | None = None
-        self._step = 0
+        self.codec: Codec | None = None
+        """What was sent last is in it."""
+        self.step = 0
+        """Timestamp units of 20 ms of that."""
         self._name = ""
         self._frame = np.zeros(0, np.int16)
 
@@ -236,10 +256,10 @@ class Ear:
 
     def send(self, codec: Codec, payload: bytes, now: float) -> None:
         """Send one payload; the stream goes on where relayed packets left it."""
-        if codec is not self._codec:
-            self._codec = codec
-            self._step = samples_per_frame(codec)
-        self.sender.steady(self.number, codec, payload, self._step, now)
+        if codec is not self.codec:
+            self.codec = codec
+            self.step = samples_per_frame(codec)
+        self.sender.steady(self.number, codec, payload, self.step, now)
 
 
 def crossfaded(first: Samples, second: Samples) -> Samples:

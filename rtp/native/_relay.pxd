@@ -1,6 +1,6 @@
 # relay.h and what its Python face needs of C, as Cython sees them.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 
 cdef extern from "pthread.h" nogil:
@@ -10,8 +10,31 @@ cdef extern from "pthread.h" nogil:
     int pthread_mutex_unlock(pthread_mutex_t *)
 
 
+cdef extern from "jitter.h" nogil:
+    enum: JITTER_LOST
+
+    ctypedef struct relay_sound:
+        uint16_t sequence
+        unsigned char name
+        uint32_t size
+        unsigned char *data
+    ctypedef struct relay_jitter:
+        relay_sound *held
+        uint16_t next
+        int count, patience
+        int64_t late, lost, overflown
+        unsigned char begun, hurry, rushed
+
+    void relay_jitter_open(relay_jitter *)
+    void relay_jitter_close(relay_jitter *)
+    int relay_jitter_push(relay_jitter *, uint16_t, unsigned char, const unsigned char *, uint32_t)
+    const relay_sound *relay_jitter_pull(relay_jitter *, int *)
+    int relay_jitter_take(relay_jitter *, unsigned char *, uint32_t, unsigned char, unsigned char)
+    const relay_sound *relay_jitter_following(const relay_jitter *)
+
+
 cdef extern from "relay.h" nogil:
-    enum: RELAY_HEADER, RELAY_ROUTES, RELAY_TAPES
+    enum: RELAY_HEADER, RELAY_ROUTES, RELAY_TAPES, ROUTE_VOICE
 
     ctypedef struct relay_source:
         int64_t ssrc, gaps, transit, received_prior
@@ -32,9 +55,10 @@ cdef extern from "relay.h" nogil:
         const unsigned char *note
     ctypedef struct relay_flow:
         int fd
-        unsigned char lent, straight, route_count, tape_count
+        unsigned char lent, straight, deferred, route_count, tape_count
         relay_source *source
         relay_flow *destination
+        relay_jitter *voice
         int64_t number
         double heard, permitted_until, seconds_per_byte, burst
         int64_t flooded, taken
@@ -54,13 +78,15 @@ cdef extern from "relay.h" nogil:
         int *ready
         relay_odd *odd
         unsigned char *odd_bytes
-        int64_t relayed, sunk, handed
+        int64_t relayed, sunk, voiced, handed
 
-    int relay_loop_open(relay_loop *, int)
+    int relay_loop_open(relay_loop *, int, int)
     void relay_loop_close(relay_loop *)
     int relay_loop_put(relay_loop *, int, relay_flow *)
     int relay_lend(relay_loop *, relay_flow *, int)
     int relay_turn(relay_loop *, double)
+    int relay_collect(relay_loop *, double)
+    int relay_steady(relay_flow *, int64_t, int, int64_t, int64_t, const unsigned char *, size_t, double)
     int relay_serve(relay_loop *, relay_flow *, double)
     int relay_tape_open(relay_tape *, size_t)
     void relay_tape_close(relay_tape *)

@@ -3,8 +3,13 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rtp.control import Address, Medium
+from rtp.jitter import Gap
 from rtp.leg import Leg
+from rtp.voices import Ear, Voice
 
 class Receiver(Protocol):
     # Owner of a flow.
@@ -12,7 +17,7 @@ class Receiver(Protocol):
     leg: str
     medium: Medium
     def odd(self, data: bytes) -> None: ...
-    def withhold(self, *, withheld: bool) -> None: ...
+    def publish(self) -> None: ...
 
 class SourceFields:
     # The fields of `rtp.source.Source` as 64-bit integers C counts in.
@@ -71,6 +76,35 @@ class Tape:
         /,
     ) -> tuple[bytes, int]: ...
 
+# The number C knows a codec's name by.
+def name_number(name: str) -> int: ...
+
+class NativeJitterBuffer:
+    # `rtp.jitter.JitterBuffer` of sounds (name of the codec, payload).
+
+    begun: bool
+    hurry: bool
+    @property
+    def late(self) -> int: ...
+    @property
+    def lost(self) -> int: ...
+    @property
+    def overflown(self) -> int: ...
+    @property
+    def held(self) -> dict[int, tuple[str, bytes]]: ...
+    def push(self, sequence: int, entry: tuple[str, bytes]) -> None: ...
+    def pull(self) -> tuple[str, bytes] | Gap: ...
+    def following(self) -> tuple[str, bytes] | None: ...
+    def merged(self) -> None: ...
+    def snapshot(self) -> dict[str, Any]: ...
+
+# The sounds of voices that have just one of this length next: into `codes` (voices × samples), the numbers of their names into
+# `names` (0: none); the rows that are left.
+def take_codes(voices: list[Voice], codes: NDArray[np.uint8], names: NDArray[np.uint8]) -> list[int]: ...
+
+# Send each ear its row of the codes of its codec: (how many were sent, the rows that are left).
+def send_codes(ears: list[Ear], coded: dict[str, NDArray[np.uint8]], now: float) -> tuple[int, list[int]]: ...
+
 class Flow:
     # One RTP socket: what is decided about it, and its counters.
 
@@ -94,12 +128,20 @@ class Flow:
     def permit(self, seconds_per_byte: float, burst: float) -> None: ...
     # Whether what is relayed to this flow leaves as it is, and onto which tape.
     def send_straight(self, straight: bool, tape: Tape | None, way: int) -> None: ...
-    # Where packets go: (payload type, that of the destination, relayed or only counted, Hz), and onto which tapes.
+    # Watched by the loop's second epoll descriptor. ValueError while it is lent.
+    deferred: bool
+    # Send as `rtp.sender.Sender.steady`: whether it could.
+    def steady(
+        self, source: int, payload_type: int, rate: int, step: int, payload: bytes, now: float
+    ) -> bool: ...
+    # Where packets go: (payload type, that of the destination or the number of its name, 0 only counted, 1 relayed, 2 into the
+    # voice, Hz), and onto which tapes.
     def receive(
         self,
         destination: Flow | None,
-        routes: Sequence[tuple[int, int, bool, int]],
+        routes: Sequence[tuple[int, int, int, int]],
         tapes: Sequence[tuple[Tape, int]],
+        voice: NativeJitterBuffer | None,
     ) -> None: ...
     # Take away the newest packet that went to nobody.
     def take_unheard(self) -> bytes | None: ...
@@ -123,16 +165,20 @@ class NativePhase:
 def stirred(legs: Iterable[Leg], now: float, quiet: float) -> list[Leg]: ...
 
 class RelayLoop:
-    # Serves flows that are lent, on an epoll descriptor of another.
+    # Serves flows that are lent, on two epoll descriptors of another: what is served as it comes, and what is deferred.
 
-    def __init__(self, poll: int) -> None: ...
+    def __init__(self, poll: int, later: int) -> None: ...
     @property
     def now(self) -> float: ...
     @property
     def flows(self) -> tuple[Flow, ...]: ...
-    # Packets since the start: sent on, only counted, handed to Python.
+    # Packets since the start: sent on, only counted, put into a voice, handed to Python.
     @property
-    def counts(self) -> tuple[int, int, int]: ...
+    def counts(self) -> tuple[int, int, int, int]: ...
+    # The flow of a descriptor.
+    def find(self, fd: int) -> Flow | None: ...
+    # Serve deferred descriptors once: (how many had something, those that are Python's, odd packets). Raises OSError.
+    def collect(self, now: float) -> tuple[int, list[int], list[tuple[Flow, bytes]]]: ...
     def add(self, flow: Flow) -> None: ...
     # Let C read the socket (it is connected), or no longer. Raises OSError.
     def lend(self, flow: Flow, lent: bool) -> None: ...

@@ -8,6 +8,8 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.math cimport NAN, isnan
 from libc.string cimport memcpy, memset
 
+from rtp.jitter import DRY, LOST
+
 
 cdef class SourceFields:
     cdef public int64_t ssrc, rate, gaps, highest, cycles, count, jitter16, transit
@@ -167,8 +169,94 @@ cdef class Tape:
             self.head_count = i + 1
 
 
+cdef list _names = [""]
+cdef dict _numbers = {"": 0}
+
+
+def name_number(str name):
+    if name not in _numbers:
+        if len(_names) > 255:
+            raise ValueError("more names than codecs")
+        _numbers[name] = len(_names)
+        _names.append(name)
+    return _numbers[name]
+
+
+cdef _entry(const relay_sound *sound):
+    return _names[sound.name], PyBytes_FromStringAndSize(<char *>sound.data, sound.size)
+
+
+cdef class NativeJitterBuffer:
+    cdef relay_jitter c
+
+    def __cinit__(self):
+        relay_jitter_open(&self.c)
+
+    def __dealloc__(self):
+        relay_jitter_close(&self.c)
+
+    @property
+    def begun(self):
+        return bool(self.c.begun)
+
+    @property
+    def hurry(self):
+        return bool(self.c.hurry)
+
+    @property
+    def late(self):
+        return self.c.late
+
+    @property
+    def lost(self):
+        return self.c.lost
+
+    @property
+    def overflown(self):
+        return self.c.overflown
+
+    @property
+    def held(self):
+        cdef int i
+        return {self.c.held[i].sequence: _entry(&self.c.held[i]) for i in range(self.c.count)}
+
+    def push(self, uint16_t sequence, entry):
+        cdef const unsigned char[:] payload
+        name, data = entry
+        payload = data
+        cdef const unsigned char *start = &payload[0] if len(data) else NULL
+        if not relay_jitter_push(&self.c, sequence, name_number(name), start, len(data)):
+            raise MemoryError
+
+    def pull(self):
+        cdef int why
+        cdef const relay_sound *sound = relay_jitter_pull(&self.c, &why)
+        if sound == NULL:
+            return LOST if why == JITTER_LOST else DRY
+        return _entry(sound)
+
+    def following(self):
+        cdef const relay_sound *sound = relay_jitter_following(&self.c)
+        return None if sound == NULL else _entry(sound)
+
+    def merged(self):
+        self.c.hurry = 0
+        self.c.rushed = 1
+
+    def snapshot(self):
+        return {
+            "held": sorted(self.held),
+            "next": self.c.next,
+            "patience": self.c.patience,
+            "late": self.c.late,
+            "lost": self.c.lost,
+            "overflown": self.c.overflown,
+        }
+
+
 cdef class Flow:
     cdef relay_flow c
+    cdef NativeJitterBuffer _voice
     cdef object _source, _out, _owner, _in_tapes, _out_tape
     cdef Flow _destination
 
@@ -266,20 +354,39 @@ cdef class Flow:
     def lent(self):
         return bool(self.c.lent)
 
+    @property
+    def deferred(self):
+        return bool(self.c.deferred)
+
+    @deferred.setter
+    def deferred(self, bint value):
+        if self.c.lent:
+            raise ValueError("watched elsewhere")
+        self.c.deferred = value
+
+    def steady(self, int64_t source, int payload_type, int64_t rate, int64_t step, bytes payload, double now):
+        if self.c.out == NULL:
+            return False
+        return bool(relay_steady(&self.c, source, payload_type, rate, step, payload, len(payload), now))
+
     def send_straight(self, bint straight, tape, uint32_t way):
         self._out_tape = tape
         self.c.straight = straight and self._owner is not None
         self.c.out_tape = &(<Tape>tape).c if tape is not None else NULL
         self.c.out_way = way
 
-    def receive(self, Flow destination, routes, tapes):
+    def receive(self, Flow destination, routes, tapes, NativeJitterBuffer voice):
         cdef int i = 0
         self.c.route_count = 0
-        for source, target, relayed, rate in routes:
+        for source, target, kind, rate in routes:
             if i == RELAY_ROUTES:
                 break
-            SET_ROUTE(&self.c, i, source, target, 1 if relayed else 0, rate)
+            if kind == ROUTE_VOICE and voice is None:
+                raise ValueError("a way into a mix without a voice")
+            SET_ROUTE(&self.c, i, source, target, kind, rate)
             i += 1
+        self._voice = voice
+        self.c.voice = &voice.c if voice is not None else NULL
         self._destination = destination
         self.c.destination = &destination.c if destination is not None else NULL
         self._in_tapes = tuple(tapes)
@@ -296,6 +403,55 @@ cdef class Flow:
         data = PyBytes_FromStringAndSize(<char *>self.c.unheard, self.c.unheard_size)
         self.c.unheard_size = 0
         return data
+
+
+def take_codes(list voices, unsigned char[:, ::1] codes, unsigned char[::1] names):
+    # rtp.voices.Voice.take of all voices at once, as far as it is only that; the rows that are left.
+    cdef unsigned char alaw = name_number("PCMA"), ulaw = name_number("PCMU")
+    cdef Py_ssize_t row
+    cdef object buffer
+    left = []
+    for row in range(len(voices)):
+        voice = voices[row]
+        buffer = voice.buffer
+        names[row] = 0
+        if voice.plain and isinstance(buffer, NativeJitterBuffer):
+            names[row] = relay_jitter_take(
+                &(<NativeJitterBuffer>buffer).c, &codes[row, 0], codes.shape[1], alaw, ulaw
+            )
+        if names[row]:
+            voice.resume()
+        else:
+            left.append(row)
+    return left
+
+
+def send_codes(list ears, dict coded, double now):
+    # rtp.voices.Ear.wants and Ear.send of all ears at once, as far as C can; (how many were sent, the rows that are left).
+    cdef const unsigned char[:, ::1] codes
+    cdef Flow flow
+    cdef Py_ssize_t row
+    cdef int sent = 0
+    left = []
+    for row in range(len(ears)):
+        ear = ears[row]
+        sender = ear.sender
+        codec = sender.codec
+        if ear.begun and (codec is None or not sender.relay_open):
+            continue  # as `wants`: nothing is to be sent
+        if not ear.begun or codec is not ear.codec or sender.expecting is not None or codec.name not in coded:
+            left.append(row)
+            continue
+        flow = sender._flow
+        codes = coded[codec.name]
+        if flow.c.out != NULL and relay_steady(
+            &flow.c, ear.number, codec.payload_type, codec.clock_rate, ear.step, &codes[row, 0], codes.shape[1], now
+        ):
+            sent += 1
+        else:
+            left.append(row)
+    return sent, left
+
 
 cdef class ActivityFields:
     cdef public bint busy
@@ -391,9 +547,9 @@ cdef class RelayLoop:
     cdef relay_loop c
     cdef dict _flows
 
-    def __cinit__(self, int poll):
+    def __cinit__(self, int poll, int later):
         self._flows = {}
-        error = relay_loop_open(&self.c, poll)
+        error = relay_loop_open(&self.c, poll, later)
         if error:
             raise OSError(error, "relay loop")
 
@@ -410,7 +566,18 @@ cdef class RelayLoop:
 
     @property
     def counts(self):
-        return self.c.relayed, self.c.sunk, self.c.handed
+        return self.c.relayed, self.c.sunk, self.c.voiced, self.c.handed
+
+    def find(self, int fd):
+        return self._flows.get(fd)
+
+    def collect(self, double now):
+        cdef int count
+        with nogil:
+            count = relay_collect(&self.c, now)
+        if count < 0:
+            raise OSError(-count, "epoll_wait")
+        return count, [self.c.ready[i] for i in range(self.c.ready_count)], self._odd()
 
     def add(self, Flow flow not None):
         error = relay_loop_put(&self.c, flow.c.fd, &flow.c)
@@ -428,7 +595,7 @@ cdef class RelayLoop:
             relay_loop_put(&self.c, flow.c.fd, NULL)
 
     def turn(self, double deadline):
-        cdef int error
+        cdef int error, i
         with nogil:
             error = relay_turn(&self.c, deadline)
         if error:

@@ -1,7 +1,7 @@
 """The media loop whose waiting is done in C: lent sockets are served there, the rest comes up to Python."""
 
-from rtp.loop import MAX_WAIT, Loop
-from rtp.native._relay import RelayLoop
+from rtp.loop import DEFERRED_ROUNDS, MAX_WAIT, Loop
+from rtp.native._relay import Flow, RelayLoop
 
 
 class NativeLoop(Loop):
@@ -9,7 +9,7 @@ class NativeLoop(Loop):
 
     def __init__(self) -> None:
         super().__init__()
-        self.relay = RelayLoop(self._epoll.fileno())
+        self.relay = RelayLoop(self._epoll.fileno(), self._later.fileno())
 
     def run(self) -> None:
         """Go round until stopped. Gathering is C's."""
@@ -23,6 +23,13 @@ class NativeLoop(Loop):
             due = min(due, self._timers[0][0])
         ready, odd = self.relay.turn(due)
         self.now = self.relay.now
+        self._carry(odd)
+        self._serve([(fd, 0) for fd in ready])
+        if self._timers and self._timers[0][0] <= self.now:
+            self._run_timers()
+        return len(ready) + len(odd)
+
+    def _carry(self, odd: list[tuple[Flow, bytes]]) -> None:
         for flow, data in odd:
             owner = flow.owner
             if owner is None:
@@ -31,16 +38,24 @@ class NativeLoop(Loop):
                 owner.odd(data)
             except Exception as error:  # noqa: BLE001  # logged and counted: one leg's failure must not end the others
                 self.failed(f"{owner.leg}.{owner.medium}", error)
-        self._serve([(fd, 0) for fd in ready])
-        if self._timers and self._timers[0][0] <= self.now:
-            self._run_timers()
-        return len(ready) + len(odd)
 
     def defer(self, fd: int, *, deferred: bool) -> None:
-        """As in Python; a socket that is read when a mix needs it is not C's meanwhile."""
-        owner = next((flow.owner for flow in self.relay.flows if flow.fd == fd), None)
-        if owner is not None and deferred:
-            owner.withhold(withheld=True)
+        """As in Python; a socket that is lent stays C's."""
+        flow = self.relay.find(fd)
+        if flow is None or flow.deferred == deferred:
+            super().defer(fd, deferred=deferred)
+            return
+        self.relay.lend(flow, False)
         super().defer(fd, deferred=deferred)
-        if owner is not None and not deferred:
-            owner.withhold(withheld=False)
+        flow.deferred = deferred
+        if flow.owner is not None:
+            flow.owner.publish()
+
+    def serve_deferred(self) -> None:
+        """As in Python."""
+        for _ in range(DEFERRED_ROUNDS):
+            count, ready, odd = self.relay.collect(self.now)
+            if not count:
+                return
+            self._carry(odd)
+            self._serve([(fd, 0) for fd in ready])

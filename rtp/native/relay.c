@@ -80,6 +80,24 @@ static void count(relay_source *source, int64_t sequence, uint32_t timestamp, in
     source->transit = transit;
 }
 
+/* Number a packet and send it. */
+static void leave(relay_flow *to, unsigned char *data, size_t size)
+{
+    const relay_out *out = to->out;
+    data[2] = (unsigned char)(out->sequence >> 8), data[3] = (unsigned char)out->sequence;
+    put_word(data + 4, (uint32_t)out->timestamp);
+    put_word(data + 8, (uint32_t)out->ssrc);
+    ssize_t sent = send(to->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0)
+        to->failed++;
+    else {
+        to->packets++;
+        to->octets += sent - RELAY_HEADER;
+        if (to->out_tape)
+            relay_tape_put(to->out_tape, relay_wall_ns(), to->out_way, data, size);
+    }
+}
+
 /* What one datagram is: sent on or counted (1), or Python's (0). Writes into `data`. */
 static int follow(relay_flow *flow, unsigned char *data, size_t size, double now)
 {
@@ -103,7 +121,7 @@ static int follow(relay_flow *flow, unsigned char *data, size_t size, double now
     if (route->kind == ROUTE_RELAY) {
         if (!to || !to->straight || to->out->source != flow->number)
             return 0;
-    } else if (size > RELAY_UNHEARD)
+    } else if (route->kind == ROUTE_VOICE ? data[0] != RELAY_PLAIN : size > RELAY_UNHEARD)
         return 0;
 
     flow->heard = now;
@@ -114,6 +132,10 @@ static int follow(relay_flow *flow, unsigned char *data, size_t size, double now
             relay_tape_put(flow->tapes[i], at, flow->ways[i], data, size);
     }
     count(source, sequence, timestamp, route->rate, now);
+    if (route->kind == ROUTE_VOICE) {
+        relay_jitter_push(flow->voice, (uint16_t)sequence, route->to, data + RELAY_HEADER, (uint32_t)(size - RELAY_HEADER));
+        return 1;
+    }
     if (route->kind == ROUTE_SINK) {
         memcpy(flow->unheard, data, size);
         flow->unheard_size = (uint32_t)size;
@@ -124,27 +146,35 @@ static int follow(relay_flow *flow, unsigned char *data, size_t size, double now
     out->timestamp = (timestamp + out->timestamp_offset) & 0xFFFFFFFF;
     out->at = now;
     data[1] = (data[1] & 0x80) | route->to;
-    data[2] = (unsigned char)(out->sequence >> 8), data[3] = (unsigned char)out->sequence;
-    put_word(data + 4, (uint32_t)out->timestamp);
-    put_word(data + 8, (uint32_t)out->ssrc);
-    ssize_t sent = send(to->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0)
-        to->failed++;
-    else {
-        to->packets++;
-        to->octets += sent - RELAY_HEADER;
-        if (to->out_tape)
-            relay_tape_put(to->out_tape, relay_wall_ns(), to->out_way, data, size);
-    }
+    leave(to, data, size);
+    return 1;
+}
+
+int relay_steady(relay_flow *flow, int64_t source, int payload_type, int64_t rate, int64_t step, const unsigned char *payload,
+                 size_t size, double now)
+{
+    relay_out *out = flow->out;
+    if (out->source != source || !out->relaying || out->rate != rate || !flow->straight || size > RELAY_UNHEARD)
+        return 0;
+    if (!((now - out->at) * (double)rate <= (double)(3 * step))) /* so that NaN is Python's */
+        return 0;
+    unsigned char data[RELAY_HEADER + RELAY_UNHEARD];
+    out->sequence = (out->sequence + 1) & 0xFFFF;
+    out->timestamp = (out->timestamp + step) & 0xFFFFFFFF;
+    out->at = now;
+    data[0] = RELAY_PLAIN, data[1] = (unsigned char)payload_type;
+    memcpy(data + RELAY_HEADER, payload, size);
+    leave(flow, data, size + RELAY_HEADER);
     return 1;
 }
 
 /* --- the loop --------------------------------------------------------------------------------------------------- */
 
-int relay_loop_open(relay_loop *loop, int poll)
+int relay_loop_open(relay_loop *loop, int poll, int later)
 {
     memset(loop, 0, sizeof *loop);
     loop->poll = poll;
+    loop->later = later;
     loop->odd_bytes = malloc(RELAY_ODD_BYTES);
     return loop->odd_bytes ? 0 : ENOMEM;
 }
@@ -185,7 +215,7 @@ int relay_lend(relay_loop *loop, relay_flow *flow, int lent)
         return 0;
     /* epoll_ctl(2): a modified descriptor that is readable is reported anew, so nothing that waits is forgotten. */
     struct epoll_event event = {.events = lent ? EPOLLIN | EPOLLET : EPOLLIN, .data.fd = flow->fd};
-    if (epoll_ctl(loop->poll, EPOLL_CTL_MOD, flow->fd, &event) < 0)
+    if (epoll_ctl(flow->deferred ? loop->later : loop->poll, EPOLL_CTL_MOD, flow->fd, &event) < 0)
         return errno;
     flow->lent = (uint8_t)lent;
     return 0;
@@ -210,7 +240,7 @@ static void remember(relay_loop *loop, relay_flow *flow)
     } else {
         /* No place left: let epoll tell of what waits as if it had just come. */
         struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = flow->fd};
-        epoll_ctl(loop->poll, EPOLL_CTL_MOD, flow->fd, &event);
+        epoll_ctl(flow->deferred ? loop->later : loop->poll, EPOLL_CTL_MOD, flow->fd, &event);
     }
 }
 
@@ -245,6 +275,8 @@ static int serve(relay_loop *loop, relay_flow *flow)
             hand_over(loop, flow, data[i], size);
         else if (flow->destination)
             loop->relayed++;
+        else if (flow->voice)
+            loop->voiced++;
         else
             loop->sunk++;
     }
@@ -302,6 +334,28 @@ static void fetch_numbers(const relay_loop *loop, int fd)
         fetch(to, offsetof(relay_flow, unheard));
         fetch(to->out, sizeof *to->out);
     }
+}
+
+int relay_collect(relay_loop *loop, double now)
+{
+    struct epoll_event events[RELAY_READY];
+    loop->ready_count = loop->odd_count = 0;
+    loop->odd_used = 0;
+    loop->now = now;
+    int count = epoll_wait(loop->later, events, RELAY_READY, 0);
+    if (count < 0)
+        return errno == EINTR ? 0 : -errno;
+    for (int i = 0; i < count; i++) {
+        int fd = events[i].data.fd;
+        relay_flow *flow = fd < loop->flow_room ? loop->flows[fd] : NULL;
+        if (i + AHEAD < count)
+            fetch_flow(loop, events[i + AHEAD].data.fd);
+        if (!flow || !flow->lent)
+            loop->ready[loop->ready_count++] = fd;
+        else
+            serve(loop, flow);
+    }
+    return count;
 }
 
 static void gather(relay_loop *loop, int served)

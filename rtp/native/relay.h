@@ -6,6 +6,8 @@
 #ifndef AT110_RELAY_H
 #define AT110_RELAY_H
 
+#include "jitter.h"
+
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,6 +15,7 @@
 enum {
     RELAY_DATAGRAM = 9216,       /* bytes read of one datagram; as rtp.track.DATAGRAM */
     RELAY_HEADER = 12,           /* RFC 3550 section 5.1, without CSRCs */
+    RELAY_PLAIN = 0x80,          /* first octet of a packet without padding, extension and contributing sources */
     RELAY_ROUTES = 8,            /* payload types of one flow that need no Python; more go the slow way */
     RELAY_TAPES = 2,             /* captures one received packet belongs to: its own call's and its partner's */
     RELAY_UNHEARD = 2048,        /* the newest packet that went to nobody; RTP keeps below 1,500 bytes */
@@ -58,7 +61,7 @@ typedef struct {
     const unsigned char *note; /* options behind the payload, end of options included */
 } relay_head;
 
-enum { ROUTE_SINK = 0, ROUTE_RELAY = 1 };
+enum { ROUTE_SINK = 0, ROUTE_RELAY = 1, ROUTE_VOICE = 2 }; /* VOICE: `to` is the number of the codec's name */
 
 typedef struct {
     uint8_t from, to, kind, unused;
@@ -72,10 +75,12 @@ struct relay_flow {
     uint8_t lent;     /* connected to the believed source: relay_turn reads it */
     uint8_t more;     /* its last batch was full: there may be more, and the edge that told of it is over */
     uint8_t straight; /* what is relayed to this flow leaves as it is, on a connected socket */
+    uint8_t deferred; /* watched by `later`: read when a mix asks for it */
     uint8_t route_count, tape_count;
     relay_route routes[RELAY_ROUTES];
     relay_source *source;
     relay_flow *destination;
+    relay_jitter *voice; /* where sound goes that is only mixed */
     int64_t number; /* of the peer as a source (see rtp.outstream) */
     double heard;   /* monotonic seconds of the newest packet */
     double permitted_until, seconds_per_byte, burst; /* see rtp.flood */
@@ -99,7 +104,7 @@ typedef struct {
 } relay_odd;
 
 typedef struct {
-    int poll;
+    int poll, later; /* epoll descriptors: of what is served as it comes, and of what is deferred */
     relay_flow **flows; /* by descriptor */
     int flow_room;
     double now;
@@ -114,11 +119,11 @@ typedef struct {
     double look_at;
     int64_t served;
     int gathering;
-    int64_t relayed, sunk, handed; /* packets since the start: sent on, counted, handed to Python */
+    int64_t relayed, sunk, voiced, handed; /* packets since the start: sent on, counted, put into a mix, handed to Python */
 } relay_loop;
 
 /* 0, or an errno. */
-int relay_loop_open(relay_loop *loop, int poll);
+int relay_loop_open(relay_loop *loop, int poll, int later);
 void relay_loop_close(relay_loop *loop);
 int relay_loop_put(relay_loop *loop, int fd, relay_flow *flow); /* flow NULL: forget the descriptor */
 
@@ -127,6 +132,13 @@ int relay_lend(relay_loop *loop, relay_flow *flow, int lent);
 
 /* Serve packets until Python has something to do or `deadline` (monotonic seconds) has passed; 0, or an errno. */
 int relay_turn(relay_loop *loop, double deadline);
+
+/* Serve what waits at deferred descriptors once; how many there were, or a negative errno. */
+int relay_collect(relay_loop *loop, double now);
+
+/* Send 20 ms that were made here and go on where this source left off, as rtp.sender.Sender.steady; 0: that is Python's. */
+int relay_steady(relay_flow *flow, int64_t source, int payload_type, int64_t rate, int64_t step, const unsigned char *payload,
+                 size_t size, double now);
 
 /* Read one batch of one flow, at a time given from outside: what tests do in place of `relay_turn`. */
 int relay_serve(relay_loop *loop, relay_flow *flow, double now);

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, cast
 
 from rtp.activity import FILL_SECONDS, Restlessness
 from rtp.call_evidence import Both, PacketWriter
-from rtp.control import Address, Medium
+from rtp.control import Address, Codec, Medium
 from rtp.flood import BURST_SECONDS
 from rtp.latch import QUIET_SECONDS
 from rtp.leg import Leg
@@ -17,11 +17,15 @@ from rtp.loop import Handler
 from rtp.native._relay import (
     ActivityFields,
     Flow,
+    NativeJitterBuffer,
     NativePhase,
     OutFields,
     SourceFields,
     Tape,
+    name_number,
+    send_codes,
     stirred,
+    take_codes,
 )
 from rtp.native.loop import NativeLoop
 from rtp.outstream import Numbering
@@ -32,7 +36,10 @@ from rtp.route import Surroundings
 from rtp.sender import Sender, Wrap
 from rtp.source import Counting
 from rtp.track import Track
+from rtp.voices import G711, Entrance
 
+SINK, RELAY, VOICE = range(3)
+"""ROUTE_SINK, ROUTE_RELAY, ROUTE_VOICE of relay.h."""
 MAX_TAPE: Final = 2 << 20
 """Bytes of one call's packets that may wait for its file: as much as a capture holds while its disk refuses."""
 
@@ -111,6 +118,14 @@ class NativeSender(Sender):
         self._evidence = writer
         self._publish()
 
+    def steady(self, source: int, codec: Codec, payload: bytes, step: int, now: float) -> None:  # as there
+        """As in Python; by C while nothing has changed."""
+        if self.expecting is None and self._flow.steady(
+            source, codec.payload_type, codec.clock_rate, step, payload, now
+        ):
+            return
+        super().steady(source, codec, payload, step, now)
+
     def _rewire(self) -> None:
         super()._rewire()
         self._publish()
@@ -132,7 +147,7 @@ class NativeSender(Sender):
 class NativeTrack(Track):
     """A track that lends its socket to C while its peer is latched."""
 
-    __slots__ = ("_evidence", "_flow", "_relay", "_withheld")
+    __slots__ = ("_evidence", "_flow", "_relay")
     SOURCE: ClassVar[type[Counting]] = NativeSource
 
     def __init__(
@@ -140,7 +155,6 @@ class NativeTrack(Track):
     ) -> None:
         self._flow = Flow(pair.rtp.fileno())
         self._evidence: PacketWriter | None = None
-        self._withheld = False
         super().__init__(leg, medium, host=host, pair=pair, out=out, around=around)
         self._flow.attach(cast("NativeSource", self.source), cast("NativeOut", out), self)
         self._relay = cast("NativeLoop", self._loop).relay
@@ -234,22 +248,28 @@ class NativeTrack(Track):
         tapes = _tapes(self._evidence)
         destination = self.destination
         routes = []
+        voice: NativeJitterBuffer | None = None
         for payload_type, route in enumerate(self._routes):
-            if route is None or route.special is not None:
+            if route is None:
                 continue
-            if route.sender is None:
+            if isinstance(route.special, Entrance) and route.special.name:
+                buffer = route.special.voice.buffer
+                if isinstance(buffer, NativeJitterBuffer):
+                    voice = buffer
+                    routes.append((payload_type, name_number(route.special.name), VOICE, route.rate))
+            elif route.special is not None:
+                continue
+            elif route.sender is None:
                 if self.medium == "video":
                     continue  # Python keeps the group of pictures of who waits
-                routes.append((payload_type, 0, False, route.rate))
+                routes.append((payload_type, 0, SINK, route.rate))
             elif destination is not None and route.sender is destination.sender:
-                routes.append((payload_type, route.payload_type, True, route.rate))
+                routes.append((payload_type, route.payload_type, RELAY, route.rate))
         onward = destination._flow if isinstance(destination, NativeTrack) else None  # noqa: SLF001  # of our own kind
         ways = [(tape, tape.way(self._believed, self.local)) for tape in tapes or ()]
-        self._flow.receive(onward, routes, ways)
+        self._flow.receive(onward, routes, ways, voice)
         self._flow.permit(self._seconds_per_byte, BURST_SECONDS)
-        self._relay.lend(
-            self._flow, self._connected and self.plain and not self._withheld and tapes is not None
-        )
+        self._relay.lend(self._flow, self._connected and self.plain and tapes is not None)
 
     # --- what C hands over ----------------------------------------------------------------------------------------------
 
@@ -264,9 +284,8 @@ class NativeTrack(Track):
         if special and route is not None and route.special is None:
             self._publish()  # what was special about it is over
 
-    def withhold(self, *, withheld: bool) -> None:
-        """Keep C from the socket, or let it be lent again."""
-        self._withheld = withheld
+    def publish(self) -> None:
+        """Tell C again what was decided, as when its socket is watched elsewhere."""
         self._publish()
 
     def _recall(self) -> None:
@@ -301,4 +320,23 @@ def _stirred(legs: Iterable[Leg], now: float, loss_seconds: float) -> list[Leg]:
     return stirred(legs, now, min(QUIET_SECONDS, loss_seconds))
 
 
-NATIVE = Parts("native", NativeLoop, NativeTrack, NativeOut, make_tape, NativeActivity, _phase, _stirred)
+class NativeSwift:
+    """All voices and ears of a mix in C (`rtp.swift`)."""
+
+    names: ClassVar = {name_number(name): name for name in sorted(G711)}
+    take = staticmethod(take_codes)
+    send = staticmethod(send_codes)
+
+
+NATIVE = Parts(
+    "native",
+    NativeLoop,
+    NativeTrack,
+    NativeOut,
+    make_tape,
+    NativeActivity,
+    NativeJitterBuffer,
+    NativeSwift(),
+    _phase,
+    _stirred,
+)

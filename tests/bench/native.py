@@ -135,6 +135,10 @@ class Sound(Program):
         """Let them be quiet."""
         self.say(f"stop {first} {last}")
 
+    def shape(self, first: int, last: int, size: int, *, faster: bool) -> None:
+        """Let these sockets send packets of `size` bytes (RTP header included), 60 a second if `faster`, else 50."""
+        self.say(f"shape {first} {last} {size} {int(faster)}")
+
     def count(self, first: int, last: int) -> Counts:
         """Count what these sockets did since the last count."""
         self.say(f"count {first} {last}")

@@ -139,8 +139,8 @@ class Worker:
         """Read what it reported meanwhile, so that it never waits for us."""
         self._socket.setblocking(False)
         try:
-            while self._socket.recv(1 << 16):
-                pass
+            while data := self._socket.recv(1 << 16):
+                self._frames.feed(data)  # a frame may be cut where we stop
         except BlockingIOError:
             return
         finally:

@@ -1,6 +1,6 @@
-"""`make bench`: measure Q1, Q3, Q4, Q5, Q6, Q8, the parser and what refusals tell of who exists; print a table, write `bench.json`.
+"""`make bench`: measure Q1 to Q9, the parser and what refusals tell of who exists; print a table, write `bench.json`.
 
-    python -m tests.bench.run [Q1 Q3 Q4 Q5 Q6 Q8 parser S5] [--quick] [--json FILE] [--folder FOLDER]
+    python -m tests.bench.run [Q1 … Q9 parser S5] [--quick] [--json FILE] [--folder FOLDER]
 
 Everything stays on 127.0.0.1. Figures are processor time, ratios within this run, or delays by the kernel's time of
 arrival, so that a busy machine blurs them but does not turn them over. See docs/performance.md.
@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.bench import calls, guessing, mixing, parsing, picture, relay, waiting
+from tests.bench import calls, crowd, guessing, mixing, parsing, picture, relay, waiting
 from tests.bench.cpu import filesystem, machine
 from tests.bench.figures import Figure, table, write
 from tests.bench.native import NoCompilerError, compile_program
 from tests.bench.site import SetUpError
 
-ROWS = ("Q1", "Q3", "Q4", "Q5", "Q6", "Q8", "parser", "S5")
+ROWS = ("Q1", "Q2", "Q3", "Q4", "Q5", "Q6", "Q7", "Q8", "Q9", "parser", "S5")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             programs = {name: compile_program(name, Path(folder)) for name in ("floor", "sound")}
         except NoCompilerError as error:
-            _say(f"{error}: Q1, Q3, Q4 and Q8 can't be measured")
+            _say(f"{error}: Q1 to Q4 and Q7 to Q9 can't be measured")
         for bars, measure in _measurements(programs, options.folder, set(rows), quick=options.quick):
             try:
                 figures += measure()
@@ -70,6 +70,20 @@ def _measurements(
             _missing(Figure("Q1", "CPU of a relayed packet ÷ bare C relay", None, "×", relay.BAR)),
             lambda: relay.measure(programs, folder, rounds=rounds, seconds=seconds, say=_say),
         )
+    crowds: dict[str, tuple[Figure, Callable[..., list[Figure]]]] = {
+        "Q2": (Figure("Q2", "200 calls recorded", None, "core", crowd.SHARE_BAR), crowd.recorded),
+        "Q7": (Figure("Q7", "CPU of a call as calls grow", None, "×", crowd.GROWTH_BAR), crowd.growth),
+        "Q9": (Figure("Q9", "200 callers waiting, recorded", None, "core", crowd.WAITING_BAR), crowd.waiting),
+    }
+    for row, (figure, measure) in crowds.items():
+        if row in rows:
+            rounds, seconds = (2, 2.0) if quick else (5, 4.0)
+            yield (
+                _missing(figure),
+                lambda measure=measure, rounds=rounds, seconds=seconds: measure(  # type: ignore[misc]
+                    programs, folder, rounds=rounds, seconds=seconds, say=_say
+                ),
+            )
     if both := {"Q3", "Q4"} & rows:
         yield (
             _missing(

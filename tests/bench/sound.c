@@ -4,6 +4,8 @@
  *   to FIRST PORT...       connect socket FIRST, FIRST+1 ... to these ports of 127.0.0.1
  *   go FIRST LAST          let these sockets send (inclusive)
  *   stop FIRST LAST
+ *   shape FIRST LAST SIZE EXTRA
+ *                          let these sockets send packets of SIZE bytes, and with EXTRA 1 ten more a second: 60
  *   count FIRST LAST       answers "count SENT RECEIVED MARKED P50_US P99_US", and begins to count anew;
  *                          delays are of marked packets, from our send to the kernel's time of arrival
  *
@@ -25,13 +27,13 @@
 
 enum {
     MAX_SOCKETS = 4096, SLOTS = 200, SLOT_NS = 100000, /* 200 slots of 100 us are the 20 ms between two packets */
-    BATCH = 256, SIZE = 172, STDIN = MAX_SOCKETS, TIMER = MAX_SOCKETS + 1, BUCKETS = 100000 /* of 10 us */
+    BATCH = 256, SIZE = 172, LARGEST = 1400, STDIN = MAX_SOCKETS, TIMER = MAX_SOCKETS + 1, BUCKETS = 100000 /* of 10 us */
 };
 
 static const char MAGIC[4] = {'1', '1', '0', '!'};
 
 struct phone {
-    int fd, sending, heard, slot;
+    int fd, sending, heard, slot, size, extra;
     uint16_t sequence;
     uint32_t timestamp;
     uint64_t sent, received, marked;
@@ -59,7 +61,7 @@ static void fail(const char *what)
 static void send_one(int index)
 {
     struct phone *p = &phones[index];
-    unsigned char data[SIZE];
+    unsigned char data[LARGEST];
     uint32_t words[2] = {htonl(p->timestamp += 160), htonl(0xA1100000u + index)};
     uint32_t mark = index;
     uint64_t at = now_ns(CLOCK_REALTIME);
@@ -69,8 +71,8 @@ static void send_one(int index)
     memcpy(data + 12, MAGIC, 4);
     memcpy(data + 16, &mark, 4);
     memcpy(data + 20, &at, 8);
-    memset(data + 28, 0xD5, SIZE - 28); /* silence in A-law */
-    if (send(p->fd, data, SIZE, 0) == SIZE)
+    memset(data + 28, 0xD5, p->size - 28); /* silence in A-law */
+    if (send(p->fd, data, p->size, 0) == p->size)
         p->sent++;
 }
 
@@ -121,7 +123,7 @@ static unsigned delay(double share)
 
 static void obey(char *text)
 {
-    int first, last, used, port;
+    int first, last, used, port, size, extra;
     if (sscanf(text, "to %d%n", &first, &used) == 1) {
         for (text += used; first < phone_count && sscanf(text, "%d%n", &port, &used) == 1; text += used, first++) {
             struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -135,6 +137,9 @@ static void obey(char *text)
     } else if (sscanf(text, "stop %d %d", &first, &last) == 2) {
         for (; first <= last && first < phone_count; first++)
             phones[first].sending = 0;
+    } else if (sscanf(text, "shape %d %d %d %d", &first, &last, &size, &extra) == 4 && size >= 28 && size <= LARGEST) {
+        for (; first <= last && first < phone_count; first++)
+            phones[first].size = size, phones[first].extra = extra;
     } else if (sscanf(text, "count %d %d", &first, &last) == 2) {
         uint64_t sent = 0, received = 0, marked = 0;
         for (; first <= last && first < phone_count; first++) {
@@ -189,7 +194,7 @@ int main(int argc, char **argv)
         struct epoll_event e = {.events = EPOLLIN, .data.u32 = i};
         epoll_ctl(arrivals, EPOLL_CTL_ADD, fd, &e);
         /* 89 and 200 have no common factor: neighbours are far apart in time, all slots are filled alike. */
-        phones[i] = (struct phone){.fd = fd, .heard = -2, .slot = i * 89 % SLOTS};
+        phones[i] = (struct phone){.fd = fd, .heard = -2, .slot = i * 89 % SLOTS, .size = SIZE};
         printf("%d\n", ntohs(a.sin_port));
     }
     fflush(stdout);
@@ -225,6 +230,12 @@ int main(int argc, char **argv)
             for (int k = first_of[s]; k < first_of[s + 1]; k++)
                 if (phones[order[k]].sending)
                     send_one(order[k]);
+            /* Every fifth time one more, half-way to the next. */
+            int half = (s + SLOTS / 2) % SLOTS;
+            if (done / SLOTS % 5 == 0)
+                for (int k = first_of[half]; k < first_of[half + 1]; k++)
+                    if (phones[order[k]].sending && phones[order[k]].extra)
+                        send_one(order[k]);
         }
         do {
             count = epoll_wait(arrivals, ready, BATCH, 0);

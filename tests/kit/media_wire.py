@@ -160,7 +160,7 @@ class NativeStillLoop(StillLoop):
         from rtp.native._relay import RelayLoop
 
         self.poll = select.epoll()
-        self.relay = RelayLoop(self.poll.fileno())
+        self.relay = RelayLoop(self.poll.fileno(), self.poll.fileno())
         loops.append(self)
 
     def add(self, fd: int, handler: Callable[[], None], name: str) -> None:
@@ -170,12 +170,6 @@ class NativeStillLoop(StillLoop):
     def remove(self, fd: int) -> None:
         super().remove(fd)
         self.poll.unregister(fd)
-
-    def defer(self, fd: int, *, deferred: bool) -> None:
-        super().defer(fd, deferred=deferred)
-        for flow in self.relay.flows:
-            if flow.fd == fd and flow.owner is not None:
-                flow.owner.withhold(withheld=deferred)
 
     def read(self, sock: WireSocket, data: bytes, source: Address = PHONE) -> None:
         flow = next((flow for flow in self.relay.flows if flow.fd == sock.fileno()), None)
@@ -246,7 +240,14 @@ class Wire:
     def __init__(self) -> None:
         self.loop = make_loop()
         self.events: list[Event] = []
-        self.around = Surroundings(self.loop, self.events.append, itertools.count(2), activity=parts.activity)  # type: ignore[arg-type]
+        self.around = Surroundings(
+            self.loop,  # type: ignore[arg-type]
+            self.events.append,
+            itertools.count(2),
+            activity=parts.activity,
+            buffer=parts.buffer,
+            swift=parts.swift,
+        )
         self.asked: list[str] = []
 
     def track(self, leg: str = "leg", medium: Medium = "audio", *, out: Numbering | None = None) -> Track:

@@ -7,9 +7,12 @@ import pytest
 
 from rtp.audience import Audience
 from rtp.call_evidence import Both
+from rtp.jitter import DRY
 from rtp.overlay import Overlay
 from rtp.packet import parse
-from tests.kit.media_wire import EVENTS, PCMA, PHONE, Wire, packet, rtp_socket, running, sent
+from rtp.sender import Sender
+from rtp.voices import Voice
+from tests.kit.media_wire import EVENTS, PCMA, PHONE, Wire, packet, rtp_socket, running, sent, settle
 
 
 @pytest.fixture
@@ -34,12 +37,11 @@ class Talk:
 
     def say(self, packets, **more):
         """Let the guest say so many packets: how many of them C has carried."""
-        relayed, sunk, _ = self.wire.loop.relay.counts
+        before = sum(self.wire.loop.relay.counts[:3])
         for _ in range(packets):
             self.sequence += 1
             self.wire.loop.read(rtp_socket(self.guest), packet(self.sequence, **more), PHONE)
-        now = self.wire.loop.relay.counts
-        return now[0] + now[1] - relayed - sunk
+        return sum(self.wire.loop.relay.counts[:3]) - before
 
     @property
     def heard(self):
@@ -94,15 +96,63 @@ def test_what_is_played_meanwhile_goes_before_the_relay(talking, change):
     assert talking.say(5) == 5
 
 
-def test_a_socket_that_is_read_for_a_mix_or_opened_by_a_key_is_not_lent(talking):
-    talking.guest.withhold(withheld=True)
-    assert talking.say(5) == 0
-    talking.guest.withhold(withheld=False)
-    assert talking.say(5) == 5
+def test_a_socket_that_is_opened_by_a_key_is_not_lent(talking):
     talking.guest.protect(lambda: None, None)
     assert not talking.guest._flow.lent
     talking.guest.protect(None, None)
     assert talking.say(5) == 5
+
+
+def test_a_voice_that_is_only_mixed_is_cs_and_what_is_more_is_not(talking):
+    guest, now = talking.guest, talking.wire.loop.now
+    voice = Voice("guest", 8000, talking.wire.around.buffer())
+    guest.audience = Audience(voice)
+    guest.wire(None, now)
+    assert talking.say(5) == 5
+    assert talking.wire.loop.relay.counts[2] == 5
+    assert [voice.buffer.pull() for _ in range(6)] == [*[("PCMA", b"x" * 160)] * 5, DRY]
+    talking.sequence += 1
+    padded = b"\xa0" + packet(talking.sequence)[1:] + b"\0\0\0\4"
+    handed = talking.wire.loop.relay.counts[3]
+    talking.wire.loop.read(rtp_socket(guest), padded, PHONE)
+    assert talking.wire.loop.relay.counts[3] == handed + 1, (
+        "what stands behind the sound is Python's to take away"
+    )
+    assert voice.buffer.pull() == ("PCMA", b"x" * 160)
+    assert talking.say(1, payload_type=101, payload=b"\x05\x0a\0\xa0") == 0
+    guest.wire(talking.host, now)
+    assert talking.say(5) == 0, "relayed and mixed"
+    guest.audience = None
+    guest.wire(None, now)
+    held = len(voice.buffer.held)
+    talking.say(5)
+    assert len(voice.buffer.held) == held
+
+
+def test_what_is_made_for_an_ear_goes_on_in_c_until_something_changes(talking):
+    sender, loop = talking.host.sender, talking.wire.loop
+    sender.steady(77, PCMA, b"1" * 160, 160, loop.now)  # a source that is new
+    calls = []
+    with patch.object(Sender, "steady", lambda *args: calls.append(args)):
+        for number in (2, 3):
+            loop.now += 0.02
+            sender.steady(77, PCMA, b"%d" % number * 160, 160, loop.now)
+        settle()
+        assert calls == []
+        first, second, third = sent(talking.host)[-3:]
+        assert (second.sequence, third.sequence) == (first.sequence + 1 & 0xFFFF, first.sequence + 2 & 0xFFFF)
+        assert third.timestamp - first.timestamp & 0xFFFFFFFF == 320
+        for change in (
+            lambda: sender.override(overridden=True),
+            lambda: sender.override(overridden=False) or sender.set_silent(silent=True),
+            lambda: sender.set_silent(silent=False) or setattr(sender, "expecting", lambda: None),
+        ):
+            change()
+            sender.steady(77, PCMA, b"x" * 160, 160, loop.now)
+        sender.expecting = None
+        sender.steady(78, PCMA, b"x" * 160, 160, loop.now)
+        sender.steady(77, PCMA, b"x" * 160, 160, loop.now + 0.1)
+    assert len(calls) == 5
 
 
 def test_the_landing_after_a_mix_is_the_first_packet_alone(talking):
