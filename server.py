@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pbx.credentials import Credentials
+    from pbx.logs import Sink
     from pbx.settings import Settings
     from rtp.settings import MediaSettings
 
@@ -94,7 +95,7 @@ def process(role: str) -> int:
     settings = load(os.environ)
     # On a terminal the supervisor speaks to a person; the lines are in the log files then.
     stream = None if sys.stderr.isatty() else sys.stderr
-    logs.configure(role, file=settings.logs / f"{role}.log", stream=stream)
+    sink = logs.configure(role, file=settings.logs / f"{role}.log", stream=stream)
     match role:
         case "media":
             from recordings.capture import Captures
@@ -107,7 +108,7 @@ def process(role: str) -> int:
             evidence = str(settings.evidence_folder)
             recorder.run(recorder.RecorderSettings(evidence, str(settings.spool)))
         case _:
-            return _signalling(settings)
+            return _signalling(settings, sink)
     return 0
 
 
@@ -136,16 +137,20 @@ def _media_settings(settings: Settings) -> MediaSettings:
     )
 
 
-def _signalling(settings: Settings) -> int:
+def _signalling(settings: Settings, sink: Sink) -> int:
     import asyncio
 
+    import structlog
     import uvloop
 
+    from pbx.scribe import Scribe
     from pbx.settings import SettingsError
     from pbx.signalling import Signalling
     from pbx.supervisor import CANT_START
 
     assert settings.storage.database_url is not None, "the supervisor names the database"
+    scribe = Scribe(lambda error: structlog.get_logger().error("not_written", why=repr(error)))
+    sink.behind = scribe
     database_url = settings.storage.database_url
 
     async def run() -> None:
@@ -153,7 +158,7 @@ def _signalling(settings: Settings) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        signalling = Signalling(settings, database_url)
+        signalling = Signalling(settings, database_url, scribe)
         loop.add_signal_handler(signal.SIGHUP, signalling.reload)
         await signalling.run(stop, _tell_ready)
 
@@ -162,6 +167,8 @@ def _signalling(settings: Settings) -> int:
     except (OSError, SettingsError) as error:
         print(f"at110: {error}", file=sys.stderr, flush=True)
         return CANT_START
+    finally:
+        scribe.close()
     return 0
 
 

@@ -8,14 +8,17 @@ written is counted, never raised: a full disk must not end a call.
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import msgspec
 import structlog
 
-from pbx.storage.plain import plain
+from pbx.scribe import Scribe
+from pbx.storage.plain import is_plain, plain
 
 __all__ = ["MASK", "Sink", "configure", "mask"]
 
@@ -40,14 +43,24 @@ class Sink:
         self._max_bytes = max_bytes
         self._file: TextIO | None = None
         self._size = 0
+        self.behind: Scribe | None = None
+        """Writes for us, once it is there; until then each line is written at once."""
         self.lost = 0
         """Lines that could not be written somewhere."""
 
     def msg(self, line: str) -> None:
-        """Write one line."""
-        self._to_stream(line)
+        """Write one line, at once or within some milliseconds."""
+        if self.behind is None:
+            self.write((line,))
+        else:
+            self.behind.put(self, line)
+
+    def write(self, items: Sequence[str]) -> None:
+        """Write lines (`scribe.Sheet`)."""
+        text = "\n".join(items) + "\n"
+        self._to_stream(text)
         if self._path is not None:
-            self._to_file(self._path, line)
+            self._to_file(self._path, text)
 
     log = debug = info = warn = warning = error = critical = exception = fatal = failure = err = msg
 
@@ -60,23 +73,23 @@ class Sink:
                 self.lost += 1
             self._file = None
 
-    def _to_stream(self, line: str) -> None:
+    def _to_stream(self, text: str) -> None:
         if self._stream is None:
             return
         try:
-            self._stream.write(line + "\n")
+            self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):  # ValueError: the stream was closed
             self.lost += 1
 
-    def _to_file(self, path: Path, line: str) -> None:
+    def _to_file(self, path: Path, text: str) -> None:
         try:
             if self._file is None:
                 self._file = path.open("a", encoding="utf-8", errors="replace")
                 self._size = path.stat().st_size
-            self._file.write(line + "\n")
+            self._file.write(text)
             self._file.flush()
-            self._size += len(line) + 1
+            self._size += len(text)
             if self._size >= self._max_bytes:
                 self.close()
                 for number in range(KEPT, 0, -1):
@@ -115,10 +128,7 @@ def configure(
     sink = Sink(file, stream)
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _name_process(process),
+            _stamped(process),
             structlog.processors.format_exc_info,
             mask,
             _render,
@@ -134,16 +144,25 @@ def configure(
     return sink
 
 
-def _name_process(process: str) -> structlog.typing.Processor:
-    def add(_logger: object, _method: str, event: Event) -> Event:
+def _stamped(process: str) -> structlog.typing.Processor:
+    """Add level, time and process: one step, for some lines are written in every call."""
+
+    def add(_logger: object, method: str, event: Event) -> Event:
+        event["level"] = "error" if method == "exception" else method
+        event["timestamp"] = f"{datetime.now(UTC).replace(tzinfo=None).isoformat()}Z"
         event["process"] = process
         return event
 
     return add
 
 
+@lru_cache(1024)
+def _is_secret(name: str) -> bool:
+    return SECRET.fullmatch(name.lower().replace("-", "_")) is not None
+
+
 def _masked(name: object, value: object) -> object:
-    if isinstance(name, str) and SECRET.fullmatch(name.lower().replace("-", "_")):
+    if isinstance(name, str) and _is_secret(name):
         return MASK
     if isinstance(value, Mapping):
         return {key: _masked(key, item) for key, item in value.items()}
@@ -153,4 +172,4 @@ def _masked(name: object, value: object) -> object:
 
 
 def _render(_logger: object, _method: str, event: Event) -> str:
-    return msgspec.json.encode(plain(event)).decode()
+    return msgspec.json.encode(event if is_plain(event) else plain(event)).decode()

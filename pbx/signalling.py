@@ -44,6 +44,7 @@ from pbx.packet_counts import PacketCounts
 from pbx.people import ApiPeople, RoleService
 from pbx.registrar import Effect as BindingChange
 from pbx.registrar import Registrar
+from pbx.scribe import Scribe
 from pbx.set_up import calls_for, emergency, site
 from pbx.settings import Settings
 from pbx.sip.digest import NonceCounts, Nonces
@@ -81,7 +82,7 @@ FEED_SECONDS = 0.1
 class Signalling:
     """See the module."""
 
-    def __init__(self, settings: Settings, database_url: str) -> None:
+    def __init__(self, settings: Settings, database_url: str, scribe: Scribe) -> None:
         self._settings = settings
         self._tasks = Tasks("signalling", _task_failed)
         self._metrics = Metrics()
@@ -104,7 +105,7 @@ class Signalling:
         self._roles = Roles(settings.state / "roles.json", settings.sip.realm, first)
         self._roles.on_change(self._roles_changed)
         self._exchange.supervisors = self._roles.holders("supervisor")
-        self._keeping = Keeping(settings.state, self._exchange, time.time())
+        self._keeping = Keeping(settings.state, self._exchange, time.time(), scribe)
         self._watch = Watch(
             self._exchange,
             outbox=self._outbox,
@@ -112,6 +113,8 @@ class Signalling:
             metrics=self._metrics,
             spool=settings.spool,
             registered=self._registered,
+            scribe=scribe,
+            watched=lambda: len(self._feed) > 0,
             also=self._keeping.noted,
         )
         self._media = MediaClient(str(settings.media_socket()), self._on_media, self._tasks)

@@ -9,11 +9,16 @@ alone, text is UTF-8; a string with bytes that were no UTF-8 on the wire keeps t
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from recordings.folder import EVENTS_NAME, make_private_folder, sync_folder, utc
+
+Entry = tuple[str, Mapping[str, Any], int, float]
+"""Event, fields, ns since 1970, monotonic seconds."""
 
 RESERVED: Final = frozenset({"seq", "at", "mono", "call", "event"})
 
@@ -45,9 +50,16 @@ class EventLog:
 
     def append(self, event: str, fields: Mapping[str, Any], *, wall_ns: int, mono: float) -> int:
         """Write one event, give its `seq`. OSError leaves the log as it was; ValueError if a field has a reserved name."""
-        if clash := RESERVED & fields.keys():
-            raise ValueError(f"fields {sorted(clash)} belong to the log itself")
-        line = encode(self.seq + 1, self.call, event, fields, wall_ns=wall_ns, mono=mono)
+        return self.extend([(event, fields, wall_ns, mono)])
+
+    def extend(self, events: Sequence[Entry]) -> int:
+        """Write several events as one, give the last `seq`; errors as of `append`: all are there or none is."""
+        lines = []
+        for seq, (event, fields, wall_ns, mono) in enumerate(events, self.seq + 1):
+            if clash := RESERVED & fields.keys():
+                raise ValueError(f"fields {sorted(clash)} belong to the log itself")
+            lines.append(encode(seq, self.call, event, fields, wall_ns=wall_ns, mono=mono))
+        line = b"".join(lines)
         if os.fstat(self._file).st_size != self._size:
             os.ftruncate(self._file, self._size)  # what a cut that failed had left
         try:
@@ -57,7 +69,7 @@ class EventLog:
         except OSError:
             os.ftruncate(self._file, self._size)
             raise
-        self.seq += 1
+        self.seq += len(lines)
         self._size += len(line)
         return self.seq
 
@@ -79,10 +91,9 @@ class EventLog:
 def encode(seq: int, call: str, event: str, fields: Mapping[str, Any], *, wall_ns: int, mono: float) -> bytes:
     """Render one line with its LF."""
     record = {"seq": seq, "at": utc(wall_ns), "mono": round(mono, 6), "call": call, "event": event, **fields}
-    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
-        return text.encode() + b"\n"
-    except UnicodeEncodeError:  # bytes kept by surrogateescape
+        return msgspec.json.encode(record) + b"\n"
+    except (UnicodeEncodeError, OverflowError):  # bytes kept by surrogateescape; numbers beyond 64 bits
         return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 

@@ -4,8 +4,11 @@ in → out: notes → files of the state folder, written by a thread. Nothing he
 touch a call.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +21,7 @@ from pbx.call.effects import Note
 from pbx.call.exchange import Exchange
 from pbx.call.ledger import Ledger
 from pbx.credentials import write_private
+from pbx.scribe import Scribe
 
 log = structlog.get_logger("signalling")
 
@@ -29,8 +33,8 @@ CALLBACKS_FILE: Final = "callbacks.json"
 class Keeping:
     """See the module."""
 
-    def __init__(self, state: Path, exchange: Exchange, wall: float) -> None:
-        """Read what was kept; a damaged file is passed over and said. `wall`: seconds since 1970."""
+    def __init__(self, state: Path, exchange: Exchange, wall: float, scribe: Scribe) -> None:
+        """Read what was kept; a damaged file is passed over and said. `wall`: seconds since 1970; `scribe` writes the routing log."""
         self._state = state
         self._exchange = exchange
         exchange.away.update(_read(state / AWAY_FILE, dict[str, str], {}))
@@ -38,15 +42,16 @@ class Keeping:
         self._away = dict(exchange.away)
         self._ledger = Ledger(state / LOG_FOLDER, exchange)
         self._disk = ThreadPoolExecutor(1, "routing")
-        self._write(lambda: ledger.write(*self._ledger.started(wall)))
+        self._scribe = scribe
+        self._page = Page()
+        scribe.put(self._page, self._ledger.started(wall))
 
     def noted(self, note: Note, wall: float) -> None:
         """Take one note."""
         self.callbacks.noted(note, wall)
         found = self._ledger.line(note, wall)
         if found is not None:
-            file, line = found
-            self._write(lambda: ledger.write(file, line))
+            self._scribe.put(self._page, found)
 
     def flush(self) -> None:
         """Store what changed; call it every second."""
@@ -62,10 +67,20 @@ class Keeping:
     def close(self) -> None:
         """Store what changed and wait until it is on the disk."""
         self.flush()
+        self._scribe.flush()
         self._disk.shutdown()
 
     def _write(self, work: Callable[[], None]) -> None:
         self._disk.submit(_guarded, work)
+
+
+class Page:
+    """The routing log, as the scribe writes it."""
+
+    def write(self, items: Sequence[tuple[Path, bytes]]) -> None:
+        """Append lines to their files (`scribe.Sheet`)."""
+        for file, some in groupby(items, itemgetter(0)):
+            _guarded(partial(ledger.write, file, b"".join([line for _, line in some])))
 
 
 def _guarded(work: Callable[[], None]) -> None:

@@ -38,6 +38,7 @@ class Ledger:
         self._folder = folder
         self._exchange = exchange
         self._ours: set[str] = set()
+        self._day = (-1, folder)
 
     def line(self, note: Note, wall: float) -> tuple[Path, bytes] | None:
         """Return the file and the line for a note; None when statistics need nothing of it."""
@@ -73,11 +74,14 @@ class Ledger:
         return self._file(wall), msgspec.json.encode({"at": wall, "what": START}) + b"\n"
 
     def _file(self, wall: float) -> Path:
-        return self._folder / f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%d}.jsonl"
+        day = int(wall // DAY)
+        if day != self._day[0]:
+            self._day = day, self._folder / f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%d}.jsonl"
+        return self._day[1]
 
 
 def write(file: Path, line: bytes) -> None:
-    """Append one line; a line torn by a crash before it is ended first. Raises OSError."""
+    """Append one line or several; a line torn by a crash before it is ended first. Raises OSError."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(file, flags, 0o600)

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -17,11 +18,12 @@ import structlog
 from pbx.call import views
 from pbx.call.call import CONFIRM_SECONDS, State
 from pbx.call.effects import Note
+from pbx.call.event_sheet import EventSheet
 from pbx.call.exchange import Exchange
 from pbx.call.seats import seat_state
 from pbx.call.views import Times
 from pbx.metrics import Metrics
-from recordings.events import EventLog
+from pbx.scribe import Scribe
 
 log = structlog.get_logger("signalling")
 
@@ -51,9 +53,11 @@ class Watch:
         metrics: Metrics,
         spool: Path,
         registered: Callable[[str], bool],
+        scribe: Scribe,
+        watched: Callable[[], bool] = lambda: True,
         also: Callable[[Note, float], None] | None = None,
     ) -> None:
-        """`publish` takes events of the live feed; `spool` is where the recorder looks for finished calls."""
+        """`publish` takes events of the live feed, if it is `watched`; `spool`: where the recorder looks for finished calls."""
         self._exchange = exchange
         self._outbox = outbox
         self._publish = publish
@@ -61,7 +65,12 @@ class Watch:
         self._spool = spool
         self._registered = registered
         self._also = also
-        self._logs: dict[str, EventLog] = {}
+        self._scribe = scribe
+        self._watched = watched
+        self._info = (
+            structlog.get_logger("signalling").bind().info
+        )  # bound once: it is called twelve times in a call
+        self._sheets: dict[str, EventSheet] = {}
         self._changed: set[str] = set()
         self._reported: set[str] = set()  # legs whose streams were counted since the last flush
         self._over = False  # a call ended since the last flush
@@ -84,7 +93,7 @@ class Watch:
             row = {"call": note.fields["cut"], "state": "ended", "reason": "cut", "ended_at": wall_ns}
             self._outbox.append("call", row)
         if note.event not in QUIET:
-            log.info(note.event, call=note.call, **shown(note))
+            self._info(note.event, call=note.call, **shown(note))
         if note.event == "desk_changed" or note.event.startswith("desk_sign"):
             self._desk_changed(note.fields["desk"], wall_ns)
         elif note.call is not None:
@@ -99,9 +108,11 @@ class Watch:
     def finished(self, call: str) -> None:
         """Close the call's log and hand its folder to the recorder."""
         folder = f"{self._exchange.site.policy.folder}/{call}"
-        # Flushing waits for the disk, so a thread does it.
         people = self._people.pop(call, [])
-        self._disk.submit(_finish, self._logs.pop(call, None), self._spool, call, folder, people)
+        sheet = self._sheets.pop(call, None) or EventSheet(call, folder)
+        # Once its last line is written; flushing waits for the disk, so a thread of its own does it.
+        finish = partial(_finish, sheet, self._spool, call, folder, people)
+        self._scribe.then(sheet, lambda: self._to_disk(finish))
         self.times.pop(call, None)
         self._changed.discard(call)
         self._over = True
@@ -122,22 +133,24 @@ class Watch:
         if not self._changed and not self._over:
             return
         self._over = False
-        for call in self._changed:
+        for call in self._changed if self._watched() else ():
             found = self._exchange.calls.get(call)
             if found is not None and call in self.times:
                 self._publish(
                     {"type": "call", "call": views.call_view(self._exchange, found, self.times[call])}
                 )
         self._changed.clear()
-        self._publish({"type": "queue", "queue": self.queue()})
+        if self._watched():
+            self._publish({"type": "queue", "queue": self.queue()})
         states = [call.state for call in self._exchange.calls.values()]
         self._metrics.calls.labels("waiting").set(sum(s is State.WAITING for s in states))
         self._metrics.calls.labels("active").set(sum(s is State.TALKING for s in states))
 
     def close(self) -> None:
         """Close every log that is still open, and wait until all is on disk."""
-        for call in list(self._logs):
+        for call in list(self._sheets):
             self.finished(call)
+        self._scribe.flush()
         self._disk.shutdown()
 
     # --- for the API ----------------------------------------------------------------------------------------------
@@ -162,6 +175,9 @@ class Watch:
         for desk in desks:
             counts[seat_state(self._exchange, desk)] += 1
         return counts
+
+    def _to_disk(self, work: Callable[[], None]) -> None:
+        self._disk.submit(work)
 
     # --- small pieces -----------------------------------------------------------------------------------------------
 
@@ -195,14 +211,10 @@ class Watch:
                 times.silent_off_until = None
 
     def _to_evidence(self, note: Note, call: str, wall_ns: int, mono: float) -> None:
-        try:
-            if note.event == "call_arrived":
-                folder = f"{self._exchange.site.policy.folder}/{call}"
-                self._logs[call] = EventLog(call, folder, wall_ns=wall_ns, mono=mono)
-            if call in self._logs:
-                self._logs[call].append(note.event, _plain(note.fields), wall_ns=wall_ns, mono=mono)
-        except OSError as error:
-            log.error("event_not_recorded", call=call, event_name=note.event, why=str(error))
+        if note.event == "call_arrived":
+            self._sheets[call] = EventSheet(call, f"{self._exchange.site.policy.folder}/{call}")
+        if (sheet := self._sheets.get(call)) is not None:
+            self._scribe.put(sheet, (note.event, _plain(note.fields), wall_ns, mono))
 
     def _to_database(self, note: Note, call: str, wall_ns: int) -> None:
         self._outbox.append(
@@ -281,12 +293,9 @@ def _plain(fields: dict[str, Any]) -> dict[str, Any]:
     return {("dialled" if key == "call" else key): value for key, value in fields.items()}
 
 
-def _finish(
-    events: EventLog | None, spool: Path, call: str, folder: str, people: list[dict[str, Any]]
-) -> None:
+def _finish(events: EventSheet, spool: Path, call: str, folder: str, people: list[dict[str, Any]]) -> None:
     try:
-        if events is not None:
-            events.close()
+        events.close()
         _drop(spool / f"{call}.json", msgspec.json.encode({"call": call, "folder": folder, "people": people}))
     except OSError as error:
         log.error("evidence_not_finished", call=call, why=str(error))

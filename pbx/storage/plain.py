@@ -42,3 +42,22 @@ def plain(value: object, depth: int = 0) -> object:
             return [plain(item, depth + 1) for item in value]
         case _:
             return text(str(value)) if depth < MAX_DEPTH else None
+
+
+def is_plain(record: Mapping[str, object]) -> bool:
+    """Tell whether a record is surely what `plain` would make of it, as nearly all are; False says nothing."""
+    if type(record) is not dict:
+        return False
+    for name, value in record.items():
+        if type(name) is not str or not name.isprintable():
+            return False
+        if type(value) is str:
+            # NUL and lone surrogates are among what is not printable.
+            if not value.isprintable() or len(value) > MAX_TEXT:
+                return False
+        elif type(value) is int:
+            if not -_I64 <= value < _I64:
+                return False
+        elif value is not None and type(value) is not bool:
+            return False
+    return True

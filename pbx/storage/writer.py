@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pbx.storage.plain import plain
+from pbx.storage.plain import is_plain, plain
 from pbx.storage.segments import MAX_LINE, MAX_SEGMENT, Line, SegmentFile
 
 __all__ = ["Writer"]
@@ -64,7 +64,7 @@ class Writer:
 
     def put(self, kind: str, record: Mapping[str, object]) -> None:
         """Take a record. Never waits, never raises for what the record holds."""
-        fit = plain(record)
+        fit = record if is_plain(record) else plain(record)
         assert isinstance(fit, dict)  # plain() of a mapping
         with self._lock:
             data = _encode(Line(self._last + 1, kind, fit))
@@ -74,7 +74,8 @@ class Writer:
             self._last += 1
             self._waiting.append((self._last, data))
             self._bytes += len(data)
-            self._lock.notify()
+            if len(self._waiting) == 1:
+                self._lock.notify()  # later ones come while the thread gathers, writes or waits for the disk
 
     def close(self) -> None:
         """Write what waits (one try) and end the thread. Blocks."""

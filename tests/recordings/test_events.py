@@ -36,6 +36,24 @@ def test_a_line_says_when_by_two_clocks(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_several_events_are_written_as_one_or_not_at_all(tmp_path: Path, monkeypatch) -> None:
+    log = EventLog("c", str(tmp_path), wall_ns=WALL, mono=0.0)
+    assert log.extend([("x", {}, WALL, 0.0), ("y", {"n": 1}, WALL, 0.5)]) == 2
+    with pytest.raises(ValueError, match="seq"):
+        log.extend([("z", {}, WALL, 1.0), ("z", {"seq": 9}, WALL, 1.0)])
+    with monkeypatch.context() as patched:
+        patched.setattr(module.os, "write", lambda _fd, _data: (_ for _ in ()).throw(OSError(5, "broken")))
+        with pytest.raises(OSError, match="broken"):
+            log.extend([("z", {}, WALL, 1.0)])
+    assert log.append("z", {}, wall_ns=WALL, mono=2.0) == 3
+    log.close()
+    assert [(e["seq"], e["event"], e["mono"]) for e in lines(tmp_path)] == [
+        (1, "x", 0.0),
+        (2, "y", 0.5),
+        (3, "z", 2.0),
+    ]
+
+
 def test_reopening_goes_on_counting(tmp_path: Path) -> None:
     for expected in (1, 2):
         log = EventLog("c", str(tmp_path), wall_ns=WALL, mono=0.0)

@@ -19,9 +19,9 @@ def told(world, keeping, since=0):
     return len(world.notes)
 
 
-def test_a_restarted_exchange_knows_who_is_away_and_whom_to_call_back(tmp_path):
+def test_a_restarted_exchange_knows_who_is_away_and_whom_to_call_back(tmp_path, scribe):
     world = World()
-    keeping = Keeping(tmp_path, world.exchange, WALL)
+    keeping = Keeping(tmp_path, world.exchange, WALL, scribe)
     world.sign_in("d1")
     world.run(seats.pause(world.exchange, "d1", world.now, "lunch"))
     world.invite("bob")
@@ -33,7 +33,7 @@ def test_a_restarted_exchange_knows_who_is_away_and_whom_to_call_back(tmp_path):
     assert stat.S_IMODE((tmp_path / CALLBACKS_FILE).stat().st_mode) == 0o600
 
     fresh = World()
-    again = Keeping(tmp_path, fresh.exchange, WALL + 1)
+    again = Keeping(tmp_path, fresh.exchange, WALL + 1, scribe)
     assert fresh.exchange.away == {"d1": "lunch"}
     (task,) = again.callbacks.tasks()
     assert task["number"] == "bob"
@@ -42,9 +42,9 @@ def test_a_restarted_exchange_knows_who_is_away_and_whom_to_call_back(tmp_path):
     assert json.loads((tmp_path / CALLBACKS_FILE).read_bytes()) == []
 
 
-def test_the_routing_log_has_what_statistics_need_and_no_name(tmp_path):
+def test_the_routing_log_has_what_statistics_need_and_no_name(tmp_path, scribe):
     world = World()
-    keeping = Keeping(tmp_path, world.exchange, WALL)
+    keeping = Keeping(tmp_path, world.exchange, WALL, scribe)
     world.sign_in("d1")
     world.invite("bob")
     world.ack("bob")
@@ -66,12 +66,12 @@ def test_the_routing_log_has_what_statistics_need_and_no_name(tmp_path):
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_damaged_files_and_a_full_disk_are_said_and_nothing_more(tmp_path):
+def test_damaged_files_and_a_full_disk_are_said_and_nothing_more(tmp_path, scribe):
     (tmp_path / AWAY_FILE).write_text("{")
     (tmp_path / LOG_FOLDER).write_text("in the way")
     world = World()
     with capture_logs() as lines:
-        keeping = Keeping(tmp_path, world.exchange, WALL)
+        keeping = Keeping(tmp_path, world.exchange, WALL, scribe)
         keeping.close()
     assert {line["event"] for line in lines} == {"not_read", "routing_not_recorded"}
     assert world.exchange.away == {}

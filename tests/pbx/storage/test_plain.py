@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbx.storage.plain import MAX_DEPTH, MAX_TEXT, plain, text
+from pbx.storage.plain import MAX_DEPTH, MAX_TEXT, is_plain, plain, text
 
 ANYTHING = st.recursive(
     st.none()
@@ -31,6 +31,21 @@ def test_everything_can_be_written_as_json_and_holds_no_nul(value):
 @given(ANYTHING)
 def test_doing_it_twice_changes_nothing(value):
     assert plain(plain(value)) == plain(value)
+
+
+@given(st.dictionaries(st.text(st.characters(codec=None)) | st.integers(), ANYTHING, max_size=3))
+def test_what_is_said_to_be_plain_is(record):
+    if is_plain(record):
+        assert plain(record) == record
+        assert msgspec.json.decode(msgspec.json.encode(record)) == record
+
+
+def test_what_nearly_all_records_hold_is_plain():
+    assert is_plain({"call": "c1", "at": 2**60, "name": "王 小明", "silent": True, "desk": None})
+    assert not is_plain({"text": "x" * (MAX_TEXT + 1)})
+    assert not is_plain({"at": 2**63})
+    assert not is_plain({"text": "a\x00"})
+    assert not is_plain({"a\udcff": 1})
 
 
 def test_what_is_fit_stays_as_it_is():
