@@ -160,7 +160,7 @@ def _signalling(settings: Settings, sink: Sink) -> int:
             loop.add_signal_handler(number, stop.set)
         signalling = Signalling(settings, database_url, scribe)
         loop.add_signal_handler(signal.SIGHUP, signalling.reload)
-        await signalling.run(stop, _tell_ready)
+        await signalling.run(stop, _ready_for_calls)
 
     try:
         uvloop.run(run())
@@ -170,6 +170,19 @@ def _signalling(settings: Settings, sink: Sink) -> int:
     finally:
         scribe.close()
     return 0
+
+
+def _ready_for_calls() -> None:
+    """Keep pauses short from here on, and tell the supervisor."""
+    import gc
+
+    # What was made by now stays for good: the collector need never look at it again, and looks at the rest more rarely.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    # The thread that writes down what happens may keep the loop waiting for so long, not for 5 ms.
+    sys.setswitchinterval(0.001)
+    _tell_ready()
 
 
 def _tell_ready() -> None:

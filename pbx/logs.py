@@ -31,6 +31,8 @@ SECRET: Final = re.compile(
 MAX_FILE: Final = 64 * 1024 * 1024  # bytes; four of them keep about a week of a busy centre
 KEPT: Final = 3  # older files beside the present one
 
+_SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
+
 Event = MutableMapping[str, Any]
 
 
@@ -114,7 +116,10 @@ class _Forward(logging.Handler):
 
 def mask(_logger: object, _method: str, event: Event) -> Event:
     """Replace the values of secret fields, at any depth. A structlog processor."""
-    return {name: _masked(name, value) for name, value in event.items()}
+    return {
+        name: (MASK if _is_secret(name) else value) if type(value) in _SIMPLE else _masked(name, value)
+        for name, value in event.items()
+    }
 
 
 def configure(

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pbx.call.diverted import stations
 from pbx.claims import NAMES
-from pbx.sdp.description import parse
+from pbx.sdp.description import heard
 from pbx.sdp.language import spoken_by
 from pbx.sip import grammar
 from pbx.sip.body import find_part
@@ -57,6 +57,6 @@ def _values(request: Request, name: str) -> list[str]:
 def _languages(request: Request) -> list[dict[str, str | list[str]]]:
     try:
         body = find_part(request, "application/sdp")
-        return [] if body is None else spoken_by(parse(body))
+        return [] if body is None else spoken_by(heard(body))
     except SipError:
         return []

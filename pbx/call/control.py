@@ -8,7 +8,6 @@ Both clocks are read here and nowhere below.
 
 import asyncio
 import re
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -42,6 +41,7 @@ from pbx.call.media_events import media_said
 from pbx.location.lost import Mapping
 from pbx.location.pidf import Located
 from pbx.notifier import REF
+from pbx.randomness import Randomness
 from pbx.sip import effects as sip
 from pbx.sip.flow import Flow
 from pbx.sip.grammar import Params
@@ -55,6 +55,8 @@ from rtp.control import CloseEvidence, Command, Event, NoteSip
 
 _CALL_ID: Final = re.compile(rb"\r\nCall-ID: *([^\r\n]+)\r\n")
 """The Call-ID of a message we wrote ourselves, whose headers have their long names."""
+
+_RANDOM: Final = Randomness()
 
 log = structlog.get_logger("signalling")
 
@@ -108,14 +110,14 @@ class Rim:
 def mint(what: str) -> str:
     """Give a fresh id nobody can guess: 128 bits, so that evidence can't be found by trying (bars S13)."""
     if what in {"session", "draw"}:
-        return str(secrets.randbits(62))
+        return str(int(_RANDOM.hex(8), 16) >> 2)
     if what == "call":
-        return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(16)
+        return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + _RANDOM.hex(16)
     if what == "secret":
-        return secrets.token_hex(32)
+        return _RANDOM.hex(32)
     if what == "leg":
-        return f"leg-{secrets.token_hex(8)}"
-    return secrets.token_hex(12)
+        return f"leg-{_RANDOM.hex(8)}"
+    return _RANDOM.hex(12)
 
 
 class Control:
@@ -225,7 +227,7 @@ class Control:
             case SendRequest(ref, request, flow):
                 return self._request(ref, request, self._answering.road(request, flow), now)
             case SendAck(request, flow):
-                branch = f"z9hG4bK{secrets.token_hex(12)}"
+                branch = f"z9hG4bK{_RANDOM.hex(12)}"
                 here = self.exchange.site.here(flow)
                 host, port = here.public_host, here.public_port
                 return list(
@@ -254,7 +256,7 @@ class Control:
     def _request(
         self, ref: str, request: Request, flow: Flow, now: float, *, via: Params = ()
     ) -> list[Effect | sip.Effect]:
-        branch = f"z9hG4bK{secrets.token_hex(12)}"
+        branch = f"z9hG4bK{_RANDOM.hex(12)}"
         here = self.exchange.site.here(flow)
         host, port = here.public_host, here.public_port
         return list(

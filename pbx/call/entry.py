@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
-from pbx.sdp.description import parse
+from pbx.sdp.description import heard
 from pbx.sip import grammar
 from pbx.sip.body import find_part
 from pbx.sip.errors import SipError
@@ -83,7 +83,7 @@ def has_authority(request: Request) -> bool:
 def _media(request: Request) -> list[str]:
     try:
         body = find_part(request, "application/sdp")
-        return [] if body is None else [media.kind for media in parse(body).media if media.port]
+        return [] if body is None else [media.kind for media in heard(body).media if media.port]
     except SipError:
         return []
 

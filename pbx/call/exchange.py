@@ -18,7 +18,8 @@ from pbx.call import call_events as events
 from pbx.call import room as rooms
 from pbx.call.agenda import Agenda
 from pbx.call.call import Call
-from pbx.call.effects import CallFinished, Effect, Item, LegEnded, LegEvent, LegGone, Refuse, SendRequest
+from pbx.call.effects import CallFinished, Effect, Item, LegEnded, LegGone, Refuse, SendRequest
+from pbx.call.kinds import ACD_EFFECTS, LEG_EVENTS, OUTSIDE
 from pbx.call.last_resort import LastResort
 from pbx.call.last_resort import settle as cancel_attempts
 from pbx.call.leg import Leg, LegSetup
@@ -42,7 +43,7 @@ from pbx.sip.flow import Flow, restore_flow
 from pbx.sip.message import Request
 from pbx.sip.uri import NameAddr, Uri
 from pbx.trunks.trunks import Trunks
-from routing.acd import Acd, AcdEffect, DeskSignsIn
+from routing.acd import Acd, DeskSignsIn
 
 Mint = Callable[[str], str]
 """Gives a fresh id nobody can guess; the argument says what for: `call`, `leg`, `tag`, or a number: `session`, `draw`."""
@@ -129,9 +130,7 @@ class Exchange:
             leg.flow = new
             uri = leg.contact.uri
             moved = self.contact(uri.user or "", new, secure=uri.scheme == "sips")
-            leg.contact = structs.replace(
-                leg.contact, uri=moved.uri
-            )  # what it says beside where, such as isfocus, stays
+            leg.contact = structs.replace(leg.contact, uri=moved.uri)  # what else it says, as isfocus, stays
             if leg.dialog is not None:
                 leg.dialog.contact = leg.contact
 
@@ -297,7 +296,9 @@ class Exchange:
 
     def _take(self, item: Item, now: float) -> list[Item] | None:
         """Give an item to the machine it is for; None means it is for the outside."""
-        if isinstance(item, LegEvent):
+        if (kind := type(item)) in OUTSIDE:
+            return None
+        if kind in LEG_EVENTS:
             return owners.leg_said(self, item, now)
         match item:
             case events.AnswerLeg(leg, headers):
@@ -321,7 +322,7 @@ class Exchange:
                 return trunk_outcomes.take(self, item, now)
             case rooms.EndGuest(call, desk):
                 return self.to_call(call, events.HostEnds(desk), now)
-        return owners.acd_said(self, item, now) if isinstance(item, AcdEffect) else None
+        return owners.acd_said(self, item, now) if kind in ACD_EFFECTS else None
 
     def _refuse(self, leg: str, status: int) -> list[Item]:
         found = self.leg(leg)

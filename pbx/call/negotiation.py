@@ -13,7 +13,7 @@ from msgspec import structs
 from pbx.sdp import encryption as keys
 from pbx.sdp import language, offer_answer
 from pbx.sdp.addresses import NOTHING
-from pbx.sdp.description import Description, parse
+from pbx.sdp.description import Description, heard, parse
 from pbx.sdp.encryption import Crypto, Encryption
 from pbx.sdp.offer_answer import Capabilities
 from pbx.sip.errors import SipError
@@ -72,7 +72,7 @@ class Negotiation:
         """
         if body is None:
             return tuple(medium for medium in ALL_MEDIA if self._capabilities.of(medium))
-        return offer_answer.wanted(parse(body), self._capabilities, self._encryption)
+        return offer_answer.wanted(heard(body), self._capabilities, self._encryption)
 
     def missing(self, media: tuple[Medium, ...]) -> tuple[Medium, ...]:
         """Return those of `media` that have no ports yet."""
@@ -108,7 +108,7 @@ class Negotiation:
 
     def answer(self, body: bytes) -> bytes:
         """Answer an offer; afterwards `streams` holds what was agreed. Raises `SipError`."""
-        offered = parse(body)
+        offered = heard(body)
         answer, streams = offer_answer.answer(
             offered,
             self._capabilities,
@@ -161,7 +161,7 @@ class Negotiation:
         """
         if self._offered is None:
             raise SipError(400, "Answer Without Offer")
-        answered = parse(body)
+        answered = heard(body)
         streams = offer_answer.accept(
             self._offered,
             answered,

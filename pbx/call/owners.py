@@ -201,7 +201,12 @@ def _phone_holds(exchange: Exchange, room: rooms.Room, *, held: bool, now: float
 
 
 def _guest_out(exchange: Exchange, call: str) -> list[Item]:
-    return [item for room in exchange.rooms.values() for item in room.receive(rooms.GuestOut(call))]
+    return [
+        item
+        for room in exchange.rooms.values()
+        if room.guest == call
+        for item in room.receive(rooms.GuestOut(call))
+    ]
 
 
 def texted(exchange: Exchange, call: str, text: str) -> list[Item]:

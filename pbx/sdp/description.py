@@ -5,6 +5,7 @@ strict where a text is no SDP at all. What it can't use it keeps: `parse(d.encod
 """
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 from msgspec import Struct
@@ -34,7 +35,7 @@ from pbx.sdp.lines import (
 from pbx.sip.errors import SipError
 from rtp.control import Codec
 
-__all__ = ["Attributes", "Description", "Direction", "Feedback", "Media", "Origin", "parse"]
+__all__ = ["Attributes", "Description", "Direction", "Feedback", "Media", "Origin", "heard", "parse"]
 
 Attributes = tuple[tuple[str, str | None], ...]
 
@@ -162,6 +163,10 @@ def parse(body: bytes) -> Description:
         tuple(session.attributes),
         _ranked(others),
     )
+
+
+heard: Final = lru_cache(64)(parse)
+"""`parse` for who reads the body of one message in several places."""
 
 
 class _Section:

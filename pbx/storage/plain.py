@@ -49,15 +49,33 @@ def is_plain(record: Mapping[str, object]) -> bool:
     if type(record) is not dict:
         return False
     for name, value in record.items():
+        # NUL and lone surrogates are among what is not printable.
         if type(name) is not str or not name.isprintable():
             return False
         if type(value) is str:
-            # NUL and lone surrogates are among what is not printable.
             if not value.isprintable() or len(value) > MAX_TEXT:
                 return False
-        elif type(value) is int:
-            if not -_I64 <= value < _I64:
-                return False
-        elif value is not None and type(value) is not bool:
+        elif value is not None and type(value) is not bool and not _is_plain(value, 1):
             return False
     return True
+
+
+def _is_plain(value: object, depth: int) -> bool:
+    if value is None or type(value) is bool:
+        return True
+    if type(value) is str:
+        return value.isprintable() and len(value) <= MAX_TEXT
+    if type(value) is int:
+        return -_I64 <= value < _I64
+    if type(value) is float:
+        return math.isfinite(value)
+    if depth >= MAX_DEPTH:
+        return False
+    if type(value) is list:
+        return all(_is_plain(item, depth + 1) for item in value)
+    if type(value) is dict:
+        return all(
+            type(name) is str and name.isprintable() and _is_plain(item, depth + 1)
+            for name, item in value.items()
+        )
+    return False

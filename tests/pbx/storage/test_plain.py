@@ -46,6 +46,11 @@ def test_what_nearly_all_records_hold_is_plain():
     assert not is_plain({"at": 2**63})
     assert not is_plain({"text": "a\x00"})
     assert not is_plain({"a\udcff": 1})
+    assert is_plain({"desks": [["d1", 1.5, None]], "counts": {"free": 3}})
+    assert not is_plain({"desks": [float("nan")]})
+    assert not is_plain({"desks": [b"x"]})
+    assert not is_plain({"counts": {"a\x00": 3}})
+    assert not is_plain({"counts": {1: 3}})
 
 
 def test_what_is_fit_stays_as_it_is():
