@@ -213,10 +213,11 @@ class Headers:
         """All fields in order, compact names written out."""
         return list(self._items)
 
-    def distinct(self) -> int:
-        """How many different names there are."""
+    def repeated(self) -> list[tuple[str, list[str]]]:
+        """The names, in lower case, that more than one field has, and those fields' values."""
         self._lines("")
-        return len(self._index or ())
+        index = self._index or {}
+        return [] if len(index) == len(self._items) else [pair for pair in index.items() if len(pair[1]) > 1]
 
     def copy(self) -> "Headers":
         twin = Headers()

@@ -40,7 +40,10 @@ KNOWN_METHODS: Final = frozenset({
 # fmt: on
 
 # RFC 3261 §7.3.1 with §20: these have one value; a second, different one is an attempt to be read two ways (RFC 4475 §3.3.8, §3.3.9).
-_SINGLE: Final = ("From", "To", "Call-ID", "CSeq", "Content-Length", "Max-Forwards", "Content-Type")
+_SINGLE: Final = {
+    name.lower(): name
+    for name in ("From", "To", "Call-ID", "CSeq", "Content-Length", "Max-Forwards", "Content-Type")
+}
 _STATUS_LINE: Final = re.compile(r"SIP/2\.0 ([1-6][0-9]{2})(?: ([^\r\n]*+))?", re.IGNORECASE | re.ASCII)
 _VERSION: Final = re.compile(r"SIP/[0-9]++\.[0-9]++", re.IGNORECASE | re.ASCII)
 _CALL_ID: Final = re.compile(r"[^\x00-\x20\x7f]++")
@@ -190,11 +193,9 @@ def _read(text: str) -> Request | Response:
 def _judge(message: Request | Response) -> None:
     """Check what requests and responses share; the typed values read here stay cached. Raises SipError(400)."""
     headers = message.headers
-    if len(headers) != headers.distinct():
-        for name in _SINGLE:
-            lines = headers.lines(name)
-            if len(lines) > 1 and lines.count(lines[0]) != len(lines):
-                raise SipError(400, f"More than one {name}")
+    for key, lines in headers.repeated():
+        if key in _SINGLE and lines.count(lines[0]) != len(lines):
+            raise SipError(400, f"More than one {_SINGLE[key]}")
     vias = message.vias
     if len(vias) > MAX_VIAS:
         raise SipError(400, "Too many Via values")
