@@ -84,6 +84,14 @@ class Metrics:
         self.database_up = Gauge("at110_database_up", "1 while PostgreSQL answers", registry=r)
         self.outbox_pending = Gauge("at110_outbox_pending", "Rows waiting for PostgreSQL", registry=r)
         self.outbox_refused = Gauge("at110_outbox_refused", "Rows PostgreSQL refused, set aside", registry=r)
+        self.scribe_waiting = Gauge(
+            "at110_scribe_waiting", "Events and log lines that wait for the disk", registry=r
+        )
+        self.scribe_lost = Gauge(
+            "at110_scribe_lost",
+            "Events and log lines dropped since the start, the disk being stuck",
+            registry=r,
+        )
         self.http_requests = Counter("at110_http_requests_total", "API requests", ["status"], registry=r)
         self.logins_failed = Counter("at110_logins_failed_total", "Failed API logins", registry=r)
         self.feed_readers = Gauge("at110_feed_readers", "Open event feeds", registry=r)

@@ -71,6 +71,11 @@ class Scribe:
             self._awake = True
             self._something.set()
 
+    @property
+    def waiting(self) -> int:
+        """Items that are still to be written."""
+        return len(self._waiting)
+
     def flush(self) -> None:
         """Wait until everything put so far is written. Blocks."""
         done = threading.Event()

@@ -105,6 +105,7 @@ class Signalling:
         self._roles = Roles(settings.state / "roles.json", settings.sip.realm, first)
         self._roles.on_change(self._roles_changed)
         self._exchange.supervisors = self._roles.holders("supervisor")
+        self._scribe = scribe
         self._keeping = Keeping(settings.state, self._exchange, time.time(), scribe)
         self._watch = Watch(
             self._exchange,
@@ -279,6 +280,8 @@ class Signalling:
             self._metrics.registrations.set(len(self._registrar))
             self._metrics.outbox_pending.set(self._outbox.pending)
             self._metrics.outbox_refused.set(self._outbox.refused)
+            self._metrics.scribe_waiting.set(self._scribe.waiting)
+            self._metrics.scribe_lost.set(self._scribe.lost)
             self._trunks.measure()
             for what, count in asdict(self._endpoint.counts).items():
                 self._metrics.sip_messages.labels(what).set(count)
