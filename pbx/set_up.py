@@ -9,7 +9,7 @@ from pbx.call.site import Policy, Site
 from pbx.location.client import may_ask
 from pbx.location.settings import load_districts
 from pbx.queue_settings import rules
-from pbx.sdp.offer_answer import CAPABILITIES
+from pbx.sdp.capabilities import CAPABILITIES
 from pbx.settings import Settings, SettingsError
 from pbx.sip.session_timer import SessionSettings
 from pbx.targets import EmergencySettings

@@ -262,7 +262,7 @@ def _vp8_descriptor(payload: bytes) -> int | None:
 
 
 class AudioDepacketizer(Depacketizer):
-    """PCMA, PCMU, G722, OPUS: each payload stands for itself (RFC 3551 §4, RFC 7587)."""
+    """PCMA, PCMU, G722, OPUS, AMR, AMR-WB: each payload stands for itself (RFC 3551 §4, RFC 7587)."""
 
     def push(self, payload: bytes, marker: bool, timestamp: int) -> list[AccessUnit]:  # noqa: ARG002  one signature for all
         """Take the next payload; gives it back as a unit. The marker begins a talk spurt and says nothing here."""
@@ -283,5 +283,7 @@ DEPACKETIZERS: Final[dict[str, type[Depacketizer]]] = {
     "PCMU": AudioDepacketizer,
     "G722": AudioDepacketizer,
     "OPUS": AudioDepacketizer,
+    "AMR": AudioDepacketizer,
+    "AMR-WB": AudioDepacketizer,
 }
 """By encoding name in upper case; a name that is not here can't be rendered."""

@@ -4,7 +4,7 @@ in → out: `events.jsonl` (silent mode on and off, the caller's ports) and `cal
 
 Reached as `verify.py --silence FOLDER`, which also needs this file beside it; both need Python 3.11 and nothing else. A packet
 counts as silence when its payload is the one by which its codec says so: A-law and μ-law codes of the smallest step, which is
-their zero, and the fixed payloads of G.722 and Opus. Decoded they have rms 0 (A-law: 8 of 32768, it knows nothing smaller).
+their zero, and the fixed payloads of G.722, Opus and AMR. Decoded they have rms 0 (A-law: 8 of 32768, it knows nothing smaller).
 Exit status: 0 proved, 1 not proved (evidence not intact, or a packet that was not silence), 2 no evidence or wrong usage.
 """
 
@@ -23,7 +23,12 @@ from typing import Any, Final
 GRACE_NS: Final = 250_000_000
 """From the order (an event) until it must be in force on the wire, and back: the two are stamped by two processes."""
 FOREVER: Final = 1 << 62
-FIXED: Final = {"G722": b"\xfd" * 160, "OPUS": b"\xf8\xff\xfe"}
+FIXED: Final = {
+    "G722": (b"\xfd" * 160,),
+    "OPUS": (b"\xf8\xff\xfe",),
+    "AMR": (bytes.fromhex("f4 49b1e0da0780"), bytes.fromhex("f0 44 26c783681e")),
+}
+"""AMR: comfort noise (SID) without any noise, bandwidth-efficient and octet-aligned (RFC 4867)."""
 SMALLEST: Final = {"PCMA": b"\xd5\x55", "PCMU": b"\xff\x7f"}
 """The codes of +0 and −0."""
 STATIC: Final = {0: "PCMU", 8: "PCMA", 9: "G722"}
@@ -107,7 +112,7 @@ def is_silence(codec: str, payload: bytes) -> bool:
     """Whether a payload is how its codec says nothing."""
     if codec in SMALLEST:
         return bool(payload) and not payload.strip(SMALLEST[codec])
-    return payload == FIXED.get(codec)
+    return payload in FIXED.get(codec, ())
 
 
 # --- what was stated --------------------------------------------------------------------------------------------

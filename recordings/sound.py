@@ -17,13 +17,17 @@ from av.audio.codeccontext import AudioCodecContext
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
+from recordings import amr
 from recordings.streams import Format
 
 Samples = NDArray[np.int16]
 
-RATES: Final = {"PCMA": 8000, "PCMU": 8000, "G722": 16_000, "OPUS": 48_000}
+RATES: Final = {"PCMA": 8000, "PCMU": 8000, "G722": 16_000, "OPUS": 48_000, "AMR": 8000, "AMR-WB": 16_000}
 """Samples per second that come out of the decoder."""
-_DECODERS: Final = {"PCMA": "pcm_alaw", "PCMU": "pcm_mulaw", "G722": "g722", "OPUS": "libopus"}
+_DECODERS: Final = {
+    "PCMA": "pcm_alaw", "PCMU": "pcm_mulaw", "G722": "g722", "OPUS": "libopus", "AMR": "libopencore_amrnb",
+    "AMR-WB": "libopencore_amrwb",
+}  # fmt: skip
 SLACK: Final = 0.020
 """Seconds a packet may lie beside the end of the one before and still be joined to it: rounding and the floor of the
 transit time move moments by a few milliseconds, and a click for each would be heard."""
@@ -39,7 +43,7 @@ class SoundDecoder:
     def __init__(self, form: Format, rate: int) -> None:
         """`rate`: samples per second wanted; the format must be one of `RATES`."""
         self.bad = 0
-        self._name = form.name
+        self._name, self._fmtp = form.name, form.fmtp
         self._rate = rate
         self._resampler = AudioResampler(format="s16", layout="mono", rate=rate)
         self._decoder = self._fresh()
@@ -47,7 +51,8 @@ class SoundDecoder:
     def decode(self, payload: bytes) -> Samples:
         """Give the samples of one payload; none if it can't be decoded."""
         try:
-            frames = self._decoder.decode(av.Packet(payload))
+            packets = amr.frames(self._name, self._fmtp, payload) if self._name in amr.NAMES else [payload]
+            frames = [frame for packet in packets for frame in self._decoder.decode(av.Packet(packet))]
             parts = [out.to_ndarray()[0] for frame in frames for out in self._resampler.resample(frame)]
         except (av.error.FFmpegError, ValueError):
             self.bad += 1

@@ -2,10 +2,11 @@
 
 samples (int16, mono) ─▶ Encoder.encode ─▶ payload ─▶ Decoder.decode ─▶ samples
 
-G.711 is ours (tables), G.722 and Opus are PyAV's. Not done: loss concealment, comfort noise, stereo (a stereo Opus
+G.711 is ours (tables), G.722, Opus and AMR are PyAV's; AMR-WB is heard and never spoken, for PyAV can't encode it. Not done: loss concealment, comfort noise, stereo (a stereo Opus
 payload is mixed down by the decoder).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
@@ -14,7 +15,7 @@ import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 from numpy.typing import NDArray
 
-from rtp import g711
+from rtp import amr, g711
 from rtp.control import Codec
 
 Samples = NDArray[np.int16]
@@ -47,8 +48,11 @@ KINDS: Final[dict[str, Kind]] = {
     "G722": Kind(16000, 8000, b"\xfd" * 160),
     # RFC 6716 §3.1: TOC 0xF8 = CELT, full band, 20 ms, mono, one frame; FF FE = the silence flag set.
     "OPUS": Kind(48000, 48000, b"\xf8\xff\xfe"),
+    "AMR": Kind(8000, 8000, amr.pack(amr.Form(), [amr.QUIET])),
+    "AMR-WB": Kind(16000, 16000, b""),
 }
-SPOKEN: Final = tuple(KINDS)
+HEARD_ONLY: Final = frozenset({"AMR-WB"})
+SPOKEN: Final = tuple(name for name in KINDS if name not in HEARD_ONLY)
 """Names of the codecs that can be encoded and decoded here."""
 
 OPUS_BIT_RATE: Final = (
@@ -57,8 +61,8 @@ OPUS_BIT_RATE: Final = (
 
 
 def name_of(codec: Codec | str) -> str:
-    """Encoding name in upper case; raises CodecError when it is none of `SPOKEN`."""
-    name = (codec if isinstance(codec, str) else codec.name).upper()
+    """Encoding name in upper case; raises CodecError when it is none of `KINDS`. A string may be a `variant`."""
+    name = (codec.partition(";")[0] if isinstance(codec, str) else codec.name).upper()
     if name not in KINDS:
         raise CodecError(f"no such sound codec here: {name}")
     return name
@@ -71,7 +75,41 @@ def kind(codec: Codec | str) -> Kind:
 
 def silence(codec: Codec | str) -> bytes:
     """The payload of 20 ms of silence."""
+    if name_of(codec) == "AMR":
+        return amr.pack(form_of(codec), [amr.QUIET])
     return kind(codec).silence
+
+
+def form_of(codec: Codec | str) -> amr.Form:
+    """The form of AMR's payloads; raises CodecError."""
+    fmtp = codec.partition(";")[2] if isinstance(codec, str) else codec.fmtp
+    try:
+        return amr.form(name_of(codec), fmtp)
+    except amr.AmrError as error:
+        raise CodecError(f"AMR: {error}") from error
+
+
+def variant(codec: Codec | str) -> str:
+    """What two streams of one codec must share for their payloads to be the same: its name, of AMR the form too.
+
+    Whatever takes a codec's name here takes this.
+    """
+    name = name_of(codec)
+    if name not in amr.NAMES:
+        return name
+    form = form_of(codec)
+    said = [name, "octet-align=1"] if form.octet_aligned else [name]
+    if form.modes:
+        said.append(f"mode-set={','.join(map(str, form.modes))}")
+    return ";".join(said)
+
+
+def refit(payloads: Iterable[bytes], codec: Codec | str) -> tuple[bytes, ...] | None:
+    """Payloads of a codec's plain variant as another variant of it has them; None when it can't have them."""
+    if name_of(codec) != "AMR" or form_of(codec).mode != amr.Form().mode:
+        return None
+    shape = form_of(codec)
+    return tuple(amr.pack(shape, amr.unpack(amr.Form(), payload)) for payload in payloads)
 
 
 def samples_per_frame(codec: Codec | str) -> int:
@@ -107,10 +145,17 @@ class Encoder:
     def __init__(self, codec: Codec | str) -> None:
         """Raises CodecError for a codec that is none of `SPOKEN`."""
         self.name = name_of(codec)
+        if self.name in HEARD_ONLY:
+            raise CodecError(f"{self.name} can't be encoded here")
         self.sampling_rate = KINDS[self.name].sampling_rate
         self._context: AudioCodecContext | None = None
+        self._amr: amr.Form | None = None
         if self.name == "G722":
             self._context = _context("g722", "w", self.sampling_rate, {})
+        elif self.name == "AMR":
+            self._amr = form_of(codec)
+            self._context = _context("libopencore_amrnb", "w", self.sampling_rate, {})
+            self._context.bit_rate = amr.RATES[self._amr.mode]
         elif self.name == "OPUS":
             # fec off: nothing downstream asks for it, and it costs a quarter of the bits.
             options = {"application": "voip", "frame_duration": "20", "fec": "0", "packet_loss": "0"}
@@ -125,18 +170,25 @@ class Encoder:
             return g711.encode_alaw(pcm) if self.name == "PCMA" else g711.encode_ulaw(pcm)
         frame = av.AudioFrame.from_ndarray(pcm.astype(np.int16).reshape(1, -1), format="s16", layout="mono")
         frame.sample_rate = self.sampling_rate
-        return b"".join(bytes(packet) for packet in self._context.encode(frame))
+        packets = [bytes(packet) for packet in self._context.encode(frame)]
+        return b"".join(packets) if self._amr is None else amr.pack(self._amr, packets)
 
 
 class Decoder:
     """Payloads of one stream → samples. Holds state: one per stream, payloads in order."""
 
     def __init__(self, codec: Codec | str) -> None:
-        """Raises CodecError for a codec that is none of `SPOKEN`."""
+        """Raises CodecError for a codec that is none of `KINDS`."""
         self.name = name_of(codec)
         self.sampling_rate = KINDS[self.name].sampling_rate
         self._context: AudioCodecContext | None = None
-        if self.name == "G722":
+        self._amr: amr.Form | None = None
+        if self.name in amr.NAMES:
+            self._amr = form_of(codec)
+            # Of the decoders at hand those that understand comfort noise.
+            library = "libopencore_amrwb" if self._amr.wide else "libopencore_amrnb"
+            self._context = _context(library, "r", self.sampling_rate, {})
+        elif self.name == "G722":
             self._context = _context("g722", "r", self.sampling_rate, {})
         elif self.name == "OPUS":
             self._context = _context("libopus", "r", self.sampling_rate, {})
@@ -148,7 +200,8 @@ class Decoder:
         if self._context is None:
             return g711.decode_alaw(payload) if self.name == "PCMA" else g711.decode_ulaw(payload)
         try:
-            frames = self._context.decode(av.Packet(payload))
+            packets = [payload] if self._amr is None else amr.unpack(self._amr, payload)
+            frames = [frame for packet in packets for frame in self._context.decode(av.Packet(packet))]
         except (av.FFmpegError, ValueError) as error:
             raise CodecError(f"{self.name}: {error}") from error
         return np.concatenate([_mono(frame.to_ndarray()) for frame in frames] or [np.zeros(0, np.int16)])

@@ -23,7 +23,15 @@ RTCP_SHARE: Final = 20
 RTCP_LEAST: Final = 2_000
 """Bytes a second of RTCP that are always permitted: twenty reports of the longer kind, and what a phone asks when it loses pictures."""
 
-SOUND_BYTES: Final = {"PCMA": 8000, "PCMU": 8000, "G722": 8000, "OPUS": 32_000, "TELEPHONE-EVENT": 0}
+SOUND_BYTES: Final = {
+    "PCMA": 8000,
+    "PCMU": 8000,
+    "G722": 8000,
+    "OPUS": 32_000,
+    "TELEPHONE-EVENT": 0,
+    "AMR": 1600,
+    "AMR-WB": 3100,
+}
 """Payload bytes a second. Opus in telephony stays below 64 kbit/s; 256 kbit/s leaves room for stereo music."""
 PICTURE_BYTES: Final = 500_000
 """4 Mbit/s: 1080p of a phone's hardware encoder; SDP does not bind the sender to less."""

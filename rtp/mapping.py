@@ -10,8 +10,11 @@ from rtp.control import Codec
 from rtp.noise import NAME, PAYLOAD_TYPE
 
 EVENT: Final = "TELEPHONE-EVENT"
-TRANSCODED: Final = frozenset({"PCMA", "PCMU", "G722", "OPUS"})
-"""What `rtp.transcode` reads and writes."""
+TRANSCODED: Final = frozenset({"PCMA", "PCMU", "G722", "OPUS", "AMR", "AMR-WB"})
+"""What `rtp.transcode` reads."""
+MADE: Final = TRANSCODED - {"AMR-WB"}
+"""What it writes."""
+AMR: Final = frozenset({"AMR", "AMR-WB"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,17 @@ def same(first: Codec, second: Codec) -> bool:
     """Whether packets of one codec are packets of the other: name, clock, channels, and for H264 the packetization."""
     if (first.name, first.clock_rate, first.channels) != (second.name, second.clock_rate, second.channels):
         return False
+    if first.name in AMR:
+        return _same_amr(first, second)
     return first.name != "H264" or _packetization(first) == _packetization(second)
+
+
+def _same_amr(source: Codec, destination: Codec) -> bool:
+    # RFC 4867 §8.3.1: octet-align has to be used symmetrically; a mode outside the receiver's mode-set must not reach it.
+    modes = parameter(destination, "mode-set")
+    return (parameter(source, "octet-align") or "0") == (parameter(destination, "octet-align") or "0") and (
+        modes is None or modes == parameter(source, "mode-set")
+    )
 
 
 def _takes(source: Codec, destination: Codec) -> bool:
@@ -68,7 +81,7 @@ def find(source: Codec, accepted: tuple[Codec, ...]) -> Codec | None:
 
 def sound(accepted: tuple[Codec, ...]) -> Codec | None:
     """The best codec that we can make sound in (prompts, silence, transcoding)."""
-    return next((codec for codec in accepted if codec.name in TRANSCODED), None)
+    return next((codec for codec in accepted if codec.name in MADE), None)
 
 
 def with_noise(receive: tuple[Codec, ...], medium: str) -> tuple[Codec, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rtp.codecs import name_of
+from rtp.codecs import variant
 from rtp.control import Codec
 from rtp.prompts import Prompts
 
@@ -14,7 +14,7 @@ class Player:
         """`loop` repeats the last item for ever; an item that can't be played is skipped."""
         self._items = tuple(items)
         self._loop = loop
-        self._codec = name_of(codec)
+        self._codec = variant(codec)
         self._prompts = prompts
         self._item = 0
         self._frame = 0

@@ -14,13 +14,13 @@ from typing import BinaryIO, Final
 import msgspec
 import structlog
 
-from rtp.codecs import name_of
+from rtp.codecs import name_of, refit, variant
 from rtp.control import Codec
 from rtp.frames import Frames, pack
 from rtp.loop import Loop
 from rtp.prompts import Prompts
 
-CODECS: Final = ("PCMA", "PCMU", "G722", "OPUS")
+CODECS: Final = ("PCMA", "PCMU", "G722", "OPUS", "AMR")
 """In this order: nearly every phone has the first."""
 TONES: Final = ("tone:zip", "tone:waiting")
 NICENESS: Final = 10
@@ -52,7 +52,12 @@ class PreparedPrompts(Prompts):
 
     def frames(self, item: str, codec: Codec | str) -> tuple[bytes, ...]:
         """One item as 20 ms payloads (see `Prompts.frames`)."""
-        ready = self._ready.get((item, name_of(codec)))
+        wanted = variant(codec)
+        ready = self._ready.get((item, wanted))
+        if ready is None and (plain := self._ready.get((item, name_of(codec)))) is not None:
+            ready = refit(plain, codec)
+            if ready is not None:
+                self._ready[item, wanted] = ready
         return ready if ready is not None else super().frames(item, codec)
 
 

@@ -17,7 +17,7 @@ import structlog
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from rtp.codecs import PTIME_MS, Encoder, frame_samples, name_of, sampling_rate
+from rtp.codecs import PTIME_MS, Encoder, frame_samples, sampling_rate, variant
 from rtp.codecs import silence as silence_payload
 from rtp.control import Codec
 
@@ -87,7 +87,7 @@ class Prompts:
 
     def frames(self, item: str, codec: Codec | str) -> tuple[bytes, ...]:
         """One item as 20 ms payloads, encoded once for each codec; empty (and logged, once) when it can't be played."""
-        key = (item, name_of(codec))
+        key = (item, variant(codec))
         if key not in self._payloads:
             try:
                 self._payloads[key] = self._encode(item, key[1])

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rtp.codecs import CodecError, Decoder, Encoder, samples_per_frame, sampling_rate
+from rtp.codecs import CodecError, Decoder, Encoder, samples_per_frame, sampling_rate, variant
 from rtp.control import Codec
 from rtp.jitter import Buffer, Gap, JitterBuffer
 from rtp.mapping import TRANSCODED
@@ -79,7 +79,12 @@ class Voice:
 
     def entrance(self, codec: Codec) -> "Entrance":
         """What takes the packets of one payload type: sound, comfort noise, or what only has a number."""
-        return Entrance(self, codec.name if codec.name in TRANSCODED or codec.name == COMFORT_NOISE else "")
+        name = codec.name
+        if name in TRANSCODED:
+            name = variant(codec)
+        elif name != COMFORT_NOISE:
+            name = ""
+        return Entrance(self, name)
 
     def take(self) -> Samples | Entry | None:
         """The next 20 ms: samples, a G.711 payload of just this length, or None where sound is missing."""
@@ -135,7 +140,7 @@ class Voice:
         if name == COMFORT_NOISE:
             self._noise = level_of(payload)
             return
-        if name not in TRANSCODED:
+        if name.partition(";")[0] not in TRANSCODED:
             return
         self._noise = None
         decoder = self._decoders.get(name)
@@ -243,8 +248,8 @@ class Ear:
 
     def encoded(self, codec: Codec, samples: Samples) -> bytes | None:
         """20 ms of samples as a payload of this codec; None while its frame is not full."""
-        if codec.name != self._name:
-            self._name = codec.name
+        if (name := variant(codec)) != self._name:
+            self._name = name
             self._encoder = Encoder(codec)
             self._resampler = Resampler(self.rate, sampling_rate(codec))
         made = self._resampler.push(samples)

@@ -31,8 +31,8 @@ from pbx.call.effects import (
 from pbx.call.negotiation import IN_THE_CLEAR, Negotiation
 from pbx.call.unacked import Unacked
 from pbx.sdp.addresses import NOTHING, Own
+from pbx.sdp.capabilities import Capabilities
 from pbx.sdp.encryption import Encryption
-from pbx.sdp.offer_answer import Capabilities
 from pbx.sip.body import find_part
 from pbx.sip.dialog import Dialog, request_key
 from pbx.sip.flow import Flow

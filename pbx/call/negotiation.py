@@ -13,9 +13,9 @@ from msgspec import structs
 from pbx.sdp import encryption as keys
 from pbx.sdp import language, offer_answer
 from pbx.sdp.addresses import NOTHING
+from pbx.sdp.capabilities import Capabilities
 from pbx.sdp.description import Description, heard, parse
 from pbx.sdp.encryption import Crypto, Encryption
-from pbx.sdp.offer_answer import Capabilities
 from pbx.sip.errors import SipError
 from rtp.control import Address, Medium, PortPair, Stream
 

@@ -85,7 +85,8 @@ def setup(site: LegSetup, trunk: Trunk | None) -> LegSetup:
     keys = trunk.settings.dtmf == "rfc4733"
     heard = [codec for codec in site.capabilities.audio if keys or codec.name != "TELEPHONE-EVENT"]
     heard.sort(key=lambda codec: wanted.index(codec.name) if codec.name in wanted else len(wanted))
-    return replace(site, capabilities=replace(site.capabilities, audio=tuple(heard)))
+    more = tuple(codec for codec in site.capabilities.understood if keys or codec.name != "TELEPHONE-EVENT")
+    return replace(site, capabilities=replace(site.capabilities, audio=tuple(heard), understood=more))
 
 
 def mark(leg: Leg, trunk: Trunk) -> None:

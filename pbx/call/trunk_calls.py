@@ -14,7 +14,7 @@ from pbx.call.impossible import Impossible
 from pbx.call.leg import Leg, LegSetup, State
 from pbx.call.owner import Owner
 from pbx.location.writing import CONTENT_ID
-from pbx.sdp.offer_answer import CAPABILITIES
+from pbx.sdp.capabilities import CAPABILITIES
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request
 from pbx.sip.uri import NameAddr
@@ -133,7 +133,8 @@ def _flow(exchange: Exchange, transport: str, host: str) -> Flow:
 def offered(setup: LegSetup, trunk: TrunkSettings) -> LegSetup:
     """Return what a leg over a trunk offers: its codecs in its order, keys as it wants them."""
     wanted = list(trunk.codecs)
-    sound = [codec for name in wanted for codec in CAPABILITIES.audio if codec.name == name]
+    known = (*CAPABILITIES.audio, *CAPABILITIES.understood)
+    sound = [codec for name in wanted for codec in known if codec.name == name]
     rates = {codec.clock_rate for codec in sound}
     keys = [c for c in CAPABILITIES.audio if c.name == "TELEPHONE-EVENT" and c.clock_rate in rates]
     picture = setup.capabilities.video if trunk.video else ()

@@ -15,8 +15,8 @@ from typing import Final, Literal
 from pbx.phone.picture import PICTURES_PER_SECOND
 from pbx.phone.stream import Medium, Outgoing, Picture, Sound
 from pbx.sdp import offer_answer
+from pbx.sdp.capabilities import Capabilities
 from pbx.sdp.description import Description, parse
-from pbx.sdp.offer_answer import Capabilities
 from pbx.sip.errors import SipError
 from pbx.tasks import Tasks
 from rtp import rtcp

@@ -21,12 +21,24 @@ STATIC: Final[dict[int, Codec]] = {
 # Carried beside sound, never sound or picture by themselves: a medium with nothing else has no codec in common.
 AUXILIARY: Final = frozenset({"TELEPHONE-EVENT", "CN", "RED", "ULPFEC", "RTX"})
 
+HEARD_ONLY: Final = frozenset({"AMR-WB"})
+"""Sound that can be decoded here and not encoded: of use beside another codec only."""
+
+_AMR: Final = frozenset({"AMR", "AMR-WB"})
+_AMR_MIRRORED: Final = (
+    "octet-align", "mode-set", "mode-change-period", "mode-change-capability", "mode-change-neighbor",
+)  # fmt: skip
+
 # Encoding names are case-insensitive (RFC 4855 §3), yet some parsers compare these two as their RFCs print them.
 _AS_PRINTED: Final = {"OPUS": "opus", "TELEPHONE-EVENT": "telephone-event"}
 
 _RTPMAP: Final = re.compile(
     r"([0-9]{1,3})[ \t]+([A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,64})/([0-9]{1,9})(?:/([0-9]{1,3}))?[ \t]*"
 )
+_MODE_SETS: Final = {
+    "AMR": re.compile(r"[0-7](?:,[0-7]){0,7}"),
+    "AMR-WB": re.compile(r"[0-8](?:,[0-8]){0,8}"),
+}
 _PROFILE_LEVEL_ID: Final = re.compile(r"[0-9A-Fa-f]{6}")
 _MAX_CLOCK_RATE: Final = 1_000_000  # Hz; RFC 3551 knows nothing above 90 kHz, audio stops at 192 kHz
 _BASELINE: Final = 0x42
@@ -66,6 +78,8 @@ def same_format(one: Codec, other: Codec) -> bool:
         return False
     if one.name == "H264":
         return _same_h264(one.fmtp, other.fmtp)
+    if one.name in _AMR:
+        return one.channels == 1 and all(_speakable_amr(codec.name, codec.fmtp) for codec in (one, other))
     # RFC 7587 §7: "the number of channels MUST be 2"; phones that leave the "/2" out speak the same Opus.
     return one.name == "OPUS" or one.channels == other.channels
 
@@ -80,6 +94,8 @@ def taken(offered: Codec, ours: Codec) -> Codec:
         fmtp = _h264_answer(offered.fmtp, ours.fmtp)
     elif offered.name == "H265":
         fmtp = _without_sprop(offered.fmtp)
+    elif offered.name in _AMR:
+        fmtp = _amr_answer(offered.fmtp)
     else:
         fmtp = ours.fmtp
     return Codec(offered.name, offered.payload_type, offered.clock_rate, offered.channels, fmtp)
@@ -92,9 +108,11 @@ def common(offered: tuple[Codec, ...], ours: tuple[Codec, ...]) -> tuple[tuple[C
         match = next((codec for codec in ours if same_format(theirs, codec)), None)
         if match is not None:
             pairs.append((theirs, match))
-    if all(theirs.name in AUXILIARY for theirs, _ in pairs):
+    if all(theirs.name in AUXILIARY or theirs.name in HEARD_ONLY for theirs, _ in pairs):
         return ()
-    return tuple(pairs)
+    # RFC 3264 §6.1: who offered sends any format of the answer, the first by preference. What can only be heard here stands
+    # last, so that both ends begin with what both speak.
+    return tuple(sorted(pairs, key=lambda pair: pair[0].name in HEARD_ONLY))
 
 
 def _h264_profile(fmtp: dict[str, str]) -> tuple[int, int]:
@@ -142,6 +160,26 @@ def _h264_answer(offered: str, ours: str) -> str:
     if "packetization-mode" in theirs:
         parts.append(f"packetization-mode={_h264_mode(theirs)}")
     return ";".join(parts)
+
+
+def _speakable_amr(name: str, fmtp: str) -> bool:
+    # RFC 4867 §8.1: CRC implies octet-align, and so do robust sorting and interleaving; none of them is spoken here.
+    said = parameters(fmtp)
+    modes = said.get("mode-set")
+    return (
+        said.get("crc", "0") == "0"
+        and said.get("robust-sorting", "0") == "0"
+        and "interleaving" not in said
+        and said.get("channels", "1") == "1"
+        and said.get("octet-align", "0") in {"0", "1"}
+        and (modes is None or _MODE_SETS[name].fullmatch(modes) is not None)
+    )
+
+
+def _amr_answer(offered: str) -> str:
+    # RFC 4867 §8.3.1: octet-align and mode-set are used symmetrically; what is left out has its default.
+    said = parameters(offered)
+    return ";".join(f"{name}={said[name]}" for name in _AMR_MIRRORED if name in said)
 
 
 def _without_sprop(fmtp: str) -> str:

@@ -6,13 +6,13 @@ our offer ─▶ peer's answer ─▶ accept ─▶ Streams
 
 import re
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from msgspec import structs
 
 from pbx.sdp import encryption as keys
 from pbx.sdp.addresses import NOTHING, UNSPECIFIED, destination, unicast
+from pbx.sdp.capabilities import Capabilities
 from pbx.sdp.codecs import AUXILIARY, common, same_format, taken
 from pbx.sdp.description import Attributes, Description, Direction, Feedback, Media, Origin
 from pbx.sdp.encryption import Crypto, Encryption
@@ -33,40 +33,6 @@ _FLAGS: Final[dict[Direction, tuple[bool, bool]]] = {
     "inactive": (False, False),
 }
 _DIRECTION: Final[dict[tuple[bool, bool], Direction]] = {flags: name for name, flags in _FLAGS.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What this exchange can carry, best first. The payload types are those we offer."""
-
-    audio: tuple[Codec, ...]
-    video: tuple[Codec, ...]
-    feedback: tuple[str, ...] = ("nack", "nack pli", "ccm fir")
-    """RTCP feedback of pictures (RFC 4585, 5104) that we ask for and obey."""
-
-    def of(self, medium: Medium) -> tuple[Codec, ...]:
-        return self.audio if medium == "audio" else self.video
-
-
-CAPABILITIES: Final = Capabilities(
-    audio=(
-        Codec("PCMA", 8, 8000),
-        Codec("PCMU", 0, 8000),
-        Codec("G722", 9, 8000),
-        Codec("OPUS", 107, 48000, 2, "useinbandfec=1"),
-        Codec("TELEPHONE-EVENT", 101, 8000, 1, "0-15"),
-        Codec("TELEPHONE-EVENT", 102, 48000, 1, "0-15"),
-    ),
-    video=(
-        Codec("H264", 96, 90000, 1, "profile-level-id=42e01f;packetization-mode=1"),
-        Codec("H264", 97, 90000, 1, "profile-level-id=42e01f;packetization-mode=0"),
-        Codec("VP8", 98, 90000),
-        Codec("H265", 99, 90000),
-        Codec("H264", 103, 90000, 1, "profile-level-id=4d001f;packetization-mode=1"),
-        Codec("H264", 104, 90000, 1, "profile-level-id=64001f;packetization-mode=1"),
-    ),
-)
-"""Everything this exchange relays; level 3.1 is 720p at 30 pictures a second."""
 
 
 def media_addresses(description: Description) -> tuple[str, ...]:
@@ -309,7 +275,7 @@ def _acceptable(
         medium = _MEDIA.get(media.kind)
         if medium is None or medium in seen or not media.port or not keys.takes(offer, media, encryption):
             continue
-        pairs = common(media.codecs, capabilities.of(medium))
+        pairs = common(media.codecs, capabilities.taken(medium))
         if pairs:
             seen.add(medium)
             chosen[index] = (medium, pairs)

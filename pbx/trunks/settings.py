@@ -22,7 +22,7 @@ MAX_PATTERN: Final = 200
 Pattern = Annotated[str, msgspec.Meta(max_length=MAX_PATTERN)]
 Word = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x20\x7f\"\\]{1,128}\Z")]
 Header = Literal["p-asserted-identity", "from", "remote-party-id"]
-Codec = Literal["PCMA", "PCMU", "G722", "OPUS"]
+Codec = Literal["PCMA", "PCMU", "G722", "OPUS", "AMR"]
 
 
 class PeerSettings(Section, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from pbx.call.probe import probe
 from pbx.call.site import Policy, Site
 from pbx.hands_settings import HandsSettings
 from pbx.registrar import Registrar
-from pbx.sdp.offer_answer import CAPABILITIES
+from pbx.sdp.capabilities import CAPABILITIES
 from pbx.sip.digest import NonceCounts, Nonces, authorize, ha1
 from pbx.sip.effects import AckArrived, Cancelled, RequestArrived, ResponseArrived, TransactionFailed
 from pbx.sip.flow import Flow

@@ -14,8 +14,14 @@ from recordings.verify import main
 from tests.kit.evidence import CALLER, US_CALLER_AUDIO, SyntheticCall
 from tests.kit.rtp_media import START_NS, Packetizer, Rtp, sound
 
-SILENT = {"PCMA": b"\xd5" * 160, "PCMU": b"\xff" * 160, "G722": b"\xfd" * 160, "OPUS": b"\xf8\xff\xfe"}
-TYPES = {"PCMA": 8, "PCMU": 0, "G722": 9, "OPUS": 111}
+SILENT = {
+    "PCMA": b"\xd5" * 160,
+    "PCMU": b"\xff" * 160,
+    "G722": b"\xfd" * 160,
+    "OPUS": b"\xf8\xff\xfe",
+    "AMR": bytes.fromhex("f449b1e0da0780"),
+}
+TYPES = {"PCMA": 8, "PCMU": 0, "G722": 9, "OPUS": 111, "AMR": 97}
 
 
 def build(

@@ -18,7 +18,8 @@ __all__ = ["engine"]
 
 def test_what_codecs_need():
     assert nominal(PCMA) == 8000 + 1200
-    assert nominal(Codec("AMR-WB", 97, 16000)) == 32_000 + 1200
+    assert nominal(Codec("L16", 97, 16000)) == 32_000 + 1200
+    assert nominal(Codec("AMR-WB", 97, 16000)) == 3100 + 1200
     assert permitted(stream(codecs=(PCMA, EVENTS))) == FACTOR * 9200
     assert permitted(stream("video", (H264,))) == FACTOR * PICTURE_BYTES
     assert permitted(None) == permitted(stream(codecs=())) == 0

@@ -67,3 +67,25 @@ def test_what_is_mapped_is_what_the_destination_takes(receive, send):
         if mapped.destination is not None:
             assert mapped.destination in send
             assert mapped.transcode or mapped.destination.name == mapped.source.name
+
+
+AMR = Codec("AMR", 97, 8000)
+AMR_ALIGNED = Codec("AMR", 98, 8000, fmtp="octet-align=1")
+AMR_FEW = Codec("AMR", 99, 8000, fmtp="mode-set=0,2")
+AMR_WB = Codec("AMR-WB", 96, 16000)
+
+
+def test_forms_of_amr_are_different_codecs():
+    assert same(AMR, Codec("AMR", 100, 8000, fmtp="octet-align=0"))
+    assert not same(AMR, AMR_ALIGNED)
+    assert not same(AMR, AMR_FEW), "its modes could leave the set"
+    assert same(AMR_FEW, AMR)
+    assert same(AMR_FEW, Codec("AMR", 100, 8000, fmtp="mode-set=0,2;octet-align=0"))
+
+
+def test_wide_band_amr_is_heard_and_never_made():
+    assert sound((AMR_WB, EVENTS)) is None
+    assert sound((AMR_WB, AMR_ALIGNED)) == AMR_ALIGNED
+    assert payload_map((AMR_WB,), (PCMA,), "audio")[96] == Mapped(AMR_WB, PCMA, transcode=True)
+    assert payload_map((PCMA,), (AMR_WB, AMR), "audio")[8] == Mapped(PCMA, AMR, transcode=True)
+    assert payload_map((AMR_WB,), (AMR_WB,), "audio")[96] == Mapped(AMR_WB, AMR_WB)

@@ -5,9 +5,9 @@ import pytest
 from pbx.call.encrypting import EncryptionRules
 from pbx.call.leg import LegSetup
 from pbx.call.negotiation import Negotiation
+from pbx.sdp.capabilities import CAPABILITIES
 from pbx.sdp.description import parse
 from pbx.sdp.encryption import Encryption
-from pbx.sdp.offer_answer import CAPABILITIES
 from pbx.sip.flow import Flow
 from rtp.control import PortPair
 from rtp.suites import SUITES

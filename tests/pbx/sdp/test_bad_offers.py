@@ -4,8 +4,9 @@ import ipaddress
 
 import pytest
 
+from pbx.sdp.capabilities import CAPABILITIES
 from pbx.sdp.description import parse
-from pbx.sdp.offer_answer import CAPABILITIES, answer
+from pbx.sdp.offer_answer import answer
 from pbx.sip.errors import SipError
 
 HEAD = ["v=0", "o=- 1 1 IN IP4 198.51.100.7", "s=-", "c=IN IP4 198.51.100.7", "t=0 0"]

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from pbx.sdp.capabilities import CAPABILITIES
 from pbx.sdp.description import parse
 from pbx.sdp.encryption import Encryption
-from pbx.sdp.offer_answer import CAPABILITIES, accept, answer, offer, wanted
+from pbx.sdp.offer_answer import accept, answer, offer, wanted
 from pbx.sip.errors import SipError
 from rtp.control import Dtls, Sdes
 from rtp.suites import SUITES

@@ -3,9 +3,9 @@
 import pytest
 
 from pbx.call.negotiation import Negotiation
+from pbx.sdp.capabilities import CAPABILITIES
 from pbx.sdp.description import parse
 from pbx.sdp.language import MAX_LANGUAGES, choose, spoken_by, wishes
-from pbx.sdp.offer_answer import CAPABILITIES
 from rtp.control import PortPair
 from tests.kit.world import sdp
 

@@ -5,10 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from pbx.sdp.capabilities import CAPABILITIES, Capabilities
 from pbx.sdp.description import Feedback, parse
 from pbx.sdp.offer_answer import (
-    CAPABILITIES,
-    Capabilities,
     accept,
     answer,
     media_addresses,
@@ -463,3 +462,60 @@ def test_whatever_parses_can_be_answered(tail):
     description, _ = answer(theirs, CAPABILITIES, **SESSION)
     assert accepted(parse(description.encode())) == accepted(description)
     assert len(description.media) == len(theirs.media)
+
+
+MOBILE = (
+    "m=audio 5000 RTP/AVP 106 97 98 8 100 101",
+    "a=rtpmap:106 AMR-WB/16000",
+    "a=fmtp:106 mode-change-capability=2;max-red=0",
+    "a=rtpmap:97 AMR/8000/1",
+    "a=fmtp:97 octet-align=1;mode-set=0,2,4,7;mode-change-period=2;max-red=220",
+    "a=rtpmap:98 AMR/8000",
+    "a=fmtp:98 octet-align=1;robust-sorting=1",
+    "a=rtpmap:100 telephone-event/16000",
+    "a=rtpmap:101 telephone-event/8000",
+)
+
+
+def test_amr_of_a_mobile_phone_is_taken_and_what_can_not_be_sent_stands_last():
+    description, (stream,) = answered(*MOBILE)
+    (media,) = description.media
+    assert media.formats == ("97", "8", "100", "101", "106")
+    # RFC 4867 §8.3.1: octet-align and mode-set are answered as they were offered.
+    assert [codec.fmtp for codec in media.codecs if codec.name.startswith("AMR")] == [
+        "octet-align=1;mode-set=0,2,4,7;mode-change-period=2",
+        "mode-change-capability=2",
+    ]
+    assert [codec.name for codec in stream.send] == [
+        "AMR",
+        "PCMA",
+        "TELEPHONE-EVENT",
+        "TELEPHONE-EVENT",
+        "AMR-WB",
+    ]
+
+
+def test_amr_wide_band_alone_is_no_common_codec():
+    _, streams = answered("m=audio 5000 RTP/AVP 106 100", *MOBILE[1:3], MOBILE[7])
+    assert streams == ()
+
+
+@pytest.mark.parametrize(
+    "fmtp",
+    [
+        "crc=1",
+        "robust-sorting=1",
+        "interleaving=30",
+        "octet-align=2",
+        "mode-set=8",
+        "mode-set=",
+        "channels=2",
+    ],
+)
+def test_forms_of_amr_that_nobody_speaks_here(fmtp):
+    _, streams = answered("m=audio 5000 RTP/AVP 97", "a=rtpmap:97 AMR/8000", f"a=fmtp:97 {fmtp}")
+    assert streams == ()
+
+
+def test_amr_is_never_offered():
+    assert "AMR" not in offer(CAPABILITIES, **SESSION).encode().decode()
