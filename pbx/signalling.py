@@ -20,6 +20,7 @@ from pbx.api.app import Listener, build, listen
 from pbx.api.feed import Feed
 from pbx.api.places import PlaceRoutes
 from pbx.api.roles import RoleRoutes
+from pbx.api.snapshot import SnapshotRoutes
 from pbx.api.trunks import Handlers
 from pbx.binding import Binding
 from pbx.call.answering import Answering, Registrations
@@ -28,6 +29,7 @@ from pbx.call.control import Control, Rim, mint
 from pbx.call.exchange import Exchange
 from pbx.call.heartbeat import Heartbeat
 from pbx.call.keeping import LOG_FOLDER, Keeping
+from pbx.call.looking import Looking
 from pbx.call.places_service import PlacesService
 from pbx.call.reconcile import reconcile
 from pbx.call.routing_service import RoutingService, queues_view
@@ -219,7 +221,12 @@ class Signalling:
             metrics=self._metrics,
             max_readers=settings.limits.feed_readers,
             more=self._web_routes(),
-            further=[*Handlers(self._trunks).routes(), *self._place_routes(), *RoleRoutes(table).routes()],
+            further=[
+                *Handlers(self._trunks).routes(),
+                *self._place_routes(),
+                *RoleRoutes(table).routes(),
+                *self._picture_routes(),
+            ],
             people=ApiPeople(self._accounts, self._roles, settings.sip.realm),
             changed=self._roles.on_change,
             routing=RoutingService(
@@ -259,6 +266,9 @@ class Signalling:
     def _place_routes(self) -> list[web.RouteDef]:
         service = PlacesService(self._exchange, self._settings.location, self._settings.state)
         return PlaceRoutes(service).routes()
+
+    def _picture_routes(self) -> list[web.RouteDef]:
+        return SnapshotRoutes(Looking(self._control, self._settings.state)).routes()
 
     def _place(self) -> None:
         """State where we listen, now that every port is known."""

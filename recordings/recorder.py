@@ -31,6 +31,7 @@ from recordings.folder import (
     sync_folder,
     write_atomically,
 )
+from recordings.looks import Looks
 from recordings.manifest import Manifest, ManifestError, seal_originals, state_derived
 from recordings.render import CancelledError, render
 
@@ -41,6 +42,8 @@ MAX_SPOOL_FILE: Final = 1 << 20
 NICENESS: Final = 15
 """Added to the process: calls come first, always."""
 
+LOOKS_END_SECONDS: Final = 5.0
+"""How long the end waits for the picture that is being made."""
 MAKING: Final = ".making-"
 """Folders beside the evidence folders in which derived files grow."""
 
@@ -282,8 +285,12 @@ def run(settings: RecorderSettings) -> None:
     os.nice(settings.niceness)
     recorder = Recorder(settings, stopping=stop.is_set)
     recorder.prepare()
+    looks = Looks(Path(settings.evidence), Path(settings.spool).parent, stopping=stop.is_set)
+    looking = threading.Thread(target=looks.run, args=(stop.wait,), name="looks", daemon=True)
+    looking.start()
     log.info("recorder_ready", spool=settings.spool)
     while not stop.is_set():
         if not recorder.turn():
             stop.wait(settings.poll_seconds)
+    looking.join(LOOKS_END_SECONDS)
     log.info("recorder_ended")

@@ -203,6 +203,12 @@ class WantPicture(msgspec.Struct, frozen=True, tag=True):
     leg: str
 
 
+class AskPicture(msgspec.Struct, frozen=True, tag=True):
+    """Ask the peer of a leg for a key frame of the picture it sends: somebody looks who was not there before."""
+
+    leg: str
+
+
 class OpenEvidence(msgspec.Struct, frozen=True, tag=True):
     """Open `call.pcapng` in `folder`, before the first packet; answered with `EvidenceOpened`."""
 
@@ -236,12 +242,22 @@ class Query(msgspec.Struct, frozen=True, tag=True):
 
 Command = (
     OpenLeg | ConfigureLeg | CloseLeg | Join | Leave | SetStaff | SetGates | Play | StopPlay | SendDtmf
-    | WantPicture | OpenEvidence | NoteSip | CloseEvidence | Query
+    | WantPicture | AskPicture | OpenEvidence | NoteSip | CloseEvidence | Query
 )  # fmt: skip
 
 
 AboutLeg = (
-    ConfigureLeg | CloseLeg | Join | Leave | SetStaff | SetGates | Play | StopPlay | SendDtmf | WantPicture
+    ConfigureLeg
+    | CloseLeg
+    | Join
+    | Leave
+    | SetStaff
+    | SetGates
+    | Play
+    | StopPlay
+    | SendDtmf
+    | WantPicture
+    | AskPicture
 )
 """Commands about a leg that must exist."""
 

@@ -15,6 +15,7 @@ from rtp import stating
 from rtp.call_evidence import Both, PacketWriter
 from rtp.control import (
     AboutLeg,
+    AskPicture,
     CloseEvidence,
     CloseLeg,
     Command,
@@ -152,6 +153,8 @@ class Engine:
                 leg.stop_play()
             case WantPicture():
                 leg.picture_wanted(now)
+            case AskPicture():
+                leg.ask_picture(now)
             case SendDtmf(digits=digits):
                 reason = leg.send_digits(digits)
                 if reason is not None:

@@ -247,6 +247,11 @@ class Leg:
         if (video := self.tracks.get("video")) is not None:
             self._pass_wish(video, now)
 
+    def ask_picture(self, now: float) -> None:
+        """Somebody looks who was not there before: ask the peer for a key frame."""
+        if (video := self.tracks.get("video")) is not None:
+            video.want_picture(now)
+
     def _pass_wish(self, track: Track, now: float) -> None:
         """The peer asks for a key frame: ask whoever sends it the picture."""
         if track.medium == "video" and track.fed_by is not None:

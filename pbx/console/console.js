@@ -10,7 +10,7 @@ const TEXT = {
     since: "时长", silent: "静默", desk: "坐席", state: "状态", phone: "话机", acts: "操作",
     nobody_waiting: "无人排队", nobody_active: "没有通话", no_desks: "没有坐席账号",
     verified: "已核实", unverified: "未核实", unavailable: "无法核实",
-    sound: "声音", picture: "图像", nothing: "无媒体",
+    sound: "声音", picture: "图像", nothing: "无媒体", look: "显示图像",
     signed_out: "未签入", calling: "正在呼叫话机", free: "空闲", busy: "通话中", wrap_up: "话后整理", paused: "暂停", held: "保持",
     registered: "已注册", unregistered: "未注册",
     "sign-in": "签入", "sign-out": "签出", pause: "暂停", resume: "恢复", "end-call": "结束通话",
@@ -38,7 +38,7 @@ const TEXT = {
     since: "Duration", silent: "Silent", desk: "Desk", state: "State", phone: "Phone", acts: "Actions",
     nobody_waiting: "Nobody is waiting", nobody_active: "No calls", no_desks: "No desk accounts",
     verified: "verified", unverified: "unverified", unavailable: "can't be verified",
-    sound: "sound", picture: "picture", nothing: "no media",
+    sound: "sound", picture: "picture", nothing: "no media", look: "show pictures",
     signed_out: "signed out", calling: "calling the phone", free: "free", busy: "in a call", wrap_up: "wrap-up", paused: "paused", held: "on hold",
     registered: "registered", unregistered: "not registered",
     "sign-in": "Sign in", "sign-out": "Sign out", pause: "Pause", resume: "Resume", "end-call": "End call",
@@ -70,12 +70,16 @@ const ASKS_WHOM = ["transfer", "consult", "add", "call"];
 const BY_ANOTHER = ["take", "listen", "whisper", "barge"];
 const ALARM_SECONDS = 8;
 const TRUNK_SECONDS = 5;
+const LOOK_SECONDS = 1;
 
 const $ = (id) => document.getElementById(id);
 const shown = { calls: new Map(), desks: new Map(), trunks: [], health: {}, skew: 0, link: "connecting" };
 let language = "zh";
 let feed = null;
 let drawing = false;
+let looking = false;
+const pictures = new Map();
+const asked = new Set();
 
 const t = (name) => (Object.hasOwn(TEXT[language], name) ? TEXT[language][name] : name);
 const now = () => Date.now() / 1000 + shown.skew;
@@ -156,7 +160,31 @@ function badgeCell(name, text) {
 
 function mediaCell(call) {
   const has = [call.audio && t("sound"), call.video && t("picture")].filter(Boolean);
-  return make("td", has.length ? has.join(" + ") : t("nothing"), has.length ? "" : "warning");
+  const cell = make("td", has.length ? has.join(" + ") : t("nothing"), has.length ? "" : "warning");
+  if (looking && call.video && pictures.has(call.call)) cell.append(pictures.get(call.call));
+  return cell;
+}
+
+// What callers show, once a second while somebody wants it. Each picture is swapped when the next one is there.
+function look() {
+  if (!feed || !looking) return pictures.clear();
+  for (const id of pictures.keys()) if (!shown.calls.get(id)?.video) pictures.delete(id);
+  for (const call of shown.calls.values()) {
+    if (!call.video || call.state === "ended" || asked.has(call.call)) continue;
+    asked.add(call.call);
+    const next = new Image();
+    next.className = "look";
+    next.alt = t("picture");
+    next.onload = () => {
+      asked.delete(call.call);
+      const before = pictures.get(call.call);
+      pictures.set(call.call, next);
+      if (before?.isConnected) before.replaceWith(next);
+      else redraw();
+    };
+    next.onerror = () => asked.delete(call.call);
+    next.src = `/api/calls/${encodeURIComponent(call.call)}/snapshot?${Date.now()}`;
+  }
 }
 
 function timeCell(since) {
@@ -457,6 +485,8 @@ async function begin() {
   });
   setInterval(tick, 1000);
   setInterval(askTrunks, TRUNK_SECONDS * 1000);
+  setInterval(look, LOOK_SECONDS * 1000);
+  $("look").addEventListener("change", () => { looking = $("look").checked; look(); redraw(); });
   const answer = await fetch("/api/queue", { credentials: "same-origin" }).catch(() => null);
   if (answer?.ok) follow();
   else leave();
