@@ -131,6 +131,7 @@ def _media_settings(settings: Settings) -> MediaSettings:
         port_max=settings.media.port_max,
         drain_seconds=settings.media.drain_seconds,
         prompts=settings.media.prompts,
+        still=str(settings.state / settings.media.still_image) if settings.media.still_image else "",
         loss_seconds=settings.media.loss_seconds,
         engine=settings.media.engine,
         end_with_parent=True,

@@ -19,8 +19,12 @@ class MediaSettings(Section, frozen=True, kw_only=True):
     """A closed leg's port is given to nobody for this long: late packets of the old call still arrive."""
     loss_seconds: Seconds = 2.5
     """A medium that brought nothing for this long is called lost."""
+    host_picture: Literal["on", "off", "still"] = "on"
+    """What callers are shown of the dispatcher: the picture, nothing, or a still image. Each call can be told otherwise."""
     host_picture_in_silent: bool = False
-    """Whether a silent caller is sent the dispatcher's picture."""
+    """Whether a silent caller is sent that too."""
+    still_image: str = ""
+    """File of the still image (PNG, JPEG), relative to the state folder; empty: a badge of the exchange's own."""
     prompts: tuple[str, ...] = ()
     """Folders searched for prompts before the built-in ones."""
     encryption: EncryptionPolicy = "opportunistic"

@@ -38,6 +38,7 @@ def site(settings: Settings) -> Site:
         policy=Policy(
             folder=str(settings.evidence_folder),
             languages=(language, other),
+            host_picture=settings.media.host_picture,
             host_picture_in_silent=settings.media.host_picture_in_silent,
             stay_seconds=settings.queue.stay_seconds,
         ),

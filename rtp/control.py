@@ -168,6 +168,8 @@ class SetGates(msgspec.Struct, frozen=True, tag=True):
     """Whether the host's picture may reach this leg."""
     held: bool = False
     """The host put the guest on hold: it hears the waiting tone, the host hears and sees nothing of it."""
+    still: bool = False
+    """The site's still image is sent in the place of the host's picture; also while nobody is host."""
 
 
 class Play(msgspec.Struct, frozen=True, tag=True):

@@ -359,6 +359,9 @@ class Engine:
         if now >= self._load_due and (self._around.load.mixed or self._around.load.transcoded):
             self._load_due = now + self._settings.report_seconds
             self._emit(self._around.load.report())
+        for leg in self._legs.values():
+            if leg.badge is not None:
+                leg.badge.show(now)
         for leg in self._parts.stirred(self._legs.values(), now, self._settings.loss_seconds):
             try:
                 self._sweep_leg(leg, now)

@@ -3,6 +3,7 @@
 from collections import deque
 from typing import Final
 
+from rtp.badge import Badge
 from rtp.codecs import samples_per_frame
 from rtp.control import Codec, LegReport, Medium, PictureWanted, Play, PlayEnded, Stream
 from rtp.counts import stream_report
@@ -87,6 +88,8 @@ class Leg:
         self.report_due = 0.0
         self.rtcp_due = 0.0
         self._gates = Gates()
+        self.badge: Badge | None = None
+        """The still image, while it is sent in the host's place."""
         self._prompts = prompts
         self._around = around
         self.activity = around.activity()
@@ -158,6 +161,7 @@ class Leg:
     def set_gates(self, gates: Gates) -> None:
         """Take the gates; silent mode is in force for the very next packet."""
         self._gates = gates
+        self._set_badge(shown=gates.still)
         for track in self.tracks.values():
             track.sender.set_silent(silent=gates.silent)
         if not gates.held:
@@ -252,8 +256,18 @@ class Leg:
         if (video := self.tracks.get("video")) is not None:
             video.want_picture(now)
 
+    def _set_badge(self, *, shown: bool) -> None:
+        video = self.tracks.get("video")
+        if not shown or video is None:
+            self.badge = None
+        elif self.badge is None:
+            self.badge = Badge(video, self._prompts.still, next(self._around.numbers))
+
     def _pass_wish(self, track: Track, now: float) -> None:
         """The peer asks for a key frame: ask whoever sends it the picture."""
+        if self.badge is not None and track.medium == "video":
+            self.badge.show(now, asked=True)
+            return
         if track.medium == "video" and track.fed_by is not None:
             track.fed_by.want_picture(now)
 

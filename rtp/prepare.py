@@ -8,12 +8,14 @@ one prompt after the other; a prompt that is asked for before its turn is encode
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
 import structlog
 
+from rtp import still
 from rtp.codecs import name_of, refit, variant
 from rtp.control import Codec
 from rtp.frames import Frames, pack
@@ -22,6 +24,7 @@ from rtp.prompts import Prompts
 
 CODECS: Final = ("PCMA", "PCMU", "G722", "OPUS", "AMR")
 """In this order: nearly every phone has the first."""
+STILL: Final = "still"
 TONES: Final = ("tone:zip", "tone:waiting")
 NICENESS: Final = 10
 READ_SIZE: Final = 1 << 16
@@ -50,6 +53,10 @@ class PreparedPrompts(Prompts):
         """Take over one prompt."""
         self._ready[ready.item, ready.codec] = ready.frames
 
+    def still(self, codec: str) -> tuple[bytes, ...]:
+        """The payloads of one picture of the site's still image; none until they were handed over."""
+        return self._ready.get((STILL, codec), ())
+
     def frames(self, item: str, codec: Codec | str) -> tuple[bytes, ...]:
         """One item as 20 ms payloads (see `Prompts.frames`)."""
         wanted = variant(codec)
@@ -64,14 +71,16 @@ class PreparedPrompts(Prompts):
 class Preparation:
     """The child, seen from the loop."""
 
-    def __init__(self, prompts: PreparedPrompts, folders: tuple[str, ...], loop: Loop) -> None:
-        """Start it; prompts arrive in `prompts` while the loop runs."""
+    def __init__(
+        self, prompts: PreparedPrompts, folders: tuple[str, ...], loop: Loop, *, still: str = ""
+    ) -> None:
+        """Start it; prompts arrive in `prompts` while the loop runs. `still`: the site's own still image, a file."""
         self._prompts = prompts
         self._loop = loop
         self._frames = Frames()
         self._decoder = msgspec.msgpack.Decoder(Ready)
         self.process: subprocess.Popen[bytes] | None = subprocess.Popen(  # noqa: S603  # our own interpreter and module; the folders come from the settings file
-            [sys.executable, "-m", "rtp.prepare", *folders],
+            [sys.executable, "-m", "rtp.prepare", still, *folders],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             cwd=Path(__file__).parents[1],
@@ -105,20 +114,37 @@ class Preparation:
             log.error("prompts_not_prepared", code=code)
 
 
-def prepare(folders: tuple[str, ...], out: BinaryIO) -> None:
-    """Encode every prompt in every codec and write each to `out`, framed."""
+def prepare(folders: tuple[str, ...], out: BinaryIO, *, own_still: str = "") -> None:
+    """Encode every prompt in every codec, and the still image, and write each to `out`, framed."""
+
+    def give(ready: Ready) -> None:
+        out.write(pack(msgspec.msgpack.encode(ready)))
+        out.flush()
+
     prompts = Prompts(folders)
-    for codec in CODECS:
+    for number, codec in enumerate(CODECS):
         for item in (*TONES, *prompts.names):
-            ready = Ready(item, codec, prompts.frames(item, codec))
-            out.write(pack(msgspec.msgpack.encode(ready)))
-            out.flush()
+            give(Ready(item, codec, prompts.frames(item, codec)))
+        if number == 0:
+            for ready in _stills(own_still):
+                give(ready)
+
+
+def _stills(own: str) -> Iterator[Ready]:
+    """Give the site's image, or the one drawn here where it has none that can be read."""
+    try:
+        image = still.load(own) if own else still.draw()
+    except still.StillError as error:
+        log.error("still_image_unreadable", reason=str(error))
+        image = still.draw()
+    for codec in still.CODECS:
+        yield Ready(STILL, codec, still.encode(codec, image))
 
 
 if __name__ == "__main__":
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     os.nice(NICENESS)
     try:
-        prepare(tuple(sys.argv[1:]), sys.stdout.buffer)
+        prepare(tuple(sys.argv[2:]), sys.stdout.buffer, own_still=sys.argv[1])
     except BrokenPipeError:
         os._exit(1)  # the media process has ended and wants nothing any more

@@ -96,6 +96,10 @@ class Prompts:
                 self._payloads[key] = ()
         return self._payloads[key]
 
+    def still(self, _codec: str) -> tuple[bytes, ...]:
+        """The payloads of the site's still image; none here, for pictures are only ever prepared."""
+        return ()
+
     def prepare(self, codecs: Sequence[Codec | str]) -> int:
         """Encode every prompt and tone for these codecs now, so that no call waits for it; returns how many."""
         items = (*self.names, "tone:zip", "tone:waiting")

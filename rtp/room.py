@@ -59,8 +59,10 @@ class Rooms:
                 return self._join(room, leg, role)
             case Leave(leg):
                 return self._leave(leg)
-            case SetGates(leg, silent, host_picture, held):
-                self._gates[leg] = Gates(silent=silent, host_picture=host_picture, held=held)
+            case SetGates(leg, silent, host_picture, held, still):
+                self._gates[leg] = Gates(
+                    silent=silent, host_picture=host_picture and not still, held=held, still=still
+                )
                 return [Rewire(frozenset(self._members(leg) or {leg}))]
             case SetStaff(leg, mode):
                 self._modes[leg] = mode

@@ -302,6 +302,17 @@ class Sender:
         second = codec.payload_type | (MARKER if first else 0)
         self._put(_PACK(0x80, second, sequence, timestamp, self.out.ssrc) + payload)
 
+    def picture(  # as `local_frame`
+        self, source: int, codec: Codec, payloads: Iterable[bytes], step: int, now: float
+    ) -> None:
+        """Send one picture made here: all payloads with one timestamp, the marker on the last (RFC 6184 §5.1)."""
+        *others, last = payloads
+        for payload in (*others, last):
+            sequence, timestamp, _ = self.out.local(source, codec.clock_rate, step, now)
+            second = codec.payload_type | (MARKER if payload is last else 0)
+            self._put(_PACK(0x80, second, sequence, timestamp, self.out.ssrc) + payload)
+            step = 0
+
     def silence(self, now: float) -> None:
         """Send 20 ms of codec silence."""
         codec = self.codec

@@ -18,6 +18,8 @@ class MediaSettings:
     """How long the ports of a closed leg stay open, reading late packets into nothing (bar F30 c)."""
     prompts: tuple[str, ...] = ()
     """Folders of the site's own prompts, later ones over earlier ones."""
+    still: str = ""
+    """File of the site's own still image; empty: the one drawn here."""
     loss_seconds: float = 2.5
     """Silence of a medium that should flow before `MediaLost` is sent, and between two of them."""
     report_seconds: float = 5.0

@@ -22,6 +22,8 @@ class Gates:
 
     silent: bool = False
     host_picture: bool = True
+    still: bool = False
+    """In its place the site's still image is sent (`badge`)."""
     held: bool = False
 
 

@@ -57,7 +57,7 @@ def run(settings: MediaSettings, evidence: EvidenceFactory) -> None:
         engine = Engine(settings, keeper, prompts, loop, emit, parts=parts)
         on_wake(engine.collect)
         control = ControlServer(settings.socket_path, loop, engine.receive, lambda: engine.holdings(""))
-        preparation = Preparation(prompts, settings.prompts, loop)
+        preparation = Preparation(prompts, settings.prompts, loop, still=settings.still)
         if settings.end_with_parent:
             _watch_parent(loop)
         gc.collect()

@@ -3,7 +3,7 @@
 A view is plain data, ready for JSON after `plain()`. Times are wall-clock seconds since 1970 (float).
 
 call view: `call` (id), `state` ("ringing": we call | "waiting" | "active" | "held" | "ended"), `caller` (what the phone says it is),
-  `identity` ("verified" | "unverified" | "unavailable"), `name` (only ever from our accounts), `silent` (bool),
+  `identity` ("verified" | "unverified" | "unavailable"), `name` (only ever from our accounts), `silent` (bool), `host_picture` ("on" | "off" | "still": what it is shown in the host's place),
   `diverted` (stations it came over, by its own word: `from`, `reason`, `header`),
   `silent_off_until` (float | None: an off request is open until then), `started`, `attached` (float | None),
   `place` (where the caller is, best known | None: `latitude`, `longitude`, `radius` in m, `gcj02`, `address`, `by` …), `district`
@@ -28,7 +28,7 @@ from typing import Protocol
 
 HAND_VERBS = (
     "hold", "unhold", "transfer", "consult", "complete", "cancel", "conference", "take",
-    "listen", "whisper", "barge", "leave", "add", "remove", "call",
+    "listen", "whisper", "barge", "leave", "add", "remove", "call", "picture",
 )  # fmt: skip
 """What a desk can do with calls, and the last part of its path: `POST /api/desks/{desk}/{verb}`."""
 

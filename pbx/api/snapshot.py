@@ -1,10 +1,16 @@
-"""`GET /api/calls/{call}/snapshot`: what a caller shows at this moment, a JPEG; for who is logged in."""
+"""What a caller shows and is shown; for who is logged in.
 
-from typing import Protocol
+`GET /api/calls/{call}/snapshot`: its picture at this moment, a JPEG. `POST /api/calls/{call}/host-picture`: what stands in the
+host's place.
+"""
 
+from typing import Literal, Protocol
+
+import msgspec
 import structlog
 from aiohttp import hdrs, web
 
+from pbx.api.answers import json_answer, read_body
 from pbx.api.auth import USER
 from pbx.api.commands import CALL
 
@@ -14,6 +20,13 @@ class Looking(Protocol):
 
     async def look(self, call: str, by: str) -> tuple[bytes, float, bool]:
         """Give a picture (JPEG), when it came (wall clock, seconds), and whether this look is the first of a row."""
+
+    async def show_host(self, call: str, mode: str, by: str) -> None:
+        """Show the caller the host (`on`), nobody (`off`) or the site's still image (`still`)."""
+
+
+class HostPicture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    mode: Literal["on", "off", "still"]
 
 
 class SnapshotRoutes:
@@ -25,7 +38,24 @@ class SnapshotRoutes:
 
     def routes(self) -> list[web.RouteDef]:
         """Give the routes."""
-        return [web.get(f"/api/calls/{CALL}/snapshot", self.snapshot, allow_head=False)]
+        return [
+            web.get(f"/api/calls/{CALL}/snapshot", self.snapshot, allow_head=False),
+            web.post(f"/api/calls/{CALL}/host-picture", self.host_picture),
+        ]
+
+    async def host_picture(self, request: web.Request) -> web.Response:
+        """Say what stands in the host's place of this one call."""
+        call, wanted = request.match_info["call"], await read_body(request, HostPicture)
+        await self._looking.show_host(call, wanted.mode, request[USER])
+        self._log.info(
+            "api_act",
+            act="host-picture",
+            by=request[USER],
+            address=request.remote,
+            call=call,
+            mode=wanted.mode,
+        )
+        return json_answer({"ok": True})
 
     async def snapshot(self, request: web.Request) -> web.Response:
         """Give the newest picture; `X-At110-Taken` says when it came, seconds since 1970."""

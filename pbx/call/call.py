@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final, Self
 
-from pbx.call import texts, waiting
+from pbx.call import gates, texts, waiting
 from pbx.call.call_events import (
     AnswerLeg,
     BelongsTo,
@@ -35,6 +35,7 @@ from pbx.call.call_events import (
     ProgressLeg,
     RefuseLeg,
     Say,
+    ShowHost,
     SignOfLife,
     SilentOffAsked,
     SilentOffConfirmed,
@@ -47,8 +48,8 @@ from pbx.call.effects import CallFinished, Effect, Note, Reason, ToMedia
 from pbx.call.entry import Entry
 from pbx.call.site import Policy
 from pbx.call.waiting import PLACE_SECONDS, Listener, Waits
-from routing.acd import CallEnds, Prioritise, Priority
-from rtp.control import CloseEvidence, Join, Leave, OpenEvidence, SetGates, StopPlay
+from routing.acd import CallEnds
+from rtp.control import CloseEvidence, Join, Leave, OpenEvidence, StopPlay
 
 __all__ = ["CONFIRM_SECONDS", "PLACE_SECONDS", "Call", "State"]
 
@@ -63,8 +64,8 @@ CONFIRM_SECONDS = 10.0
 
 
 _PLAIN: Final = (
-    "silent", "desk", "position", "held", "arrived", "fault", "_opened", "_captured", "_confirmed", "_off_until", "_deadline", "_capture_closing", "early", "incident", "expected", "_sent_off",
-    "diverted",
+    "silent", "desk", "position", "held", "arrived", "fault", "_opened", "_captured", "_confirmed", "off_until", "_deadline", "_capture_closing", "early", "incident", "expected", "_sent_off",
+    "diverted", "host_picture",
 )  # fmt: skip
 """What a snapshot takes as it is."""
 
@@ -87,6 +88,8 @@ class Call:
         self.position = 0
         self.held = False
         """The dispatcher put the caller on hold."""
+        self.host_picture: gates.HostPicture | None = None
+        """What this call is shown in the host's place, other than by the site's rule."""
         self.arrived = now
         self.diverted: list[dict[str, Any]] = []
         """Over which stations the call came, as it claims (`diverted.stations`)."""
@@ -96,7 +99,7 @@ class Call:
         self.fault: str | None = None
         self._confirmed = False
         self.waits = Waits(now - PLACE_SECONDS)
-        self._off_until: float | None = None
+        self.off_until: float | None = None
         self._deadline: float | None = now + ARRIVING_SECONDS
         self._capture_closing = False
         self.entry = Entry()
@@ -136,7 +139,7 @@ class Call:
         return self, [
             Note("call_arrived", call, noted),
             ToMedia(OpenEvidence(call, f"{policy.folder}/{call}")),
-            self._gates(),
+            self.gates(),
         ]
 
     # --- the machine ------------------------------------------------------------------------------------------
@@ -176,16 +179,18 @@ class Call:
             case HostEnds(desk):
                 self._sent_off = True
                 return [Note("ended_by_host", self.id, {"desk": desk}), EndLeg(self.leg)]
+            case ShowHost(mode, by):
+                return [*gates.show(self, self._policy, gates.host_picture(mode), by)]
             case SilentOn(by):
-                return self._silent_on(by)
+                return [*gates.silent_on(self, self._policy, by)]
             case SignOfLife(by):
                 waits = self.state is State.WAITING and not self.silent
                 return waiting.answered(self.waits, self._listener, by) if waits else []
             case SilentOffAsked(by):
-                self._off_until = now + CONFIRM_SECONDS
+                self.off_until = now + CONFIRM_SECONDS
                 return [Note("silent_off_asked", self.id, {"by": by})]
             case SilentOffConfirmed(by):
-                return self._silent_off(by, now)
+                return [*gates.silent_off(self, self._policy, by, now)]
 
     @property
     def next_due(self) -> float | None:
@@ -264,7 +269,7 @@ class Call:
         held, self.held = self.held, False
         out: list[Effect | CallCommand] = [
             ToMedia(Leave(self.leg)),
-            *([self._gates()] if held else []),
+            *([self.gates()] if held else []),
             Note("desk_lost", self.id, {"desk": desk, "why": why}),
         ]
         if (self.waits.returned or sent_on) and self._confirmed and not self.silent:
@@ -276,7 +281,7 @@ class Call:
         if self.state is not State.TALKING or self.held is on:
             return []
         self.held = on
-        return [self._gates(), Note("host_hold", self.id, {"desk": self.desk, "held": on, "by": by})]
+        return [self.gates(), Note("host_hold", self.id, {"desk": self.desk, "held": on, "by": by})]
 
     def _leg_over(
         self, cause: str, status: int | None, reason: tuple[Reason, ...], now: float
@@ -314,33 +319,11 @@ class Call:
         noted = {"packets": packets, "bytes": size, "fault": fault or self.fault}
         return [Note("capture_closed", self.id, noted), CallFinished(self.id)]
 
-    # --- silent mode: on at once, off by two separate acts --------------------------------------------------------
-
-    def _silent_on(self, by: str) -> list[Effect | CallCommand]:
-        self._off_until = None
-        if self.silent:
-            return []
-        self.silent = True
-        first = ToAcd(Prioritise(self.id, Priority.DANGER, lower=False))
-        return [self._gates(), ToMedia(StopPlay(self.leg)), Note("silent_on", self.id, {"by": by}), first]
-
-    def _silent_off(self, by: str, now: float) -> list[Effect | CallCommand]:
-        asked, self._off_until = self._off_until, None
-        if not self.silent or asked is None or now > asked:
-            return [Note("silent_off_refused", self.id, {"by": by})]
-        self.silent = False
-        return [self._gates(), Note("silent_off", self.id, {"by": by}), *self.wait_sound()]
-
     # --- small pieces -----------------------------------------------------------------------------------------
 
-    @property
-    def gates(self) -> tuple[bool, bool]:
-        """Whether the caller is silent, and whether the host's picture may reach it."""
-        picture = self._policy.host_picture_in_silent if self.silent else self._policy.host_picture
-        return self.silent, picture
-
-    def _gates(self) -> Effect:
-        return ToMedia(SetGates(self.leg, *self.gates, self.held))
+    def gates(self) -> Effect:
+        """State the gates of the caller's leg."""
+        return ToMedia(gates.set_gates(self, self._policy))
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -108,6 +108,14 @@ class HostEnds:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowHost:
+    """Show the caller something in the host's place: `on`, `off` or `still` (`gates.HostPicture`)."""
+
+    mode: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class SilentOn:
     """The dispatcher switches silent mode on; at once."""
 
@@ -130,7 +138,7 @@ class SilentOffConfirmed:
 
 CallEvent = (
     Opened | CaptureOpened | Confirmed | PlaceTold | GivenTo | DeskLost | HeldByHost | BelongsTo | LegOver | LegGone
-    | CaptureClosed | HostEnds | SignOfLife | SilentOn | SilentOffAsked | SilentOffConfirmed
+    | CaptureClosed | HostEnds | ShowHost | SignOfLife | SilentOn | SilentOffAsked | SilentOffConfirmed
 )  # fmt: skip
 
 

@@ -50,7 +50,7 @@ class CallOfOurs(Call):
         return self, [
             Note("call_arrived", call, noted),
             ToMedia(OpenEvidence(call, f"{policy.folder}/{call}")),
-            self._gates(),
+            self.gates(),
         ]
 
     def receive(self, event: CallEvent, now: float) -> list[Effect | CallCommand]:

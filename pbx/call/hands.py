@@ -16,6 +16,7 @@ from pbx.call import reach, referral, visits
 from pbx.call import room as rooms
 from pbx.call.calling import CallOfOurs, callee
 from pbx.call.effects import Item, Note
+from pbx.call.gates import HostPicture
 from pbx.call.impossible import Impossible
 from pbx.call.owner import Owner
 from pbx.call.reach import AtDesk, AtQueue, Party
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 Verb = Literal[
     "hold", "unhold", "transfer", "consult", "complete", "cancel", "conference", "take",
-    "listen", "whisper", "barge", "leave", "add", "remove", "call",
+    "listen", "whisper", "barge", "leave", "add", "remove", "call", "picture",
 ]  # fmt: skip
 MODES: Final[dict[str, StaffMode]] = {"listen": "listen", "whisper": "whisper", "barge": "barge"}
 
@@ -45,7 +46,7 @@ class Order:
     verb: Verb
     target: str = ""
     """User, number or `queue`; for `take` and the modes of supervision the desk it is about; for `remove` who is to go, ""
-    for everybody."""
+    for everybody; for `picture` `on`, `off` or `still`."""
     role: str = "helper"
     """What somebody added is there as: `interpreter`, `fire`, `ambulance`, `traffic` …"""
     by: str = "api"
@@ -96,6 +97,8 @@ def items(exchange: Exchange, order: Order, now: float) -> list[Item]:
             return _remove(exchange, order, now)
         case "call":
             return _call(exchange, order, now)
+        case "picture":
+            return _picture(exchange, order, now)
 
 
 # --- who and where --------------------------------------------------------------------------------------------------------
@@ -274,6 +277,13 @@ def _remove(exchange: Exchange, order: Order, now: float) -> list[Item]:
         raise Impossible("no_staff")
     out = [item for visit in gone for item in visits.end(exchange, visit.visitor, "removed", now)]
     return [*out, *referral.finish(exchange, order.referral, 200, now)]
+
+
+def _picture(exchange: Exchange, order: Order, now: float) -> list[Item]:
+    """Show the guest the host (`on`), nobody (`off`) or the site's still image (`still`)."""
+    if order.target not in get_args(HostPicture):
+        raise Impossible("bad_picture")
+    return exchange.to_call(_guest(exchange, order.desk), events.ShowHost(order.target, order.by), now)
 
 
 def _call(exchange: Exchange, order: Order, now: float) -> list[Item]:

@@ -45,6 +45,7 @@ REASONS: Final = {
     "no_staff": ("房间里没有这个人", "That one is not in the room"),
     "full_room": ("房间人数已达上限", "The room has as many people as it may"),
     "not_supervisor": ("该坐席没有督导权限", "The desk's account may not supervise"),
+    "bad_picture": ("只能是 on、off 或 still", "Only on, off or still"),
     "not_asked": (
         "需先申请关闭静默，并在10秒内确认",
         "Ask to switch silent mode off first, then confirm within 10 s",

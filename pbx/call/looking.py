@@ -16,9 +16,11 @@ from typing import Final
 import msgspec
 
 from pbx.api.exchange import ExchangeError
+from pbx.call import silence
 from pbx.call.call import State
 from pbx.call.control import Control
 from pbx.call.effects import Effect, Note, ToMedia
+from pbx.call.impossible import Impossible
 from recordings.looks import FOLDER, LEASE_SECONDS, MAX_LOOKS
 from rtp.control import AskPicture
 
@@ -70,6 +72,15 @@ class Looking:
                 self._ask(call)
                 await self._touch(call, by)
             await asyncio.sleep(POLL_SECONDS)
+
+    async def show_host(self, call: str, mode: str, by: str) -> None:
+        """See `pbx.api.snapshot.Looking`."""
+        try:
+            self._control.act(lambda now: silence.show_host(self._control.exchange, call, mode, by, now))
+        except Impossible as error:
+            zh, en = error.texts
+            status = 404 if error.code.startswith("unknown") else 409
+            raise ExchangeError(status, error.code, zh, en) from error
 
     def _check(self, call: str) -> None:
         exchange = self._control.exchange

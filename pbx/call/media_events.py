@@ -37,7 +37,6 @@ from rtp.control import (
     Refused,
     Secured,
     SecurityFailed,
-    SetGates,
     SoundLoad,
     StreamReport,
 )
@@ -225,8 +224,7 @@ def _rejoin(exchange: Exchange, leg: str, owner: Owner) -> list[Item]:
     call = exchange.calls.get(owner.id) if owner.kind == "call" else None
     if call is None:
         return []
-    silent, picture = call.gates
-    out: list[Item] = [ToMedia(SetGates(leg, silent, picture, call.held))]
+    out: list[Item] = [call.gates()]
     if call.desk is not None and call.state is calls.State.TALKING:
         out.append(ToMedia(Join(exchange.room(call.desk).id, leg, "guest")))
     return [*out, *call.wait_sound()]

@@ -1,13 +1,16 @@
-"""Verbs of silent mode: on at once, off only by two separate acts.
+"""Verbs of what reaches a caller: silent mode, on at once, off only by two separate acts; the host's picture.
 
 in → out: (exchange, call, who, now) → effects. Raises `Impossible`.
 """
+
+from typing import get_args
 
 from pbx.call import call as calls
 from pbx.call import call_events as events
 from pbx.call.call import Call
 from pbx.call.effects import Effect
 from pbx.call.exchange import Exchange
+from pbx.call.gates import HostPicture
 from pbx.call.seats import Impossible
 
 
@@ -31,6 +34,13 @@ def confirm_silent_off(exchange: Exchange, call: str, by: str, now: float) -> li
     if _live(exchange, call).silent:
         raise Impossible("not_asked")
     return effects
+
+
+def show_host(exchange: Exchange, call: str, mode: str, by: str, now: float) -> list[Effect]:
+    """Show the caller the host (`on`), nobody (`off`) or the site's still image (`still`)."""
+    if mode not in get_args(HostPicture):
+        raise Impossible("bad_picture")
+    return _tell(exchange, call, events.ShowHost(mode, by), now)
 
 
 def _live(exchange: Exchange, call: str) -> Call:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from pbx.call.encrypting import EncryptionRules
+from pbx.call.gates import HostPicture
 from pbx.call.leg import LegSetup
 from pbx.hands_settings import HandsSettings
 from pbx.places import Place, Places
@@ -24,8 +25,8 @@ class Policy:
     folder: str
     """Where evidence folders are made."""
     languages: tuple[str, ...] = ("zh", "en")
-    host_picture: bool = True
-    """Whether callers see the dispatcher."""
+    host_picture: HostPicture = "on"
+    """Whether callers see the dispatcher, nobody, or the site's still image."""
     host_picture_in_silent: bool = False
     stay_seconds: float = 60.0
     """How often a waiting caller whose place does not change is told it again and asked to stay; 0: never."""

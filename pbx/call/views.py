@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pbx.call import visits
+from pbx.call import gates, visits
 from pbx.call.call import Call, State
 from pbx.call.exchange import Exchange
 from pbx.call.seat_facts import seat
@@ -51,6 +51,7 @@ def call_view(exchange: Exchange, call: Call, times: Times) -> dict[str, Any]:
         "address": call.caller.address,
         "diverted": call.diverted,
         "silent": call.silent,
+        "host_picture": gates.shown(call, exchange.site.policy),
         "silent_off_until": times.silent_off_until,
         "started": times.started,
         "attached": times.attached,

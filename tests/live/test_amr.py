@@ -59,7 +59,9 @@ def test_ffmpeg_speaks_amr_and_is_heard_in_alaw(
 
     def hears_it() -> bool:
         heard.extend(packet.payload for packet in desk.hear_until(lambda packets: len(packets) >= 25, 2.0))
-        sound = np.concatenate([g711.decode_alaw(payload) for payload in heard[-25:]] or [np.zeros(1)])
+        sound = np.concatenate(
+            [g711.decode_alaw(payload) for payload in heard[-25:]] or [np.zeros(1, np.int16)]
+        )
         return len(sound) >= 4000 and abs(dominant_hz(sound.astype(float), 8000) - 440) < 8
 
     end = time.monotonic() + PATIENCE
