@@ -211,6 +211,13 @@ class AskPicture(msgspec.Struct, frozen=True, tag=True):
     leg: str
 
 
+class RecordTalk(msgspec.Struct, frozen=True, tag=True):
+    """While a leg has no guest, what it sends is evidence of this talk; None: of nothing."""
+
+    leg: str
+    call: str | None
+
+
 class OpenEvidence(msgspec.Struct, frozen=True, tag=True):
     """Open `call.pcapng` in `folder`, before the first packet; answered with `EvidenceOpened`."""
 
@@ -244,7 +251,7 @@ class Query(msgspec.Struct, frozen=True, tag=True):
 
 Command = (
     OpenLeg | ConfigureLeg | CloseLeg | Join | Leave | SetStaff | SetGates | Play | StopPlay | SendDtmf
-    | WantPicture | AskPicture | OpenEvidence | NoteSip | CloseEvidence | Query
+    | WantPicture | AskPicture | RecordTalk | OpenEvidence | NoteSip | CloseEvidence | Query
 )  # fmt: skip
 
 
@@ -260,6 +267,7 @@ AboutLeg = (
     | SendDtmf
     | WantPicture
     | AskPicture
+    | RecordTalk
 )
 """Commands about a leg that must exist."""
 

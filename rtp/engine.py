@@ -37,6 +37,7 @@ from rtp.control import (
     OpenLeg,
     Play,
     Query,
+    RecordTalk,
     Refused,
     SendDtmf,
     SetGates,
@@ -155,6 +156,9 @@ class Engine:
                 leg.picture_wanted(now)
             case AskPicture():
                 leg.ask_picture(now)
+            case RecordTalk(call=call):
+                leg.talk = call
+                self._bind(leg)
             case SendDtmf(digits=digits):
                 reason = leg.send_digits(digits)
                 if reason is not None:
@@ -303,12 +307,12 @@ class Engine:
 
     def _bind(self, leg: Leg) -> None:
         """Give the leg's tracks the evidence their packets belong to."""
-        own = self._writer(leg)
+        own = self._evidence_of(leg.evidence)
         place = self._rooms.place(leg.leg)
         guest = None
         if place is not None and place[1] != "guest":
             caller = self._legs.get(self._rooms.guest(leg.leg) or "")
-            guest = self._writer(caller) if caller is not None else None
+            guest = self._evidence_of(leg.talk) if caller is None else self._evidence_of(caller.evidence)
         for track in leg.tracks.values():
             track.sender.evidence = own
             track.evidence = Both(own, guest) if own is not None and guest is not None else own or guest
@@ -323,12 +327,12 @@ class Engine:
             if now >= leg.report_due:
                 stating.state_strangers(track, found, self._settings.report_seconds)
 
-    def _writer(self, leg: Leg) -> PacketWriter | None:
-        evidence = self._evidence.find(leg.evidence) if leg.evidence is not None else None
+    def _evidence_of(self, call: str | None) -> PacketWriter | None:
+        evidence = self._evidence.find(call) if call is not None else None
         return evidence.packet if evidence is not None else None
 
     def _bind_call(self, call: str) -> None:
-        legs = [leg for leg in self._legs.values() if leg.evidence == call]
+        legs = [leg for leg in self._legs.values() if call in {leg.evidence, leg.talk}]
         company = {name for leg in legs for name in self._rooms.company(leg.leg)}
         for leg in (*legs, *(self._legs[name] for name in company)):
             self._bind(leg)

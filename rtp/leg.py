@@ -79,6 +79,8 @@ class Leg:
         self.leg = leg
         self.evidence = evidence
         self.host = host
+        self.talk: str | None = None
+        """The talk whose evidence has what this leg sends while it has no guest."""
         self.cname = ""
         """What all its streams are called in RTCP."""
         self.tracks: dict[Medium, Track] = {}

@@ -14,7 +14,7 @@ queue entry: `call`, `position`, `since`, `caller`, `identity`, `silent`
   `queue`, `class` ("head" | "danger" | "authority" | "raised" | "normal" | "held"), `needs`, `expected` (s | None), `incident`
 desk view: `desk` (= user), `agent` (who sits there | None), `seat` (see `pbx.call.seat_facts`), `reason`, `queues`, `skills`,
   `state` ("signed_out" | "calling" | "free" | "busy" | "wrap_up" | "paused" | "visiting": in another desk's room),
-  `call` (id | None), `since`, `registered` (bool), `staff` (who is in the room besides host and guest: `who`, `role`, `mode`,
+  `call` (id | None), `talk` (id of the evidence of a talk without a caller | None), `since`, `registered` (bool), `staff` (who is in the room besides host and guest: `who`, `role`, `mode`,
   `purpose`, `up`), `visits` (the desk whose room it is in | None), `supervisor` (bool)
 event: `type` ("call" | "desk" | "queue" | "health" | …) and what changed: `{"type": "call", "call": {view}}`,
   `{"type": "call_ended", "call": {"call": id}}`, `{"type": "desk", "desk": {view}}`, `{"type": "queue", "queue": [entries]}`,

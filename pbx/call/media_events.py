@@ -5,7 +5,7 @@ in → out: an `Event` of `rtp.control` → effects.
 
 from typing import Final, assert_never
 
-from pbx.call import answer, half_open, hangup, hearing, one_way, probe, visits
+from pbx.call import answer, half_open, hangup, hearing, one_way, probe, talks, visits
 from pbx.call import call as calls
 from pbx.call import call_events as events
 from pbx.call.effects import CallFinished, Effect, Item, LegDigit, Note, ToMedia
@@ -82,6 +82,8 @@ def _items(exchange: Exchange, event: Event, now: float) -> list[Item]:
             exchange.orphans.discard(call)
             # Its signalling process died: what was recorded is sealed all the same.
             return [Note("call_cut", None, {"cut": call}), CallFinished(call)]
+        case EvidenceClosed(call, packets, size) if call in exchange.hands.talks:
+            return talks.closed(exchange, call, packets, size)
         case EvidenceClosed(call, packets, size):
             return exchange.to_call(call, events.CaptureClosed(packets, size), now)
         case LegReport(leg, streams):
@@ -98,6 +100,10 @@ def _refused(exchange: Exchange, event: Refused, now: float) -> list[Item]:
         case "OpenLeg":
             found = exchange.leg(event.id)
             return [] if found is None else list(answer.no_ports(found))
+        case "OpenEvidence" if event.id in exchange.hands.talks:
+            return [Note("not_recorded", event.id, {"reason": event.reason})]
+        case "CloseEvidence" if event.id in exchange.hands.talks:
+            return talks.closed(exchange, event.id, 0, 0)  # it was never open
         case "OpenEvidence":
             return exchange.to_call(event.id, events.CaptureOpened(event.reason), now)
         case "Evidence":
@@ -193,7 +199,8 @@ def _reconcile(exchange: Exchange, held: Holdings) -> list[Item]:
     out: list[Item] = []
     kept = {h.leg for h in held.legs}
     out += [ToMedia(CloseLeg(leg)) for leg in kept if leg not in exchange.legs]
-    exchange.orphans |= {call for call in held.evidence if call not in exchange.calls}
+    known = exchange.calls.keys() | exchange.hands.talks.keys()
+    exchange.orphans |= {call for call in held.evidence if call not in known}
     out += [ToMedia(CloseEvidence(call)) for call in held.evidence if call in exchange.orphans]
     for call in exchange.calls.values():
         if call.id not in held.evidence and call.state not in {calls.State.CLOSING, calls.State.ENDED}:
@@ -209,7 +216,7 @@ def _reconcile(exchange: Exchange, held: Holdings) -> list[Item]:
         if leg.negotiation.streams:
             out.append(ToMedia(leg.agreed()))
         out += _rejoin(exchange, leg.id, owner)
-    return out
+    return [*out, *talks.resume(exchange, held.evidence)]
 
 
 def _rejoin(exchange: Exchange, leg: str, owner: Owner) -> list[Item]:

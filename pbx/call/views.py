@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pbx.call import gates, visits
+from pbx.call import gates, talks, visits
 from pbx.call.call import Call, State
 from pbx.call.exchange import Exchange
 from pbx.call.seat_facts import seat
@@ -140,6 +140,7 @@ def desk_view(exchange: Exchange, desk: str, *, since: float, registered: bool) 
         "skills": sorted(profile.skills),
         "state": seat_state(exchange, desk),
         "call": None if room is None else room.guest,
+        "talk": talks.of_desk(exchange, desk),
         "since": since,
         "registered": registered,
         "fault": None if room is None else room.fault,

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pbx.call import call_events as events
-from pbx.call import negotiated, referral
+from pbx.call import negotiated, referral, talks
 from pbx.call.effects import Item, Note, ToMedia
 from pbx.call.reach import Directory, Nobody
 from pbx.call.referral import Referral
@@ -80,6 +80,8 @@ class Hands:
     """Desks whose phone has put us on hold."""
     referred: dict[str, float] = field(default_factory=dict)
     """Desks whose phone was told that its REFER succeeded, and until when its BYE means nothing more than that."""
+    talks: dict[str, talks.Talk] = field(default_factory=dict)
+    """Talks without a caller whose captures are not closed yet, by id."""
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
@@ -90,6 +92,7 @@ class Hands:
             "typed": dict(self.typed),
             "on_hold": sorted(self.on_hold),
             "referred": dict(self.referred),
+            "talks": [asdict(talk) for talk in self.talks.values()],
         }
 
     @classmethod
@@ -102,6 +105,7 @@ class Hands:
             dict(data["typed"]),
             set(data["on_hold"]),
             dict(data["referred"]),
+            {one["id"]: talks.Talk(**one) for one in data["talks"]},
         )
 
 
@@ -163,6 +167,7 @@ def enter(exchange: Exchange, visitor: str, now: float) -> list[Item]:
         ToMedia(Join(host.id, leg, "staff")),
         _note("staff_joined", exchange, visit),
         *negotiated.of_visitor(exchange, visit),
+        *talks.joined(exchange, visit),
     ]
     if visit.purpose == "consult" and visit.call is not None:
         out += exchange.to_call(visit.call, events.HeldByHost(on=True, by=visit.host), now)
@@ -183,6 +188,7 @@ def end(exchange: Exchange, visitor: str, why: str, now: float, *, status: int =
     room = exchange.room(visitor)
     out: list[Item] = [_note("staff_left", exchange, visit, why=why)] if visit.up else []
     out += referral.finish(exchange, visit.referral, status, now)
+    out += talks.left(exchange, visit.host, why)
     if room.outside and room.user is None:
         out += [] if room.leg is None else [events.EndLeg(room.leg)]
     elif room.leg is not None and room.present:
@@ -208,7 +214,10 @@ def hand_over(exchange: Exchange, call: str, to: str, now: float) -> list[Item]:
     assert room.leg is not None, "nobody is handed a guest before its leg is up"
     out: list[Item] = [] if visit is None else referral.finish(exchange, visit.referral, 200, now)
     if visit is not None and visit.up:
-        out.append(_note("staff_left", exchange, visit, why="takes_over"))
+        out += [
+            _note("staff_left", exchange, visit, why="takes_over"),
+            *talks.left(exchange, visit.host, "takes_over"),
+        ]
     return [*out, ToMedia(Join(room.id, room.leg, "host")), events.ToAcd(Seize(call, to))]
 
 
@@ -299,7 +308,7 @@ def _visitor_gone(exchange: Exchange, visitor: str, now: float) -> list[Item]:
     if visit is None:
         return []
     event = "staff_left" if visit.up else "staff_failed"
-    out: list[Item] = [_note(event, exchange, visit, why="gone")]
+    out: list[Item] = [_note(event, exchange, visit, why="gone"), *talks.left(exchange, visit.host, "gone")]
     out += referral.finish(exchange, visit.referral, 480, now)
     if visit.purpose == "consult" and visit.call is not None:
         out += exchange.to_call(visit.call, events.HeldByHost(on=False, by=visit.host), now)

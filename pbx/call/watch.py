@@ -189,6 +189,10 @@ class Watch:
                 who = ("user", "name", "number", "verified", "proof", "address")
                 self._people[call] = [{"role": "caller", **{key: note.fields[key] for key in who}}]
                 return
+            case "talk_began":
+                self._people[call] = [{"role": "dispatcher", "user": note.fields["desk"]}]
+            case "talk_joined":
+                self._people[call].append({"role": note.fields["role"], "user": note.fields["who"]})
         if times is None:
             return
         match note.event:
@@ -211,7 +215,7 @@ class Watch:
                 times.silent_off_until = None
 
     def _to_evidence(self, note: Note, call: str, wall_ns: int, mono: float) -> None:
-        if note.event == "call_arrived":
+        if note.event in {"call_arrived", "talk_began"}:
             self._sheets[call] = EventSheet(call, f"{self._exchange.site.policy.folder}/{call}")
         if (sheet := self._sheets.get(call)) is not None:
             self._scribe.put(sheet, (note.event, _plain(note.fields), wall_ns, mono))
@@ -233,6 +237,18 @@ class Watch:
                     "silent": f["silent"],
                     "evidence": call,
                 }
+            case "talk_began":
+                f = note.fields
+                row = {
+                    "started_at": wall_ns,
+                    "state": "active",
+                    "caller": f["desk"],
+                    "account": f["user"],
+                    "desk": f["desk"],
+                }
+                row |= {"identity": "verified", "silent": False, "evidence": call}
+            case "talk_ended":
+                row = {"ended_at": wall_ns, "reason": f"talk:{note.fields['why']}", "state": "ended"}
             case "call_answered":
                 row = {"answered_at": wall_ns}
             case "put_through":

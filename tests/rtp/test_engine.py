@@ -342,3 +342,27 @@ def test_sound_and_picture_of_one_leg_have_one_name_and_each_leg_its_own(running
         for leg, medium in (("a", "audio"), ("a", "video"), ("b", "audio"))
     }
     assert names["a", "audio"] == names["a", "video"] != names["b", "audio"]
+
+
+def test_what_two_desks_say_without_a_guest_is_evidence_of_their_talk(running):
+    for name in (HOST, GUEST):
+        running.leg(name)
+    running.do(c.Join("room", HOST, "host"), c.Join("room", GUEST, "staff"))
+    running.do(c.RecordTalk(HOST, "talk"), c.RecordTalk(GUEST, "talk"))
+    running.do(c.OpenEvidence("talk", "/f"))
+    for name in (HOST, GUEST):
+        running.say(name, 1)
+    running.evidence.pour()
+    assert len(running.evidence.rows["talk"]) == 2
+    running.do(c.RecordTalk(GUEST, None))
+    for name in (HOST, GUEST):
+        running.say(name, 2)
+    running.evidence.pour()
+    assert len(running.evidence.rows["talk"]) == 3
+    running.leg("caller", evidence="call")
+    running.do(c.OpenEvidence("call", "/f"), c.Join("room", "caller", "guest"))
+    running.say(HOST, 3)
+    running.evidence.pour()
+    assert len(running.evidence.rows["talk"]) == 3, "with a guest it is the guest's"
+    assert len(running.evidence.rows["call"]) >= 1
+    assert running.do(c.RecordTalk("nobody", "talk")) == [c.Refused("RecordTalk", "nobody", "unknown_leg")]
