@@ -60,6 +60,8 @@ class Media:
 
     flowing: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+    """Desks that were told that the picture is more than their phone takes."""
 
 
 class Exchange:

@@ -5,7 +5,7 @@ in → out: an `Event` of `rtp.control` → effects.
 
 from typing import Final, assert_never
 
-from pbx.call import answer, half_open, hangup, hearing, one_way, probe, talks, visits
+from pbx.call import answer, half_open, hangup, hearing, one_way, probe, talks, too_much, visits
 from pbx.call import call as calls
 from pbx.call import call_events as events
 from pbx.call.effects import CallFinished, Effect, Item, LegDigit, Note, ToMedia
@@ -172,7 +172,9 @@ def _report(exchange: Exchange, leg: str, streams: tuple[StreamReport, ...]) -> 
         before, found.report = found.report, streams
     if owner is not None and owner.kind == "desk":
         return hearing.reported(exchange, owner.id, streams)
-    return _strangers(owner.id, before, streams) if owner is not None and owner.kind == "call" else []
+    if owner is None or owner.kind != "call":
+        return []
+    return [*_strangers(owner.id, before, streams), *too_much.reported(exchange, owner.id, streams)]
 
 
 def _strangers(call: str, before: tuple[StreamReport, ...], streams: tuple[StreamReport, ...]) -> list[Item]:

@@ -10,8 +10,8 @@ from typing import Any, Final, Self
 import msgspec
 from msgspec import structs
 
+from pbx.sdp import capacity, language, offer_answer
 from pbx.sdp import encryption as keys
-from pbx.sdp import language, offer_answer
 from pbx.sdp.addresses import NOTHING
 from pbx.sdp.capabilities import Capabilities
 from pbx.sdp.description import Description, heard, parse
@@ -56,6 +56,8 @@ class Negotiation:
         self._offered: Description | None = None
         self._peer_addresses: tuple[str, ...] = ()
         self.streams: tuple[Stream, ...] = ()
+        self.picture_limit: tuple[int, str] | None = None
+        """Bits a second of picture the peer takes, and what says so (`sdp.capacity`)."""
         self.pictures: set[str] = set()
         """Names of the picture codecs the peer ever agreed to."""
 
@@ -186,6 +188,7 @@ class Negotiation:
         self.streams = streams
         self._lost = False
         self._peer_addresses = offer_answer.media_addresses(peer)
+        self.picture_limit = capacity.picture_limit(peer)
         for stream in streams:
             if stream.medium == "video":
                 self.pictures |= {codec.name for codec in stream.receive}
@@ -227,6 +230,7 @@ class Negotiation:
             "streams": [msgspec.to_builtins(s) for s in self.streams],
             "encryption": asdict(self._encryption),
             "lost": self._lost,
+            "picture_limit": self.picture_limit,
         }
 
     @classmethod
@@ -250,6 +254,8 @@ class Negotiation:
             encryption=Encryption(**data["encryption"]),
         )
         self._lost = data["lost"]
+        limit = data["picture_limit"]
+        self.picture_limit = None if limit is None else (limit[0], limit[1])
         self._ours = None if data["ours"] is None else parse(data["ours"])
         self._version = data["version"]
         self._ports = {p.medium: p for p in msgspec.convert(data["ports"], tuple[PortPair, ...])}
