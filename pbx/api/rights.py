@@ -35,6 +35,8 @@ RIGHTS: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("GET",  "/api/callbacks"):                 _ALL,
     ("POST", "/api/callbacks/{call}/done"):     _WORK,
     ("POST", "/api/calls/{call}/silent"):       _WORK,
+    ("GET",  "/api/calls/{call}/snapshot"):     _WORK,
+    ("POST", "/api/calls/{call}/host-picture"): _WORK,
     ("POST", "/api/calls/{call}/priority"):     _SUPERVISOR,
     ("GET",  "/api/queue/hold"):                _READ,
     ("POST", "/api/queue/hold"):                _SUPERVISOR,

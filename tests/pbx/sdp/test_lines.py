@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
+from pbx.sdp.capabilities import CAPABILITIES
 from pbx.sdp.description import parse
-from pbx.sdp.offer_answer import CAPABILITIES, accept, answer, offer, reoffer
+from pbx.sdp.offer_answer import accept, answer, offer, reoffer
 
 ADDRESS = "192.0.2.1"
 PORTS = {"audio": (20000, 20001), "video": (20002, 20003)}
