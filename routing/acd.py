@@ -10,6 +10,7 @@ An event about an unknown call or desk, or one that a state does not expect, is 
 order of events, because hang-ups race with everything. Time is monotonic seconds.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Self
 
@@ -46,7 +47,7 @@ from routing.acd_events import (
 )
 from routing.assignment import Scene
 from routing.desks import Desk, DeskState
-from routing.floor import Floor, Out
+from routing.floor import Change, Floor, Out, Parts, assembled
 from routing.moves import DeskCalls, DeskReturns, DeskVisits, Move, PartyJoins
 from routing.persons import Gone, Person
 from routing.queues import DEFAULT, Priority, Profile, QueueRule, Rules, Skill, Waiting
@@ -171,8 +172,22 @@ class Acd:
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data for the journal and the API."""
-        mine = {"wrap_up": self.rules.wrap_up, "held": sorted(self._held), "number": self._number}
-        return {**mine, **self._floor.pack()}
+        return {**self._mine(), **self._floor.pack()}
+
+    def changes(self) -> Iterator[Change]:
+        """Give what may have changed since this was asked last: (kind, name, plain data, None for what is no more)."""
+        yield from self._floor.changes()
+        yield "acd", "", {**self._mine(), **self._floor.rest()}
+
+    def _mine(self) -> dict[str, Any]:
+        return {"wrap_up": self.rules.wrap_up, "held": sorted(self._held), "number": self._number}
+
+    @classmethod
+    def resume(cls, parts: Parts, rules: Rules | None = None) -> Self:
+        """Make the machine whose parts `changes` gave."""
+        acd = cls.restore(assembled(parts), rules)
+        acd._floor.rearm()
+        return acd
 
     @classmethod
     def restore(cls, data: dict[str, Any], rules: Rules | None = None) -> Self:

@@ -79,6 +79,8 @@ class Desks:
         self.unheard: dict[str, Desk] = {}
         """With a caller, and without sound since."""
         self.states: Counter[DeskState] = Counter()
+        self.changed: set[str] = set()
+        """Desks that came, changed or went, for whoever keeps a journal; it takes them out."""
         for desk in desks:
             self.set(desk)
         self.idle = {name: self._desks[name] for name in idle}
@@ -119,6 +121,7 @@ class Desks:
         del self._desks[name]
 
     def _forget(self, name: str) -> None:
+        self.changed.add(name)
         old = self._desks.get(name)
         if old is None:
             return

@@ -8,7 +8,9 @@ another call of the same person.
 
 import heapq
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any, Final
 
 from routing import overflow
@@ -33,6 +35,10 @@ NEWEST: Final = 0.1
 """What the newest call counts in the average of these."""
 
 Out = list[AcdEffect]
+Change = tuple[str, str, dict[str, Any] | None]
+"""Kind, name and plain data of one part of the machine; None: it is no more."""
+Parts = Mapping[str, Mapping[str, dict[str, Any]]]
+"""Kind → name → plain data."""
 
 
 class Floor:
@@ -224,10 +230,36 @@ class Floor:
             "desks": [desk.pack() for desk in self.desks],
             "idle": list(self.desks.idle),
             "persons": self.persons.pack(),
-            "last": dict(self._last),
-            "handling": self._handling,
             "alarms": sorted(self._alarms),
+            **self.rest(),
         }
+
+    def rest(self) -> dict[str, Any]:
+        """Return what is no place, desk, person or alarm."""
+        return {"last": dict(self._last), "handling": self._handling}
+
+    def changes(self) -> Iterator[Change]:
+        """Give places, desks and persons that came, changed or went since this was asked last."""
+        for call in _taken(self.line.changed):
+            place = self.line.find(call)
+            yield "place", call, None if place is None else place.pack()
+        for name in _taken(self.desks.changed):
+            desk = self.desks.get(name)
+            yield "desk", name, None if desk is None else desk.pack()
+        for who in _taken(self.persons.changed):
+            person = self.persons.find(who)
+            yield "person", who, None if person is None else person.pack()
+
+    def rearm(self) -> None:
+        """Set every alarm anew from what stands: they are not in a journal."""
+        rules = self.rules
+        alarms = [due for place in self.line for due in overflow.dues(rules, place)]
+        alarms += [place.until for place in self.line if place.until is not None]
+        alarms += [desk.since + rules.wrap_up for desk in self.desks.resting.values()]
+        if rules.no_sound is not None:
+            alarms += [desk.since + rules.no_sound for desk in self.desks.unheard.values()]
+        alarms += [gone + rules.redial for gone in self.persons.kept_since()]
+        self._alarms = sorted(alarms)
 
     def unpack(self, data: dict[str, Any]) -> None:
         """Take in what `pack` described."""
@@ -237,3 +269,27 @@ class Floor:
         self._last = dict(data["last"])
         self._handling = data["handling"]
         self._alarms = list(data["alarms"])  # sorted, and so a heap
+
+
+def assembled(parts: Parts) -> dict[str, Any]:
+    """Put together what `Acd.changes` gave bit by bit; the order of line and desks follows from what stands in them."""
+    desks = sorted(parts.get("desk", {}).values(), key=itemgetter("since"))
+    return {
+        "wrap_up": 0.0,
+        "held": (),
+        "number": 0,
+        "last": {},
+        "handling": HANDLING,
+        **parts.get("acd", {}).get("", {}),
+        "queue": list(parts.get("place", {}).values()),
+        "desks": desks,
+        "idle": [desk["desk"] for desk in desks if desk["state"] == DeskState.IDLE],
+        "persons": parts.get("person", {}),
+        "alarms": (),
+    }
+
+
+def _taken(names: set[str]) -> list[str]:
+    taken = sorted(names)
+    names.clear()
+    return taken

@@ -16,6 +16,8 @@ class Line:
     def __init__(self, places: Iterable[Waiting] = ()) -> None:
         self._places: list[Waiting] = sorted(places, key=attrgetter("key"))
         self._calls = {place.call: place for place in self._places}
+        self.changed: set[str] = set()
+        """Calls whose place came, changed or went, for whoever keeps a journal; it takes them out."""
 
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._places)
@@ -32,12 +34,14 @@ class Line:
         assert place.call not in self._calls, "a call has one place"
         insort(self._places, place, key=attrgetter("key"))
         self._calls[place.call] = place
+        self.changed.add(place.call)
 
     def remove(self, call: str) -> Waiting | None:
         """Take a place away; None when the call has none."""
         place = self._calls.pop(call, None)
         if place is not None:
             self._places.remove(place)
+            self.changed.add(call)
         return place
 
     def change(self, old: Waiting, new: Waiting) -> None:
@@ -46,6 +50,7 @@ class Line:
             self._places[self._places.index(old)] = new
             del self._calls[old.call]
             self._calls[new.call] = new
+            self.changed |= {old.call, new.call}
             return
         self.remove(old.call)
         self.add(new)
@@ -54,3 +59,4 @@ class Line:
         """Change what stands at an index without moving it."""
         self._places[index] = place
         self._calls[place.call] = place
+        self.changed.add(place.call)

@@ -32,6 +32,10 @@ class Person:
     """Live ones, in the order they came."""
     gone: Gone | None = None
 
+    def pack(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
 
 class Persons:
     """All identities that have a call, or had one so recently that their place is kept."""
@@ -39,6 +43,8 @@ class Persons:
     def __init__(self) -> None:
         self._persons: dict[str, Person] = {}
         self._who: dict[str, str] = {}
+        self.changed: set[str] = set()
+        """Identities that came, changed or went, for whoever keeps a journal; it takes them out."""
 
     def __len__(self) -> int:
         return len(self._persons)
@@ -57,6 +63,7 @@ class Persons:
         person.calls.append(call)
         person.gone = None
         self._who[call] = identity
+        self.changed.add(identity)
         return person
 
     def attached(self, lead: str) -> tuple[str, ...]:
@@ -71,6 +78,7 @@ class Persons:
         if person is None or identity is None:
             return None
         person.calls.remove(call)
+        self.changed.add(identity)
         if not person.calls:
             del self._persons[identity]
         return person
@@ -80,16 +88,22 @@ class Persons:
         assert place.identity is not None, "nothing is kept for people nobody knows"
         gone = Gone(now, place.since, place.number, place.priority, place.queue, desk)
         self._persons[place.identity] = Person(incident, [], gone)
+        self.changed.add(place.identity)
+
+    def kept_since(self) -> list[float]:
+        """Return when those dropped whose places are kept."""
+        return [person.gone.at for person in self._persons.values() if person.gone is not None]
 
     def expire(self, now: float, kept: float) -> None:
         """Forget the places that were kept for `kept` seconds."""
         late = [who for who, p in self._persons.items() if p.gone is not None and p.gone.at + kept <= now]
         for who in late:
             del self._persons[who]
+        self.changed.update(late)
 
     def pack(self) -> dict[str, Any]:
         """Return plain data."""
-        return {who: asdict(person) for who, person in self._persons.items()}
+        return {who: person.pack() for who, person in self._persons.items()}
 
     @classmethod
     def unpack(cls, data: Mapping[str, Any]) -> Self:
