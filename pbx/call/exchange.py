@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 from msgspec import structs
 
-from pbx.call import answer, calling, hangup, leg_events, leg_snapshot, owners, place, trunk_outcomes, visits
+from pbx.call import answer, exchange_snapshot, hangup, leg_events, owners, place, trunk_outcomes, visits
 from pbx.call import call_events as events
 from pbx.call import room as rooms
 from pbx.call.agenda import Agenda
@@ -24,6 +24,7 @@ from pbx.call.last_resort import LastResort
 from pbx.call.last_resort import settle as cancel_attempts
 from pbx.call.leg import Leg, LegSetup
 from pbx.call.leg import State as LegState
+from pbx.call.marked import Marked
 from pbx.call.over_trunk import Counted, PeerSaid
 from pbx.call.owner import Owner
 from pbx.call.reach import Directory
@@ -39,7 +40,7 @@ from pbx.sip.effects import (
     StrayResponse,
     TransactionFailed,
 )
-from pbx.sip.flow import Flow, restore_flow
+from pbx.sip.flow import Flow
 from pbx.sip.message import Request
 from pbx.sip.uri import NameAddr, Uri
 from pbx.trunks.trunks import Trunks
@@ -74,7 +75,7 @@ class Exchange:
         self.trunks = Trunks()
         self.legs: dict[str, Leg] = {}
         self.calls: dict[str, Call] = {}
-        self.rooms: dict[str, Room] = {}
+        self.rooms: Marked[Room] = Marked()
         self.owners: dict[str, Owner] = {}
         self.media: dict[str, Media] = {}
         self.sounds: dict[str, tuple[str, int]] = {}
@@ -95,6 +96,10 @@ class Exchange:
         )
         self._agenda = Agenda()
         self._touched: set[str] = set()
+        self.changed: set[str] = set()
+        """Legs and calls that were touched, for whoever keeps a journal; it takes them out."""
+        self.placed: set[str] = set()
+        """Calls that were only told their place in the queue, which is in the queue's own records too."""
         self._dialogs: dict[tuple[str, str], str] = {}  # (Call-ID, our tag) → leg
         self._invites: dict[str, str] = {}  # server transaction of an INVITE → leg
         self._sip_calls: dict[str, str] = {}  # Call-ID of a caller's leg → call
@@ -130,6 +135,7 @@ class Exchange:
             if leg.flow != old:
                 continue
             leg.flow = new
+            self.changed.add(leg.id)
             uri = leg.contact.uri
             moved = self.contact(uri.user or "", new, secure=uri.scheme == "sips")
             leg.contact = structs.replace(leg.contact, uri=moved.uri)  # what else it says, as isfocus, stays
@@ -283,7 +289,7 @@ class Exchange:
 
     def _settle(self) -> None:
         """Look again at what was touched: its wake-up, and whether it is over."""
-        for key in self._touched:
+        for key in self._touched | self.placed if self.placed else self._touched:
             if (leg := self.legs.get(key)) is not None:
                 self._agenda.set(key, leg.next_due)
                 if leg.state is LegState.TERMINATED and not self._needed(self.owners[key]):
@@ -292,6 +298,7 @@ class Exchange:
                 self._agenda.set(key, call.next_due)
             else:
                 self._agenda.set(key, None)
+        self.changed |= self._touched
         self._touched.clear()
         self._agenda.set("acd", self.acd.next_due)
         self._agenda.set("trunks", self.trunks.next_due)
@@ -339,7 +346,7 @@ class Exchange:
     def to_call(self, call: str, event: events.CallEvent, now: float) -> list[Item]:
         """Give a call an event; nothing happens if it is over."""
         found = self.calls.get(call)
-        self._touched.add(call)
+        (self.placed if isinstance(event, events.PlaceTold) else self._touched).add(call)
         return [] if found is None else list(found.receive(event, now))
 
     def _forget_call(self, call: str) -> None:
@@ -367,37 +374,11 @@ class Exchange:
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
-        return {
-            "acd": self.acd.snapshot(),
-            "places": self.whereabouts.snapshot(),
-            "away": dict(self.away),
-            "legs": [leg_snapshot.snapshot(leg) for leg in self.legs.values()],
-            "calls": [call.snapshot() for call in self.calls.values()],
-            "rooms": [room.snapshot() for room in self.rooms.values()],
-            "owners": [[leg, owner.kind, owner.id] for leg, owner in self.owners.items()],
-            "hands": self.hands.snapshot(),
-            "last_resort": self.last_resort.snapshot(),
-            "media": [[call, sorted(m.flowing), sorted(m.lost)] for call, m in self.media.items()],
-        }
+        return exchange_snapshot.snapshot(self)
 
     @classmethod
     def restore(cls, data: dict[str, Any], site: Site, mint: Mint) -> Self:
         """Make the exchange that `snapshot` described. Reports of media are not kept: the next ones come in seconds."""
         self = cls(site, mint)
-        self.acd = Acd.restore(data["acd"], site.routing)
-        self.whereabouts.resume(data["places"])
-        self.away = dict(data["away"])
-        owners = {leg: Owner(kind, owner) for leg, kind, owner in data["owners"]}
-        for call in data["calls"]:
-            self.add_call(calling.restore(call, site.policy))
-        for packed in data["legs"]:
-            leg = leg_snapshot.restore(packed, site.setup(restore_flow(packed["flow"])))
-            incoming = leg.transaction
-            self.add_leg(leg, owners[leg.id], incoming)
-        for room in data["rooms"]:
-            self.rooms[room["desk"]] = Room.restore(room)
-        self.hands = visits.Hands.restore(data["hands"])
-        self.last_resort = LastResort.restore(data.get("last_resort", []))
-        self.media = {call: Media(set(flowing), set(lost)) for call, flowing, lost in data["media"]}
-        self._settle()
+        exchange_snapshot.resume(self, data)
         return self

@@ -20,16 +20,24 @@ _PLAIN: Final = (
 
 def snapshot(leg: Leg) -> dict[str, Any]:
     """Return plain data."""
+    return {**light(leg), "negotiation": leg.negotiation.snapshot(), "invite": invite(leg)}
+
+
+def invite(leg: Leg) -> dict[str, Any] | None:
+    """Return the INVITE as plain data."""
+    return None if leg.invite is None else pack(leg.invite)
+
+
+def light(leg: Leg) -> dict[str, Any]:
+    """Return everything but what changes rarely and is large: INVITE and negotiation."""
     waiting = leg.waiting
     return {
         **{name: getattr(leg, name) for name in _PLAIN},
         "leg": leg.id,
         "flow": leg.flow.snapshot(),
         "state": str(leg.state),
-        "negotiation": leg.negotiation.snapshot(),
         "dialog": None if leg.dialog is None else leg.dialog.snapshot(),
         "early": [[early.snapshot(), rseq] for early, rseq in leg.early.values()],
-        "invite": None if leg.invite is None else pack(leg.invite),
         "contact": str(leg.contact),
         "unacked": None if leg.unacked is None else leg.unacked.snapshot(),
         "reliable": None if leg.reliable is None else leg.reliable.snapshot(),

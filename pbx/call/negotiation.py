@@ -62,6 +62,12 @@ class Negotiation:
         """Names of the picture codecs the peer ever agreed to."""
 
     @property
+    def parts(self) -> tuple[object, ...]:
+        """Return everything that `snapshot` tells and that may change, to see whether it did: a change is another object."""
+        ours = (self._ours, self._offered, self._version, self._ports, self._encryption, self._lost)
+        return (*ours, self._peer_addresses, self.streams, len(self.pictures))
+
+    @property
     def held(self) -> bool:
         """Whether the peer takes no sound from us though it has sound."""
         sound = [s for s in self.streams if s.medium == "audio"]

@@ -201,12 +201,8 @@ def _phone_holds(exchange: Exchange, room: rooms.Room, *, held: bool, now: float
 
 
 def _guest_out(exchange: Exchange, call: str) -> list[Item]:
-    return [
-        item
-        for room in exchange.rooms.values()
-        if room.guest == call
-        for item in room.receive(rooms.GuestOut(call))
-    ]
+    hosts = [room for room in exchange.rooms.values() if room.guest == call]
+    return [item for room in hosts for item in exchange.room(room.desk).receive(rooms.GuestOut(call))]
 
 
 def texted(exchange: Exchange, call: str, text: str) -> list[Item]:

@@ -48,6 +48,7 @@ def _strangers(exchange: Exchange, now: float) -> Iterator[Item]:
             yield _note(
                 "strange_guest", call=room.guest if room.guest in exchange.calls else None, desk=room.desk
             )
+            exchange.rooms.mark(room.desk)
             yield from room.receive(rooms.GuestOut(room.guest))
     for call in list(exchange.calls.values()):
         seat = acd.desk(call.desk or "")
@@ -61,9 +62,11 @@ def _of_room(exchange: Exchange, room: Room) -> Iterator[Item]:
     seat = exchange.acd.desk(room.desk)
     leg = exchange.legs.get(room.leg or "")
     if room.leg is not None and (leg is None or leg.state in _OVER):
+        exchange.rooms.mark(room.desk)
         yield _note("leg_gone", desk=room.desk)
         yield from room.receive(rooms.HostGone(room.leg, "leg_gone"))
     elif leg is not None and room.state is rooms.State.JOINING and leg.state is LegState.CONFIRMED:
+        exchange.rooms.mark(room.desk)
         yield _note("leg_up", desk=room.desk)
         yield from room.receive(rooms.HostUp(leg.id))
     elif room.present and seat is None:
