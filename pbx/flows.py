@@ -7,7 +7,9 @@ Only phones that registered directly are followed. A flow from a proxy belongs t
 elsewhere says nothing of the others.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2s
 from typing import Any, Final
 
 from pbx.binding import Binding
@@ -50,6 +52,7 @@ class Flows:
         self._on: dict[Flow, dict[PhoneKey, None]] = {}
         self._homeless: dict[PhoneKey, None] = {}
         """Phones without a flow, the longest so first."""
+        self._changed: set[PhoneKey] = set()
 
     def __len__(self) -> int:
         return len(self._phones)
@@ -62,6 +65,7 @@ class Flows:
         key, reg_id = (binding.aor, instance), binding.contact.param("reg-id") or ""
         phone = self._phones.setdefault(key, _Phone())
         self._homeless.pop(key, None)
+        self._changed.add(key)
         new = binding.flow
         # RFC 5626 §6: a registration with the same instance and reg-id replaces the one before, flow and all.
         before = phone.flows.pop(reg_id, None)
@@ -79,6 +83,7 @@ class Flows:
         moved = []
         for key in sorted(self._on.get(flow, ())):
             phone = self._phones[key]
+            self._changed.add(key)
             self._leave(key, flow)
             phone.flows = {reg_id: it for reg_id, it in phone.flows.items() if it != flow}
             if phone.flows:
@@ -98,6 +103,7 @@ class Flows:
         if phone is None or phone.flows.get(reg_id) != binding.flow:
             return
         del phone.flows[reg_id]
+        self._changed.add(key)
         if binding.flow not in phone.flows.values():
             self._leave(key, binding.flow)
             if not phone.flows:
@@ -125,41 +131,59 @@ class Flows:
             if self._phones[key].until > now and len(self._homeless) <= MAX_FORGOTTEN:
                 return
             del self._homeless[key], self._phones[key]
+            self._changed.add(key)
 
     # --- across a restart -------------------------------------------------------------------------------------------
 
     def snapshot(self) -> list[Any]:
         """Plain data for `restore`. Texts of phones are bytes: they need not be Unicode."""
         in_order = [key for key in self._phones if key not in self._homeless] + list(self._homeless)
-        packed = [(key, self._phones[key]) for key in in_order]
+        return [self._packed(key) for key in in_order]
+
+    def _packed(self, key: PhoneKey) -> list[Any]:
+        phone = self._phones[key]
         return [
-            [
-                _bytes(aor),
-                _bytes(instance),
-                [[_bytes(reg_id), flow.snapshot()] for reg_id, flow in phone.flows.items()],
-                [flow.snapshot() for flow in phone.lost],
-                phone.until,
-            ]
-            for (aor, instance), phone in packed
+            _bytes(key[0]),
+            _bytes(key[1]),
+            [[_bytes(reg_id), flow.snapshot()] for reg_id, flow in phone.flows.items()],
+            [flow.snapshot() for flow in phone.lost],
+            phone.until,
         ]
+
+    def changes(self) -> Iterator[tuple[str, Any]]:
+        """Give the phones that came, changed or went since this was asked last, each under a name: for the journal."""
+        changed, self._changed = self._changed, set()
+        for key in changed:
+            name = blake2s(b"\0".join(map(_bytes, key)), digest_size=16).hexdigest()
+            yield name, self._packed(key) if key in self._phones else None
+
+    def resume(self, records: Mapping[str, Any]) -> list[Flow]:
+        """Take up the phones `changes` told of, the longest without a flow first; return the flows they had."""
+        for data in sorted(records.values(), key=lambda data: float(data[4])):
+            self._take_up(data)
+        return list(self._on)
 
     @classmethod
     def restore(cls, data: list[Any]) -> "Flows":
         """Undo `snapshot`."""
         self = cls()
-        for aor, instance, flows, lost, until in data:
-            key = (_text(aor), _text(instance))
-            phone = _Phone(
-                {_text(reg_id): restore_flow(flow) for reg_id, flow in flows},
-                [restore_flow(flow) for flow in lost],
-                until,
-            )
-            self._phones[key] = phone
-            for flow in phone.flows.values():
-                self._on.setdefault(flow, {})[key] = None
-            if not phone.flows:
-                self._homeless[key] = None
+        for phone in data:
+            self._take_up(phone)
         return self
+
+    def _take_up(self, data: list[Any]) -> None:
+        aor, instance, flows, lost, until = data
+        key = (_text(aor), _text(instance))
+        phone = _Phone(
+            {_text(reg_id): restore_flow(flow) for reg_id, flow in flows},
+            [restore_flow(flow) for flow in lost],
+            until,
+        )
+        self._phones[key] = phone
+        for flow in phone.flows.values():
+            self._on.setdefault(flow, {})[key] = None
+        if not phone.flows:
+            self._homeless[key] = None
 
 
 def _bytes(text: str) -> bytes:

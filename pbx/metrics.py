@@ -92,6 +92,16 @@ class Metrics:
             "Events and log lines dropped since the start, the disk being stuck",
             registry=r,
         )
+        self.live_fault = Gauge(
+            "at110_live_journal_failed", "1 while live calls are kept for no restart", registry=r
+        )
+        self.live_bytes = Gauge("at110_live_journal_bytes", "Size of the journal of live state", registry=r)
+        self.live_restored = Counter(
+            "at110_live_calls_restored_total", "Calls taken up again by this process", registry=r
+        )
+        self.live_dropped = Counter(
+            "at110_live_records_dropped_total", "Records of live state that were not taken up", registry=r
+        )
         self.http_requests = Counter("at110_http_requests_total", "API requests", ["status"], registry=r)
         self.logins_failed = Counter("at110_logins_failed_total", "Failed API logins", registry=r)
         self.feed_readers = Gauge("at110_feed_readers", "Open event feeds", registry=r)

@@ -38,8 +38,12 @@ from pbx.call.supervision import set_supervisors
 from pbx.call.trunk_service import TrunkService
 from pbx.call.watch import Watch
 from pbx.directory import Directory
+from pbx.call.survival import FOLDER as LIVE_FOLDER
+from pbx.call.survival import Machines, Survival
+from pbx.flows import Flows
 from pbx.guard import Guesses, Limit
 from pbx.guarding import Peers, make_guard, watch_guard
+from pbx.live import key as live_key
 from pbx.location.client import LocationClient
 from pbx.metrics import Metrics, watch_loop
 from pbx.packet_counts import PacketCounts
@@ -51,10 +55,10 @@ from pbx.set_up import calls_for, emergency, site
 from pbx.settings import Settings
 from pbx.sip.digest import NonceCounts, Nonces
 from pbx.sip.flow import Flow
+from pbx.sip.kept_transactions import KeptLayer
 from pbx.sip.locate import Locator
 from pbx.sip.message import Request, Response
 from pbx.sip.outgoing import Outgoing
-from pbx.sip.transactions import TransactionLayer
 from pbx.sip.uri import NameAddr, Uri
 from pbx.sound_cost import SoundCost
 from pbx.storage import phones
@@ -101,6 +105,7 @@ class Signalling:
         self._directory = Directory(self._accounts)
         self._registrar = Registrar()
         self._exchange = Exchange(site(settings), mint)
+        self._flows = Flows()
         self._answering = Answering(self._exchange, self._registrations())
         self._heartbeat = Heartbeat()
         first = dict.fromkeys(settings.hands.supervisors, ("supervisor",))
@@ -108,10 +113,11 @@ class Signalling:
         self._roles.on_change(self._roles_changed)
         self._exchange.supervisors = self._roles.holders("supervisor")
         self._scribe = scribe
-        self._keeping = Keeping(settings.state, self._exchange, time.time(), scribe)
+        self._survival = Survival(self._outbox, self._metrics)
+        self._keeping = Keeping(settings.state, self._exchange, scribe, self._survival.outward)
         self._watch = Watch(
             self._exchange,
-            outbox=self._outbox,
+            outbox=self._survival.rows,
             publish=self._feed.publish,
             metrics=self._metrics,
             spool=settings.spool,
@@ -119,6 +125,7 @@ class Signalling:
             scribe=scribe,
             watched=lambda: len(self._feed) > 0,
             also=self._keeping.noted,
+            outward=self._survival.outward,
         )
         self._media = MediaClient(str(settings.media_socket()), self._on_media, self._tasks)
         self._certificates = listening.certificates(settings, dt.datetime.now(dt.UTC))
@@ -137,15 +144,20 @@ class Signalling:
             certificates=self._certificates,
         )
         named = tuple((host, DNS_PORT) for host in settings.sip.resolvers)
+        transport, media = self._survival.between(self._endpoint, self._media)
         rim = Rim(
-            self._endpoint,
-            self._media,
+            transport,
+            media,
             self._watch,
             Resolver(named or system_servers(), self._tasks),
             LocationClient(settings.location.servers, self._tasks, lost_server=settings.location.lost),
         )
         outgoing = Outgoing(Locator(random.SystemRandom().random))
-        self._control = Control(self._exchange, self._answering, TransactionLayer(), rim, outgoing=outgoing)
+        layer = KeptLayer()
+        self._control = Control(self._exchange, self._answering, layer, rim, outgoing=outgoing)
+        machines = Machines(self._exchange, layer, self._flows, self._watch, self._keeping)
+        self._survival.take(machines, settings.state / LIVE_FOLDER, live_key.take(os.environ))
+        self._control.settled = self._survival.settle
         accounts = secret.accounts(settings.trunk, os.environ, settings.file)
         draw, names = random.SystemRandom().random, self._endpoint.names
         us = NameAddr(None, Uri("sip", "110", None, self._exchange.site.host))
@@ -185,6 +197,7 @@ class Signalling:
             lambda: draw.uniform(-1, 1),
             self._bindings_changed,
             Limit(settings.limits.identity_rate, settings.limits.identity_burst),
+            flows=self._flows,
             is_proxy=self._is_proxy,
         )
 
@@ -201,12 +214,13 @@ class Signalling:
             on_ready()
             await stop.wait()
         finally:
-            self._ready = False
-            await self._stop()
+            ordered, self._ready = self._ready, False
+            await self._stop(ordered=ordered)
 
     async def _start(self) -> None:
         settings = self._settings
         await self._outbox.start()
+        left = self._survival.resume()
         self._database.start()
         self._accounts.start(self._database, self._tasks)
         self._roles.start(self._database, self._tasks)
@@ -245,6 +259,7 @@ class Signalling:
             context=None if certificates is None else lambda: certificates.web,
         )
         self._place()
+        self._survival.go_on(self._control, left)
         self._trunks.start()
         self._tasks.spawn(watch_loop(self._metrics), name="loop_lag")
         self._tasks.spawn(
@@ -303,18 +318,25 @@ class Signalling:
             await asyncio.sleep(RECONCILE_SECONDS)
             self._control.look("reconcile", lambda now: reconcile(self._exchange, now))
             self._control.look("heartbeat", lambda now: self._heartbeat.look(self._exchange, now))
+            self._survival.beat()
             self._keeping.flush()
             for view in queues_view(self._exchange):
                 self._metrics.waiting.labels(view["queue"]).set(view["waiting"])
 
-    async def _stop(self) -> None:
-        """Say goodbye to every phone, close the evidence, then end the parts, the last started first."""
+    async def _stop(self, *, ordered: bool) -> None:
+        """Say goodbye to every phone, close the evidence, then end the parts, the last started first.
+
+        `ordered`: else the start failed, and calls that were taken up wait for the next one.
+        """
         self._trunks.close()
-        self._control.hang_up_all()
-        deadline = time.monotonic() + GOODBYE_SECONDS
+        if ordered:
+            self._control.hang_up_all()
+        deadline = time.monotonic() + (GOODBYE_SECONDS if ordered else 0.0)
         while self._exchange.calls and time.monotonic() < deadline:  # noqa: ASYNC110 - once, at the very end
             await asyncio.sleep(0.05)
         self._control.close()
+        if ordered:
+            self._survival.end()
         if self._listener is not None:
             await self._listener.close()
         self._feed.close()
@@ -334,6 +356,7 @@ class Signalling:
 
     def _on_media(self, event: Event) -> None:
         self._control.on_media(event)
+        self._survival.media_said(event, self._control)
         if isinstance(event, SoundLoad):
             self._sound_cost.take(event)
         elif isinstance(event, LegReport):
@@ -355,7 +378,7 @@ class Signalling:
 
     def _bindings_changed(self, changes: Sequence[BindingChange]) -> None:
         for change in changes:
-            self._outbox.append("registration", phones.record(change, time.time()))
+            self._survival.rows.append("registration", phones.record(change, time.time()))
 
     def _adopt(self, bindings: Sequence[Binding]) -> None:
         self._control.act(lambda now: self._answering.adopt(bindings, now))

@@ -16,6 +16,8 @@ from typing import Final, Protocol
 
 import structlog
 
+from pbx.live import key as live_key
+
 CANT_START: Final = 78
 """Exit status of a process that can't start (EX_CONFIG): a port is taken. Before the exchange was ready once, it is the end
 of all; later it is a fault like any other, for what holds the port may go away.
@@ -65,6 +67,7 @@ class Supervisor:
         ]
         self._stopping = False
         self._ready = False
+        self._live_key = live_key.make()
         self._ready_read, self._ready_write = os.pipe()
         os.set_blocking(self._ready_read, False)
 
@@ -122,10 +125,14 @@ class Supervisor:
             "AT110_READY_FD": str(self._ready_write),
             "AT110_SUPERVISOR": str(os.getpid()),
         }
+        inherited = [self._ready_write]
+        if child.role == "signalling":
+            environment[live_key.VARIABLE] = str(self._live_key)
+            inherited.append(self._live_key)
         command = [sys.executable, "-m", "server", "process", child.role]
         # A session of its own: Ctrl-C reaches the supervisor alone, which ends the others in order.
         child.popen = subprocess.Popen(  # noqa: S603 - our own program
-            command, env=environment, pass_fds=(self._ready_write,), start_new_session=True
+            command, env=environment, pass_fds=inherited, start_new_session=True
         )
         child.started = now
         log.info("process_started", role=child.role, pid=child.popen.pid)

@@ -185,9 +185,7 @@ class Acd:
     @classmethod
     def resume(cls, parts: Parts, rules: Rules | None = None) -> Self:
         """Make the machine whose parts `changes` gave."""
-        acd = cls.restore(assembled(parts), rules)
-        acd._floor.rearm()
-        return acd
+        return cls.restore(assembled(parts), rules)
 
     @classmethod
     def restore(cls, data: dict[str, Any], rules: Rules | None = None) -> Self:

@@ -69,8 +69,13 @@ class Desk:
 class Desks:
     """The desks that are signed in, found by name, by caller, and by what they are."""
 
-    def __init__(self, desks: Iterable[Desk] = (), idle: Iterable[str] = ()) -> None:
-        """`idle`: names in the order they became idle."""
+    def __init__(
+        self,
+        desks: Iterable[Desk] = (),
+        idle: Iterable[str] = (),
+        ranks: Mapping[str, tuple[int, int]] | None = None,
+    ) -> None:
+        """`idle`: names in the order they became idle; `ranks`: as `rank` gave them."""
         self._desks: dict[str, Desk] = {}
         self._calls: dict[str, str] = {}
         self.idle: dict[str, Desk] = {}
@@ -81,9 +86,14 @@ class Desks:
         self.states: Counter[DeskState] = Counter()
         self.changed: set[str] = set()
         """Desks that came, changed or went, for whoever keeps a journal; it takes them out."""
+        self._ranks: dict[str, tuple[int, int]] = {}
+        self._count = 0
         for desk in desks:
             self.set(desk)
         self.idle = {name: self._desks[name] for name in idle}
+        if ranks is not None:
+            self._ranks = dict(ranks)
+            self._count = max((last for _, last in ranks.values()), default=0)
 
     def __iter__(self) -> Iterator[Desk]:
         return iter(self._desks.values())
@@ -99,10 +109,16 @@ class Desks:
         """Return the desk that has this caller."""
         return self.get(self._calls.get(call))
 
+    def rank(self, name: str) -> tuple[int, int]:
+        """Return two numbers: the order in which desks came, and in which they became what they are."""
+        return self._ranks[name]
+
     def set(self, desk: Desk) -> None:
         """Take a desk in, or what it is now."""
         name = desk.desk
         self._forget(name)
+        self._count += 1
+        self._ranks[name] = (self._ranks.get(name, (self._count, 0))[0], self._count)
         self._desks[name] = desk
         self.states[desk.state] += 1
         if desk.call is not None:
@@ -118,7 +134,7 @@ class Desks:
     def remove(self, name: str) -> None:
         """Forget a desk."""
         self._forget(name)
-        del self._desks[name]
+        del self._desks[name], self._ranks[name]
 
     def _forget(self, name: str) -> None:
         self.changed.add(name)

@@ -10,7 +10,6 @@ import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from operator import itemgetter
 from typing import Any, Final
 
 from routing import overflow
@@ -245,12 +244,12 @@ class Floor:
             yield "place", call, None if place is None else place.pack()
         for name in _taken(self.desks.changed):
             desk = self.desks.get(name)
-            yield "desk", name, None if desk is None else desk.pack()
+            yield "desk", name, None if desk is None else {**desk.pack(), "rank": self.desks.rank(name)}
         for who in _taken(self.persons.changed):
             person = self.persons.find(who)
             yield "person", who, None if person is None else person.pack()
 
-    def rearm(self) -> None:
+    def _rearm(self) -> None:
         """Set every alarm anew from what stands: they are not in a journal."""
         rules = self.rules
         alarms = [due for place in self.line for due in overflow.dues(rules, place)]
@@ -264,16 +263,22 @@ class Floor:
     def unpack(self, data: dict[str, Any]) -> None:
         """Take in what `pack` described."""
         self.line = Line(Waiting.unpack(place) for place in data["queue"])
-        self.desks = Desks((Desk.unpack(packed) for packed in data["desks"]), data["idle"])
+        desks = [Desk.unpack(packed) for packed in data["desks"]]
+        self.desks = Desks(desks, data["idle"], data.get("ranks"))
         self.persons = Persons.unpack(data["persons"])
         self._last = dict(data["last"])
         self._handling = data["handling"]
-        self._alarms = list(data["alarms"])  # sorted, and so a heap
+        if data["alarms"] is None:
+            self._rearm()
+        else:
+            self._alarms = list(data["alarms"])  # sorted, and so a heap
 
 
 def assembled(parts: Parts) -> dict[str, Any]:
     """Put together what `Acd.changes` gave bit by bit; the order of line and desks follows from what stands in them."""
-    desks = sorted(parts.get("desk", {}).values(), key=itemgetter("since"))
+    desks = {name: dict(desk) for name, desk in parts.get("desk", {}).items()}
+    ranks = {name: tuple(desk.pop("rank")) for name, desk in desks.items()}
+    idle = [name for name, desk in desks.items() if desk["state"] == DeskState.IDLE]
     return {
         "wrap_up": 0.0,
         "held": (),
@@ -282,10 +287,11 @@ def assembled(parts: Parts) -> dict[str, Any]:
         "handling": HANDLING,
         **parts.get("acd", {}).get("", {}),
         "queue": list(parts.get("place", {}).values()),
-        "desks": desks,
-        "idle": [desk["desk"] for desk in desks if desk["state"] == DeskState.IDLE],
+        "desks": [desks[name] for name in sorted(desks, key=lambda name: ranks[name][0])],
+        "idle": sorted(idle, key=lambda name: ranks[name][1]),
+        "ranks": ranks,
         "persons": parts.get("person", {}),
-        "alarms": (),
+        "alarms": None,
     }
 
 

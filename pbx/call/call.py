@@ -360,7 +360,7 @@ class Call:
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
         plain = {name.lstrip("_"): getattr(self, name) for name in _PLAIN}
-        own = {"id": self.id, "leg": self.leg, "caller": asdict(self.caller), "state": str(self.state)}
+        own = {"id": self.id, "leg": self.leg, "caller": self.caller.pack(), "state": str(self.state)}
         own["waits"] = asdict(self.waits)
         greeting = [list(header) for header in self.greeting]
         return {**plain, **own, "entry": self.entry.pack(), "greeting": greeting}

@@ -37,6 +37,17 @@ class Callbacks:
         self.changed = self.changed or call in self._tasks
         return self._tasks.pop(call, None) is not None
 
+    def of(self, call: str) -> tuple[dict[str, Any] | None, str | None]:
+        """Return what is known of a live call, and which call a desk's call follows: for the journal."""
+        return self._live.get(call), self._ours.get(call)
+
+    def resume(self, call: str, live: dict[str, Any] | None, follows: str | None) -> None:
+        """Take up what `of` gave after a restart."""
+        if live is not None:
+            self._live[call] = live
+        if follows is not None:
+            self._ours[call] = follows
+
     def noted(self, note: Note, wall: float) -> None:
         """Take one note."""
         if note.call is None:

@@ -1,6 +1,7 @@
 """Who calls, as far as it is known: a plain value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +18,10 @@ class Caller:
     """Network address the call came from, `host:port`."""
     trunk: str | None = None
     """The trunk it came over; the number is its word."""
+
+    def pack(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {name: getattr(self, name) for name in _NAMES}
+
+
+_NAMES = tuple(field.name for field in fields(Caller))

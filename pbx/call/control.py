@@ -140,6 +140,8 @@ class Control:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._sip_notes: list[tuple[str, NoteSip]] = []  # (Call-ID, message) until the call is known
+        self.settled: Callable[[], None] = lambda: None
+        """Hears that a turn is over: everything one event caused was decided (`pbx.live`)."""
 
     # --- in -----------------------------------------------------------------------------------------------------
 
@@ -178,6 +180,7 @@ class Control:
         now = time.monotonic()
         self._run(verb(now), now)
         self._flush_sip_notes()
+        self.settled()
         self._arm()
 
     def look(self, what: str, verb: Callable[[float], Iterable[Effect]]) -> None:
@@ -192,6 +195,7 @@ class Control:
         except Exception:
             log.exception("event_failed", source=what)
         self._flush_sip_notes()
+        self.settled()
         self._arm()
 
     # --- out ----------------------------------------------------------------------------------------------------

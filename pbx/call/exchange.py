@@ -349,6 +349,10 @@ class Exchange:
         (self.placed if isinstance(event, events.PlaceTold) else self._touched).add(call)
         return [] if found is None else list(found.receive(event, now))
 
+    def forget(self, call: str) -> None:
+        """Drop a call that can't be taken up again after a restart."""
+        self._forget_call(call)
+
     def _forget_call(self, call: str) -> None:
         found = self.calls.pop(call, None)
         self.media.pop(call, None)

@@ -4,7 +4,7 @@ in → out: notes → files of the state folder, written by a thread. Nothing he
 touch a call.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import groupby
@@ -21,6 +21,7 @@ from pbx.call.effects import Note
 from pbx.call.exchange import Exchange
 from pbx.call.ledger import Ledger
 from pbx.credentials import write_private
+from pbx.live.outward import FILE, Outward
 from pbx.scribe import Scribe
 
 log = structlog.get_logger("signalling")
@@ -33,8 +34,10 @@ CALLBACKS_FILE: Final = "callbacks.json"
 class Keeping:
     """See the module."""
 
-    def __init__(self, state: Path, exchange: Exchange, wall: float, scribe: Scribe) -> None:
-        """Read what was kept; a damaged file is passed over and said. `wall`: seconds since 1970; `scribe` writes the routing log."""
+    def __init__(
+        self, state: Path, exchange: Exchange, scribe: Scribe, outward: Outward | None = None
+    ) -> None:
+        """Read what was kept; a damaged file is passed over and said. `scribe` writes the routing log."""
         self._state = state
         self._exchange = exchange
         exchange.away.update(_read(state / AWAY_FILE, dict[str, str], {}))
@@ -44,14 +47,51 @@ class Keeping:
         self._disk = ThreadPoolExecutor(1, "routing")
         self._scribe = scribe
         self._page = Page()
-        scribe.put(self._page, self._ledger.started(wall))
+        self._outward = outward or Outward()
+        self._kept: set[str] = set()  # calls to write down for a restart
+
+    def started(self, wall: float) -> None:
+        """State that nothing from before is still so. `wall`: seconds since 1970."""
+        self._scribe.put(self._page, self._ledger.started(wall))
 
     def noted(self, note: Note, wall: float) -> None:
         """Take one note."""
         self.callbacks.noted(note, wall)
+        if note.call is not None:
+            self._kept.add(note.call)
         found = self._ledger.line(note, wall)
         if found is not None:
-            self._scribe.put(self._page, found)
+            file, line = found
+            self._outward.do(partial(self._scribe.put, self._page, found), (FILE, file.name, line))
+
+    # --- across a restart -------------------------------------------------------------------------------------------
+
+    def changes(self) -> Iterator[tuple[str, Any]]:
+        """Give what is known of calls that may become tasks, and the tasks while no file has them."""
+        kept, self._kept = self._kept, set()
+        for call in kept:
+            parts = (*self.callbacks.of(call), self._ledger.is_ours(call))
+            yield f"call/{call}", list(parts) if any(parts) else None
+        if self.callbacks.changed:
+            yield "tasks/", self.callbacks.tasks()
+
+    def resume(self, records: Mapping[str, Any]) -> None:
+        """Take up what `changes` told."""
+        if "tasks/" in records:
+            self.callbacks = Callbacks(records["tasks/"])
+            self.callbacks.changed = True
+        for name, (live, follows, ours) in ((n, r) for n, r in records.items() if n.startswith("call/")):
+            call = name.removeprefix("call/")
+            if call in self._exchange.calls:
+                self.callbacks.resume(call, live, follows)
+                self._ledger.resume(call, ours=ours)
+
+    def again(self, out: Sequence[Any]) -> None:
+        """Do again what a dead process may not have written (`outward`), unless it has."""
+        match out:
+            case [kind, str(name), bytes(line)] if kind == FILE:
+                file = self._state / LOG_FOLDER / name
+                self._write(partial(ledger.write_once, file, line))
 
     def flush(self) -> None:
         """Store what changed; call it every second."""

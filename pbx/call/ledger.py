@@ -19,6 +19,8 @@ from pbx.call.exchange import Exchange
 from routing.statistics import START, Event, from_record
 
 DAY: Final = 86_400.0
+NEAR_BYTES: Final = 1 << 20
+"""Of a file's end; what happened in the last ten seconds stands in it."""
 
 _WHAT: Final = {
     "call_arrived": "arrived",
@@ -60,6 +62,15 @@ class Ledger:
             record["district"] = note.fields["district"] or ""
         return self._file(wall), msgspec.json.encode(record) + b"\n"
 
+    def is_ours(self, call: str) -> bool:
+        """Say whether a live call is one of a desk."""
+        return call in self._ours
+
+    def resume(self, call: str, *, ours: bool) -> None:
+        """Take up a live call after a restart."""
+        if ours:
+            self._ours.add(call)
+
     def _is_ours(self, note: Note) -> bool:
         """Say whether a note is about a call of a desk: nobody waited."""
         if note.call is not None and note.fields.get("direction") == "outgoing":
@@ -89,6 +100,18 @@ def write(file: Path, line: bytes) -> None:
         size = out.seek(0, os.SEEK_END)
         torn = size > 0 and os.pread(out.fileno(), 1, size - 1) != b"\n"
         out.write((b"\n" if torn else b"") + line)
+
+
+def write_once(file: Path, line: bytes) -> None:
+    """Append one line unless it stands near the end already. Raises OSError."""
+    try:
+        with file.open("rb") as present:
+            present.seek(max(0, present.seek(0, os.SEEK_END) - NEAR_BYTES))
+            if line in present.read():
+                return
+    except FileNotFoundError:
+        pass
+    write(file, line)
 
 
 def read(folder: Path, since: float, until: float) -> Iterator[Event]:

@@ -207,7 +207,8 @@ def _reconcile(exchange: Exchange, held: Holdings) -> list[Item]:
     for call in exchange.calls.values():
         if call.id not in held.evidence and call.state not in {calls.State.CLOSING, calls.State.ENDED}:
             out.append(ToMedia(OpenEvidence(call.id, f"{exchange.site.policy.folder}/{call.id}")))
-            out.append(Note("media_restarted", call.id))
+            if call.state is not calls.State.ARRIVING:  # else it is the capture that was never opened
+                out.append(Note("media_restarted", call.id))
     for leg in exchange.legs.values():
         if leg.id in kept or not leg.live:
             continue
@@ -217,11 +218,12 @@ def _reconcile(exchange: Exchange, held: Holdings) -> list[Item]:
         out.append(ToMedia(OpenLeg(leg.id, media, leg.setup.bind, leg.evidence, ports)))
         if leg.negotiation.streams:
             out.append(ToMedia(leg.agreed()))
-        out += _rejoin(exchange, leg.id, owner)
+        out += rejoin(exchange, leg.id, owner)
     return [*out, *talks.resume(exchange, held.evidence)]
 
 
-def _rejoin(exchange: Exchange, leg: str, owner: Owner) -> list[Item]:
+def rejoin(exchange: Exchange, leg: str, owner: Owner) -> list[Item]:
+    """Put a leg back where it belongs, with its gates, and play what its owner waits by."""
     if owner.kind == "desk":
         room = exchange.rooms.get(owner.id)
         if room is None:

@@ -65,7 +65,7 @@ class Negotiation:
     def parts(self) -> tuple[object, ...]:
         """Return everything that `snapshot` tells and that may change, to see whether it did: a change is another object."""
         ours = (self._ours, self._offered, self._version, self._ports, self._encryption, self._lost)
-        return (*ours, self._peer_addresses, self.streams, len(self.pictures))
+        return (*ours, self._peer_addresses, self.streams, len(self.pictures), self.picture_limit)
 
     @property
     def held(self) -> bool:

@@ -258,6 +258,7 @@ def _put_through(exchange: Exchange, call: str, desk: str, waited: float, now: f
     if found is None or room.leg is None:
         # The queue and the rooms hold the same desks and calls; should they ever differ, say so and go on.
         return [Note("put_through_failed", call, {"desk": desk})]
+    exchange.touch(call)
     who = found.caller
     name = who.name or who.user or who.number or "?"
     mark = "已核实 verified" if who.verified else "未核实 unverified"

@@ -83,6 +83,13 @@ class Hands:
     talks: dict[str, talks.Talk] = field(default_factory=dict)
     """Talks without a caller whose captures are not closed yet, by id."""
 
+    @property
+    def empty(self) -> bool:
+        """Whether they hold nothing."""
+        return not (
+            self.visits or self.passing or self.referrals or self.typed or self.on_hold or self.referred
+        )
+
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
         return {

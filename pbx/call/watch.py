@@ -6,8 +6,9 @@ a call: a log that can't be written is stated and the call goes on.
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -22,8 +23,10 @@ from pbx.call.event_sheet import EventSheet
 from pbx.call.exchange import Exchange
 from pbx.call.seats import seat_state
 from pbx.call.views import Times
+from pbx.live.outward import FINISH, LINE, Outward
 from pbx.metrics import Metrics
 from pbx.scribe import Scribe
+from recordings.folder import EVENTS_NAME, MANIFEST_NAME
 
 log = structlog.get_logger("signalling")
 
@@ -56,6 +59,7 @@ class Watch:
         scribe: Scribe,
         watched: Callable[[], bool] = lambda: True,
         also: Callable[[Note, float], None] | None = None,
+        outward: Outward | None = None,
     ) -> None:
         """`publish` takes events of the live feed, if it is `watched`; `spool`: where the recorder looks for finished calls."""
         self._exchange = exchange
@@ -78,6 +82,9 @@ class Watch:
         self._desk_since: dict[str, float] = {}
         self.times: dict[str, Times] = {}
         self._people: dict[str, list[dict[str, Any]]] = {}
+        self._outward = outward or Outward()
+        self._lines: dict[str, int] = {}  # call → lines of its log, those on their way there included
+        self._kept: set[str] = set()  # calls and desks to write down for a restart
 
     # --- Watcher ------------------------------------------------------------------------------------------------
 
@@ -86,6 +93,7 @@ class Watch:
         if self._also is not None:
             self._also(note, wall_ns // 1_000_000 / 1e3)  # to the millisecond, as evidence has it
         if note.call is not None:
+            self._kept.add(note.call)
             self._keep_times(note, note.call, wall_ns / 1e9)
             self._to_evidence(note, note.call, wall_ns, mono)
             self._to_database(note, note.call, wall_ns)
@@ -109,11 +117,10 @@ class Watch:
         """Close the call's log and hand its folder to the recorder."""
         folder = f"{self._exchange.site.policy.folder}/{call}"
         people = self._people.pop(call, [])
-        sheet = self._sheets.pop(call, None) or EventSheet(call, folder)
-        # Once its last line is written; flushing waits for the disk, so a thread of its own does it.
-        finish = partial(_finish, sheet, self._spool, call, folder, people)
-        self._scribe.then(sheet, lambda: self._to_disk(finish))
+        self._outward.do(partial(self._hand_on, call, folder, people), (FINISH, call, folder, people))
         self.times.pop(call, None)
+        self._lines.pop(call, None)
+        self._kept.add(call)
         self._changed.discard(call)
         self._over = True
         self._publish({"type": "call_ended", "call": {"call": call}})
@@ -216,9 +223,68 @@ class Watch:
 
     def _to_evidence(self, note: Note, call: str, wall_ns: int, mono: float) -> None:
         if note.event in {"call_arrived", "talk_began"}:
-            self._sheets[call] = EventSheet(call, f"{self._exchange.site.policy.folder}/{call}")
-        if (sheet := self._sheets.get(call)) is not None:
-            self._scribe.put(sheet, (note.event, _plain(note.fields), wall_ns, mono))
+            self._sheets[call] = self._sheet(call)
+            self._lines[call] = 0
+        if call in self._lines:
+            self._lines[call] += 1
+            entry = (note.event, _plain(note.fields), wall_ns, mono)
+            put = partial(self._scribe.put, self._sheets[call], entry)
+            self._outward.do(put, (LINE, call, *entry, self._lines[call]))
+
+    def _sheet(self, call: str) -> EventSheet:
+        return EventSheet(call, f"{self._exchange.site.policy.folder}/{call}")
+
+    def _hand_on(self, call: str, folder: str, people: list[dict[str, Any]]) -> None:
+        sheet = self._sheets.pop(call, None) or EventSheet(call, folder)
+        # Once its last line is written; flushing waits for the disk, so a thread of its own does it.
+        finish = partial(_finish, sheet, self._spool, call, folder, people)
+        self._scribe.then(sheet, lambda: self._to_disk(finish))
+
+    # --- across a restart -------------------------------------------------------------------------------------------
+
+    def changes(self) -> Iterator[tuple[str, Any]]:
+        """Give what is known of each call beside its machines, as far as it may have changed."""
+        kept, self._kept = self._kept, set()
+        for call in kept:
+            times, people = self.times.get(call), self._people.get(call)
+            known = [None if times is None else asdict(times), people, self._lines.get(call)]
+            yield call, None if people is None else known
+
+    def resume(self, records: Mapping[str, Any]) -> None:
+        """Take up the calls `changes` told of that are live."""
+        for call, (times, people, lines) in records.items():
+            if call in self._exchange.calls or call in self._exchange.hands.talks:
+                if times is not None:
+                    self.times[call] = Times(**times)
+                self._people[call] = list(people)
+                self._changed.add(call)
+                if lines is not None:
+                    self._sheets[call] = self._sheet(call)
+                    self._lines[call] = lines
+
+    def again(self, out: Sequence[Any], present: dict[str, int]) -> None:
+        """Do again what a dead process may not have done to files (`outward`), unless it has.
+
+        `present`: call → lines its log has; filled here.
+        """
+        match out:
+            case [kind, str(call), str(event), dict(fields), int(at), float(when), int(number)] if (
+                kind == LINE
+            ):
+                folder = Path(self._exchange.site.policy.folder, call)
+                if call not in present:
+                    present[call] = _lines(folder / EVENTS_NAME)
+                # The folder of a call that is over may be gone already; it is not made anew.
+                if present[call] < number and (call in self._sheets or folder.is_dir()):
+                    present[call] = number
+                    sheet = self._sheets.setdefault(call, self._sheet(call))
+                    self._scribe.put(sheet, (event, fields, at, when))
+            case [kind, str(call), str(folder), list(people)] if kind == FINISH:
+                manifest, told = Path(folder) / MANIFEST_NAME, self._spool / f"{call}.json"
+                if manifest.exists() or told.exists():
+                    self._sheets.pop(call, None)
+                else:
+                    self._hand_on(call, folder, people)
 
     def _to_database(self, note: Note, call: str, wall_ns: int) -> None:
         self._outbox.append(
@@ -307,6 +373,14 @@ def _result(fields: dict[str, Any]) -> str:
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
     """Rename fields that clash with those of the event log itself."""
     return {("dialled" if key == "call" else key): value for key, value in fields.items()}
+
+
+def _lines(file: Path) -> int:
+    """Count the whole lines of an event log; none when it is not there."""
+    try:
+        return file.read_bytes().count(b"\n")
+    except OSError:
+        return 0
 
 
 def _finish(events: EventSheet, spool: Path, call: str, folder: str, people: list[dict[str, Any]]) -> None:

@@ -147,10 +147,17 @@ class Whereabouts:
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data: the trails; districts come from the settings, answers of servers are asked for again."""
-        return {
-            call: {"trail": pack(trail), "caller": list(self._callers[call])}
-            for call, trail in self._trails.items()
-        }
+        return {call: self.kept(call) for call in self._trails}
+
+    def kept(self, call: str) -> dict[str, Any] | None:
+        """Return the trail of one call as plain data; None when there is none."""
+        found = self._trails.get(call)
+        return None if found is None else {"trail": pack(found), "caller": list(self._callers[call])}
+
+    def count(self, call: str) -> int | None:
+        """Return how many places a call was said to be at so far; None when it is not known here."""
+        found = self._trails.get(call)
+        return None if found is None else found.count
 
     def resume(self, data: dict[str, Any]) -> None:
         """Take up the trails that `snapshot` described."""

@@ -33,6 +33,8 @@ REWRITE_FACTOR: Final = 4
 """A file this many times as large as what it holds is rewritten."""
 OUTS_SECONDS: Final = 10.0
 """How long what a turn did to files is kept: threads that write are done with it after milliseconds."""
+BEAT_SECONDS: Final = 0.5
+"""A turn that changed nothing is written as a sign of life, but not oftener."""
 BLAME_SECONDS: Final = 1.0
 """How far back what was written last goes, when signalling died of it."""
 MAX_OUTS: Final = 20_000
@@ -83,6 +85,7 @@ class Journal:
         self._seal: Seal | None = None
         self._outs: deque[tuple[float, int, Frame]] = deque()
         self._live = 0
+        self._written = 0.0
         self.table: dict[str, bytes] = {}
         """Every record as it was written last."""
         self.size = 0
@@ -169,6 +172,9 @@ class Journal:
                 self._outs.popleft()
         if self._file is None or self._seal is None:
             return False
+        if not news and not outs and mono - self._written < BEAT_SECONDS:
+            return True
+        self._written = mono
         data = self._seal.seal(frame)
         try:
             _write(self._file, data)

@@ -222,8 +222,11 @@ class ClientTransaction:
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data for `restore`."""
+        return {"request": self.data, **self.state()}
+
+    def state(self) -> dict[str, Any]:
+        """What of `snapshot` changes in its life."""
         return {
-            "request": self.data,
             "flow": self.flow.snapshot(),
             "ref": self.ref,
             "order": self.order,

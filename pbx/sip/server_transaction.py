@@ -237,8 +237,11 @@ class ServerTransaction:
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data for `restore`."""
+        return {"request": self.request.encode(), **self.state()}
+
+    def state(self) -> dict[str, Any]:
+        """What of `snapshot` changes in its life."""
         return {
-            "request": self.request.encode(),
             "flow": self.flow.snapshot(),
             "fallback": None if self.fallback is None else self.fallback.snapshot(),
             "order": self.order,

@@ -92,6 +92,16 @@ class Outbox:
         self._started.put(kind, record)
 
     @property
+    def last(self) -> int:
+        """The position of the row that was appended last."""
+        return self._started.last
+
+    @property
+    def on_disk(self) -> int:
+        """The position up to which every row is in the journal on disk."""
+        return self._started.durable
+
+    @property
     def pending(self) -> int:
         """Rows PostgreSQL does not have yet."""
         return self._started.last - (self._applied if self._applied is not None else self._first)
