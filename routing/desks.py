@@ -93,6 +93,10 @@ class Desks:
         self.idle = {name: self._desks[name] for name in idle}
         if ranks is not None:
             self._ranks = dict(ranks)
+            self.resting, self.unheard = (
+                dict(sorted(kept.items(), key=lambda one: ranks[one[0]][1]))
+                for kept in (self.resting, self.unheard)
+            )
             self._count = max((last for _, last in ranks.values()), default=0)
 
     def __iter__(self) -> Iterator[Desk]:

@@ -32,6 +32,11 @@ class Kept:
     def rebuild(self):
         """Throw the exchange away and make it of the records."""
         world = self.world
+        # In which order what one turn made stands in the books decides nothing but whom a random life picks next.
+        books = world.exchange.legs, world.exchange.calls, world.exchange.rooms
+        order = {key: number for number, key in enumerate(key for book in books for key in book)}
+        names = sorted(self.records, key=lambda name: order.get(name.partition("/")[2], -1))
+        self.records = {name: self.records[name] for name in names}
         world.exchange = Exchange(world.exchange.site, world.exchange.mint)
         world.answering._exchange = world.exchange
         world.answering.watching._exchange = world.exchange

@@ -1,0 +1,164 @@
+"""The journal holds what was written to it, however the process or the disk fails."""
+
+import errno
+import os
+import stat
+
+import pytest
+
+from pbx.live import journal as module
+from pbx.live.frames import Frame
+from pbx.live.journal import FILE, Journal, boot_id
+
+KEY, OTHER = bytes(range(32)), bytes(32)
+BOOT = "11111111-2222-3333-4444-555555555555"
+
+
+def made(folder, records=None, **how):
+    journal = Journal(folder, how.pop("key", KEY), how.pop("boot", BOOT))
+    assert journal.begin(records or {}, [], mono=1.0, wall=10, base=0)
+    return journal
+
+
+def put(journal, at, *changes, outs=(), rows=0, base=0):
+    return journal.append(list(changes), list(outs), mono=at, wall=int(at * 10), base=base, rows=rows)
+
+
+def read(folder, key=KEY, boot=BOOT):
+    return Journal(folder, key, boot).read()
+
+
+def test_what_changed_last_is_what_is_found(tmp_path):
+    journal = made(tmp_path / "live", {"a": b"1", "b": b"1"})
+    assert put(journal, 2.0, ("a", b"2"), ("c", b"3"))
+    assert put(journal, 3.0, ("b", None), ("c", b"3"), ("never", None))
+    found = read(tmp_path / "live")
+    assert found.records == journal.table == {"a": b"2", "c": b"3"}
+    assert (found.why, found.cut, found.last.mono, found.last.wall) == (None, 0, 3.0, 30)
+
+
+def test_nobody_else_may_read_it(tmp_path):
+    made(tmp_path / "live")
+    assert stat.S_IMODE((tmp_path / "live").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "live" / FILE).stat().st_mode) == 0o600
+
+
+def test_what_did_not_change_is_not_written(tmp_path):
+    journal = made(tmp_path)
+    put(journal, 2.0, ("a", b"x" * 1000))
+    size = journal.size
+    put(journal, 2.1, ("a", b"x" * 1000))
+    assert journal.size == size
+    put(journal, 9.0, ("a", b"x" * 1000))
+    assert size < journal.size < size + 200, "a sign of life"
+    assert read(tmp_path).last.mono == 9.0
+
+
+def test_a_torn_tail_is_cut_at_every_byte(tmp_path):
+    journal = made(tmp_path)
+    put(journal, 2.0, ("a", b"1"))
+    before = journal.size
+    put(journal, 3.0, ("a", b"2"), ("b", b"2"))
+    data = (tmp_path / FILE).read_bytes()
+    for cut in range(before, len(data)):
+        (tmp_path / FILE).write_bytes(data[:cut])
+        found = read(tmp_path)
+        assert (found.records, found.cut) == ({"a": b"1"}, cut - before)
+
+
+def test_what_is_no_journal_of_this_run_is_not_taken(tmp_path):
+    assert read(tmp_path).why == "no_journal"
+    made(tmp_path, {"a": b"1"})
+    assert read(tmp_path, key=OTHER).why == "other_run"
+    assert read(tmp_path, boot="another").why == "other_boot"
+    (tmp_path / FILE).write_bytes(b"something else")
+    assert read(tmp_path).why == "not_a_journal"
+    (tmp_path / FILE).unlink()
+    (tmp_path / FILE).mkdir()
+    assert read(tmp_path).why == "unreadable"
+
+
+def test_it_is_rewritten_when_it_has_grown(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "REWRITE_BYTES", 2000)
+    journal = made(tmp_path)
+    for n in range(100):
+        put(journal, 2.0 + n, ("a", b"x" * 90 + b"%d" % n), outs=[b"out %d" % n], base=n, rows=1)
+    assert journal.size > 10_000
+    assert journal.rewrite(mono=103.0, wall=0, base=100, durable=98)
+    assert journal.size < 3000
+    found = read(tmp_path)
+    assert found.records == journal.table == {"a": b"x" * 90 + b"99"}
+    kept = [out for turn in found.turns for out in turn.outs]
+    assert kept[-1] == b"out 99"
+    assert b"out 98" in kept, "a row that is not on disk yet"
+    assert b"out 1" not in kept
+    assert not journal.rewrite(mono=104.0, wall=0, base=100, durable=100)
+
+
+def test_a_death_while_it_is_rewritten_leaves_the_old_one(tmp_path, monkeypatch):
+    journal = made(tmp_path, {"a": b"1"})
+
+    def dies(_self, _target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Path, "replace", dies)
+        with pytest.raises(KeyboardInterrupt):
+            journal.begin({"a": b"2"}, [], mono=2.0, wall=0, base=0)
+    assert read(tmp_path).records == {"a": b"1"}
+    assert made(tmp_path, {"a": b"3"}).fault is None
+
+
+def test_a_disk_that_refuses_leaves_no_old_state_and_is_tried_again(tmp_path, monkeypatch):
+    journal = made(tmp_path, {"a": b"1"})
+
+    def full(_descriptor, _data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "write", full)
+        assert not put(journal, 2.0, ("a", b"2"))
+        assert journal.fault == "No space left on device"
+        assert read(tmp_path).why == "no_journal"
+        assert not put(journal, 3.0, ("b", b"3"))
+        assert not journal.rewrite(mono=4.0, wall=0, base=0, durable=0)
+    assert journal.rewrite(mono=5.0, wall=0, base=0, durable=0)
+    assert journal.fault is None
+    assert read(tmp_path).records == {"a": b"2", "b": b"3"}
+
+
+def test_a_write_that_is_cut_short_goes_on(tmp_path, monkeypatch):
+    journal = made(tmp_path)
+    real = os.write
+    monkeypatch.setattr(module.os, "write", lambda descriptor, data: real(descriptor, data[:7]))
+    assert put(journal, 2.0, ("a", b"x" * 100))
+    assert read(tmp_path).records == {"a": b"x" * 100}
+
+
+def test_it_tells_what_was_written_last(tmp_path):
+    journal = made(tmp_path, {"old": b"1"})
+    put(journal, 2.0, ("early", b"1"))
+    put(journal, 5.0, ("late", b"1"))
+    put(journal, 5.5, ("last", b"1"))
+    assert read(tmp_path).changed == {"late", "last"}
+
+
+def test_an_orderly_end_leaves_nothing(tmp_path):
+    journal = made(tmp_path, {"a": b"1"})
+    journal.end()
+    assert read(tmp_path).why == "no_journal"
+    assert journal.table == {}
+
+
+def test_turns_of_before_are_kept(tmp_path):
+    journal = Journal(tmp_path, KEY, BOOT)
+    turns = [Frame(0.5, 5, 7, [("x", b"1")], [b"row"])]
+    assert journal.begin({"a": b"1"}, turns, mono=1.0, wall=10, base=8)
+    found = read(tmp_path)
+    assert [(turn.base, turn.outs) for turn in found.turns if turn.outs] == [(7, [b"row"])]
+    assert found.records == {"a": b"1"}
+    assert found.last.mono == 1.0
+
+
+def test_this_machine_has_a_boot_id():
+    assert len(boot_id()) == 36
