@@ -127,6 +127,7 @@ class LiveState:
             exchange.acd = Acd.resume(kinds, exchange.site.routing)
         except Exception:  # noqa: BLE001 - `reconcile` puts everybody in line again
             bad += [f"{kind}/{name}" for kind in FROM_THE_QUEUE for name in kinds.get(kind, {})]
+        self._away, self._handless = dict(exchange.away), exchange.hands.empty
         exchange.run([], now, *exchange.legs, *exchange.calls)
         exchange.run(list(self._corrected()), now)
         return bad

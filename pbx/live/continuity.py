@@ -93,6 +93,7 @@ class Continuity:
         self._rows = rows
         self._numbers = numbers
         self._records: dict[str, bytes] = {}
+        self._fresh: frozenset[str] = frozenset()
         self._faulty = False
 
     # --- after a restart ----------------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ class Continuity:
         if found.last is None:
             return Left(last_row=self._rows.last)
         failed = self._attempts.begin(now)
-        self._records = _careful(found, failed)
+        self._records, self._fresh = _careful(found, failed), found.changed
         if failed:
             dropped = len(found.records) - len(self._records)
             log.error("live_state_dropped", attempts=failed, records=dropped)
@@ -150,7 +151,9 @@ class Continuity:
         if self._journal is not None:
             now, wall = time.monotonic(), time.time_ns()
             recent = [turn for turn in left.turns if turn.mono >= now - RECENT_SECONDS and turn.outs]
-            self._journal.begin(self._records, recent, mono=now, wall=wall, base=self._rows.last)
+            self._journal.begin(
+                self._records, recent, mono=now, wall=wall, base=self._rows.last, fresh=self._fresh
+            )
         self._records = {}
         self._stated()
 

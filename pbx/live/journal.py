@@ -117,19 +117,27 @@ class Journal:
     # --- what is -----------------------------------------------------------------------------------------------------
 
     def begin(
-        self, records: Mapping[str, bytes], turns: Iterable[Frame], *, mono: float, wall: int, base: int
+        self,
+        records: Mapping[str, bytes],
+        turns: Iterable[Frame],
+        *,
+        mono: float,
+        wall: int,
+        base: int,
+        fresh: frozenset[str] = frozenset(),
     ) -> bool:
         """Write a new file with this state, which takes the place of any other whole or not at all. False: the disk refused.
 
-        `turns`: those whose doings are still to be kept.
+        `turns`: those whose doings are still to be kept; `fresh`: records that are to count as written last.
         """
         self.table = dict(records)
         self._live = sum(len(name) + len(data) for name, data in self.table.items())
         header = Header(self._boot, secrets.token_bytes(SALT_BYTES), key_name(self._key))
         seal = Seal(self._key, header)
         kept = [Frame(one.mono, one.wall, one.base, [], one.outs) for one in turns]
-        whole = Frame(mono, wall, base, list(self.table.items()), [])
-        data = header.encode() + b"".join(seal.seal(frame) for frame in (whole, *kept))
+        whole = Frame(mono, wall, base, [one for one in self.table.items() if one[0] not in fresh], [])
+        last = Frame(mono, wall, base, [one for one in self.table.items() if one[0] in fresh], [])
+        data = header.encode() + b"".join(seal.seal(frame) for frame in (whole, *kept, last))
         fresh = self._path.with_suffix(".new")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

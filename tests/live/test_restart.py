@@ -62,7 +62,7 @@ def test_media_process_dies_in_mid_call(exchange: Exchange, phone: NewPhone, des
     assert len(ports) == 3, f"not the same ports as before: {ports}"
 
 
-def test_evidence_is_sealed_when_signalling_dies_in_mid_call(
+def test_evidence_is_sealed_when_signalling_dies_and_its_journal_is_lost(
     exchange: Exchange, phone: NewPhone, desk_phone: NewPhone
 ) -> None:
     desk = desk_phone(0, tone=1000)
@@ -77,6 +77,10 @@ def test_evidence_is_sealed_when_signalling_dies_in_mid_call(
     exchange.until(
         lambda: exchange.api("GET", "/healthz")["outbox_pending"] == 0, "the rows don't reach PostgreSQL"
     )
+    # The dying process writes to the file it has open; the next one finds another.
+    lost = exchange.state / "live" / "lost"
+    lost.write_bytes(b"no journal of anybody")
+    lost.replace(exchange.state / "live" / "journal")
     os.kill(before["signalling"], signal.SIGKILL)
     exchange.until(lambda: healthy(exchange), "signalling doesn't come back", timeout=12)
     assert children(exchange.pid)["media"] == before["media"], "the media process went on"

@@ -9,7 +9,7 @@ import pytest
 from pbx.call import seats
 from tests.kit.network import Network
 from tests.kit.mortal import Mortal
-from tests.kit.place import Place
+from tests.kit.place import CROSSED, Place
 from tests.kit.stand import Phone
 from tests.kit.world import sdp
 
@@ -29,10 +29,20 @@ class Dying(Place):
         assert self.desk.register().status == 200
         self.stand.turns, self.stand.die_at = 0, die_at
 
+    def run(self, seconds=CROSSED):
+        """Let time pass; the desk's phone repeats its 2xx until that is acknowledged (RFC 3261 §13.3.1.4)."""
+        while seconds > 0:
+            super().run(min(seconds, 1.0))
+            seconds -= 1.0
+            said = [one for one in self.desk.ladder if one in {"> 200 INVITE", "< ACK"}]
+            if said[-1:] == ["> 200 INVITE"]:
+                self.desk.reply(200)
+
     def sign_in_desk(self):
         bindings = self.stand.registrar.lookup(self.stand.accounts["d1"].aor, self.stand.now)
         self.do(lambda: seats.sign_in(self.stand.exchange, "d1", bindings, self.stand.now), 4.0)
-        if not self.stand.exchange.room("d1").present:  # who is killed before the order was written is asked again
+        if self.stand.exchange.room("d1").state == "absent":
+            # Who is killed before an order was written never heard it: it is given again.
             self.do(lambda: seats.sign_in(self.stand.exchange, "d1", bindings, self.stand.now), 4.0)
 
     def call_up(self):
