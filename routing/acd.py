@@ -49,7 +49,7 @@ from routing.assignment import Scene
 from routing.desks import Desk, DeskState
 from routing.floor import Change, Floor, Out, Parts, assembled
 from routing.moves import DeskCalls, DeskReturns, DeskVisits, Move, PartyJoins
-from routing.persons import Gone, Person
+from routing.persons import Person, kept
 from routing.queues import DEFAULT, Priority, Profile, QueueRule, Rules, Skill, Waiting
 
 __all__ = [
@@ -225,7 +225,7 @@ class Acd:
                 return
             if gone is not None:
                 out.append(SameIncident(event.call, person.incident, "redialled"))
-                place = _kept(place, gone)
+                place = kept(place, gone)
                 desk = floor.desks.get(gone.desk)
                 if desk is not None and desk.state in {DeskState.IDLE, DeskState.WRAP_UP}:
                     floor.put(place, desk, "same-dispatcher", now, out)
@@ -395,18 +395,4 @@ def _overdue(desk: Desk, rules: Rules, now: float) -> bool:
     """Say whether a desk has had its caller for too long without a sound."""
     return (
         not desk.heard and rules.no_sound is not None and max(desk.since, desk.alive) + rules.no_sound <= now
-    )
-
-
-def _kept(place: Waiting, gone: Gone) -> Waiting:
-    """Give whoever dialled again the place that was left."""
-    left = Priority.HEAD if gone.desk is not None else gone.priority
-    priority = place.priority if place.priority is Priority.HELD else min(place.priority, left)
-    return replace(
-        place,
-        since=gone.since,
-        number=gone.number,
-        priority=priority,
-        queue=gone.queue,
-        prefers=gone.desk,
     )

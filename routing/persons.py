@@ -4,7 +4,7 @@ in → out: identities and calls come and go → the incident they belong to, an
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from routing.queues import Priority, Waiting
@@ -116,3 +116,17 @@ class Persons:
             self._persons[who] = Person(packed["incident"], list(packed["calls"]), gone)
             self._who.update(dict.fromkeys(packed["calls"], who))
         return self
+
+
+def kept(place: Waiting, gone: Gone) -> Waiting:
+    """Give whoever dialled again the place that was left."""
+    left = Priority.HEAD if gone.desk is not None else gone.priority
+    priority = place.priority if place.priority is Priority.HELD else min(place.priority, left)
+    return replace(
+        place,
+        since=gone.since,
+        number=gone.number,
+        priority=priority,
+        queue=gone.queue,
+        prefers=gone.desk,
+    )

@@ -13,6 +13,7 @@ from typing import Any, Final
 from pbx.call import exchange_snapshot, leg_snapshot, visits
 from pbx.call.call_events import PlaceTold
 from pbx.call.exchange import Exchange
+from pbx.call.last_resort import LastResort
 from pbx.call.leg import Leg
 from routing.acd import Acd
 
@@ -22,7 +23,7 @@ Kinds = Mapping[str, Mapping[str, Any]]
 
 OF_A_LEG: Final = ("leg", "neg", "inv")
 OF_A_CALL: Final = ("call", "trail")
-OTHERS: Final = ("room", "trail", "hands", "away")
+OTHERS: Final = ("room", "trail", "hands", "trunk", "away")
 FROM_THE_QUEUE: Final = ("place", "desk", "person", "acd")
 
 
@@ -36,6 +37,7 @@ class LiveState:
         self._trails: dict[str, int | None] = {}
         self._away: dict[str, str] = {}
         self._handless = True
+        self._trying = False
         self._placed: set[str] = set()
 
     # --- out --------------------------------------------------------------------------------------------------------
@@ -107,6 +109,10 @@ class LiveState:
         if not (empty and self._handless):
             self._handless = empty
             yield "hands/", exchange.hands.snapshot()
+        trying = bool(exchange.last_resort.attempts)
+        if trying or self._trying:
+            self._trying = trying
+            yield "trunk/", exchange.last_resort.snapshot()
         if exchange.away != self._away:
             self._away = dict(exchange.away)
             yield "away/", dict(exchange.away)
@@ -128,6 +134,7 @@ class LiveState:
         except Exception:  # noqa: BLE001 - `reconcile` puts everybody in line again
             bad += [f"{kind}/{name}" for kind in FROM_THE_QUEUE for name in kinds.get(kind, {})]
         self._away, self._handless = dict(exchange.away), exchange.hands.empty
+        self._trying = bool(exchange.last_resort.attempts)
         exchange.run([], now, *exchange.legs, *exchange.calls)
         exchange.run(list(self._corrected()), now)
         return bad
@@ -147,7 +154,9 @@ class LiveState:
             kind, owner = data["owner"]
             call = exchange.calls.get(owner) if kind == "call" else None
             # A leg may outlive its call by the time of a goodbye; one whose call was lost may not.
-            _fits(kind != "call" or owner not in kinds.get("call", {}) or (call is not None and call.leg == leg))
+            _fits(
+                kind != "call" or owner not in kinds.get("call", {}) or (call is not None and call.leg == leg)
+            )
             parts = {"negotiation": kinds["neg"][leg], "invite": kinds["inv"][leg]}
             exchange_snapshot.add_leg(exchange, {**_leg_patient(data, until), **parts}, (kind, owner))
             if "media" in data:
@@ -168,6 +177,8 @@ class LiveState:
                 exchange.whereabouts.resume({name: data})
             case "hands":
                 exchange.hands = visits.Hands.restore(data)
+            case "trunk":
+                exchange.last_resort = LastResort.restore(data)
             case "away":
                 exchange.away.clear()
                 exchange.away.update(data)

@@ -138,18 +138,18 @@ class Journal:
         whole = Frame(mono, wall, base, [one for one in self.table.items() if one[0] not in fresh], [])
         last = Frame(mono, wall, base, [one for one in self.table.items() if one[0] in fresh], [])
         data = header.encode() + b"".join(seal.seal(frame) for frame in (whole, *kept, last))
-        fresh = self._path.with_suffix(".new")
+        draft = self._path.with_suffix(".new")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(fresh, flags, 0o600)
+            descriptor = os.open(draft, flags, 0o600)
             try:
                 _write(descriptor, data)
-                fresh.replace(self._path)
+                draft.replace(self._path)
             except OSError:
                 os.close(descriptor)
-                fresh.unlink(missing_ok=True)
+                draft.unlink(missing_ok=True)
                 raise
         except OSError as error:
             self._give_up(error)

@@ -115,9 +115,7 @@ def test_a_phone_on_a_connection_keeps_its_dialog(exchange: Exchange, desk_phone
     check_evidence(exchange, call, outages=1)
 
 
-def test_calls_that_are_being_set_up_survive(
-    exchange: Exchange, desk_phone: NewPhone, sipp: NewSipp
-) -> None:
+def test_calls_that_are_being_set_up_survive(exchange: Exchange, desk_phone: NewPhone, sipp: NewSipp) -> None:
     desk = desk_phone(0, tone=1000)
     exchange.sign_in(desk.account.user)
     before = {folder.name for folder in exchange.all_evidence()}

@@ -7,8 +7,8 @@ repeat what was not answered, as RFC 3261 has them, and that must complete the v
 import pytest
 
 from pbx.call import seats
-from tests.kit.network import Network
 from tests.kit.mortal import Mortal
+from tests.kit.network import Network
 from tests.kit.place import CROSSED, Place
 from tests.kit.stand import Phone
 from tests.kit.world import sdp
@@ -86,7 +86,9 @@ def is_hung_up_by_the_host(place):
     place.sign_in_desk()
     place.call_up()
     place.do(lambda: seats.end_call(place.stand.exchange, "d1", place.stand.now), 40.0)
-    if any(call.state == "talking" for call in place.stand.exchange.calls.values()):  # who is killed while the order is carried out is asked again
+    if any(
+        call.state == "talking" for call in place.stand.exchange.calls.values()
+    ):  # who is killed while the order is carried out is asked again
         place.do(lambda: seats.end_call(place.stand.exchange, "d1", place.stand.now), 40.0)
     assert place.caller.ended
 

@@ -11,7 +11,6 @@ from pbx.live.frames import packed, unpacked
 from tests.kit.life import Life
 from tests.kit.world import World
 
-
 NO_GRACE = -1e9  # deadlines stay as they are, so that twins can be compared
 
 
@@ -42,7 +41,9 @@ class Kept:
         world.answering.watching._exchange = world.exchange
         world.exchange.directory = world.answering
         self.live = LiveState(world.exchange)
-        bad = self.live.resume({name: unpacked(data) for name, data in self.records.items()}, world.now, NO_GRACE)
+        bad = self.live.resume(
+            {name: unpacked(data) for name, data in self.records.items()}, world.now, NO_GRACE
+        )
         assert bad == []
 
 
@@ -87,7 +88,9 @@ def test_every_change_is_told(seed):
         exchange.changed |= {*exchange.legs, *exchange.calls}
         exchange.rooms.changed |= set(exchange.rooms)
         whole = {name: packed(data) for name, data in fresh.changes() if data is not None}
-        mine = {name: data for name, data in kept.records.items() if name in whole or not name.startswith("acd")}
+        mine = {
+            name: data for name, data in kept.records.items() if name in whole or not name.startswith("acd")
+        }
         for name, data in whole.items():
             assert unpacked(mine[name]) == unpacked(data), name
         kinds = ("leg/", "call/", "room/", "neg/", "inv/")

@@ -61,7 +61,7 @@ class Process:
         )  # fmt: skip
         self.source, self.rows, self.outward = Source(), Rows(rows), Outward()
         self.held = HeldRows(self.outward, self.rows)
-        self.told = []
+        self.told: list[str] = []
         self.attempts = Attempts(folder)
         self.continuity = Continuity(
             open_journal(folder, key, BOOT), self.attempts, {"machine": self.source},
@@ -210,7 +210,9 @@ def test_an_unreadable_record_costs_itself(tmp_path):
     one = Process(tmp_path)
     one.start()
     one.turn("good", 1)
-    one.continuity._journal.append([("machine:bad", b"\x92"), ("nobody:x", b"\x01")], [], mono=1.0, wall=1, base=0)
+    one.continuity._journal.append(
+        [("machine:bad", b"\x92"), ("nobody:x", b"\x01")], [], mono=1.0, wall=1, base=0
+    )
     two = Process(tmp_path)
     two.start()
     assert two.source.state == {"good": 1}

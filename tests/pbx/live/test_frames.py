@@ -87,7 +87,12 @@ def test_nothing_of_a_frame_can_be_read_in_the_file():
 
 TEXTS = st.text(st.characters(min_codepoint=1)) | st.just("caf\udce9 \udcff")
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.binary() | TEXTS,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(allow_nan=False)
+    | st.binary()
+    | TEXTS,
     lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
 )
 
