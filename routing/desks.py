@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from routing.queues import Waiting
 
@@ -55,7 +55,7 @@ class Desk:
 
     def pack(self) -> dict[str, Any]:
         """Return plain data."""
-        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data = {name: getattr(self, name) for name in _NAMES}
         place = None if self.place is None else self.place.pack()
         return {**data, "state": str(self.state), "place": place}
 
@@ -64,6 +64,9 @@ class Desk:
         """Make the desk that `pack` described."""
         place = None if data["place"] is None else Waiting.unpack(data["place"])
         return cls(**{**data, "state": DeskState(data["state"]), "place": place})
+
+
+_NAMES: Final = tuple(field.name for field in fields(Desk))
 
 
 class Desks:

@@ -164,7 +164,7 @@ class Waiting:
 
     def pack(self) -> dict[str, Any]:
         """Return plain data."""
-        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data = {name: getattr(self, name) for name in _NAMES}
         plain = {"priority": int(self.priority), "asked": int(self.asked), "needs": sorted(self.needs)}
         return {**data, **plain, "reach": list(self.reach)}
 
@@ -174,3 +174,6 @@ class Waiting:
         priority, asked = Priority(data["priority"]), Priority(data["asked"])
         needs, reach = frozenset(data["needs"]), tuple(data["reach"])
         return cls(**{**data, "priority": priority, "asked": asked, "needs": needs, "reach": reach})
+
+
+_NAMES: Final = tuple(field.name for field in fields(Waiting))

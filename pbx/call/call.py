@@ -361,7 +361,7 @@ class Call:
         """Return plain data."""
         plain = {name.lstrip("_"): getattr(self, name) for name in _PLAIN}
         own = {"id": self.id, "leg": self.leg, "caller": self.caller.pack(), "state": str(self.state)}
-        own["waits"] = asdict(self.waits)
+        own["waits"] = self.waits.pack()
         greeting = [list(header) for header in self.greeting]
         return {**plain, **own, "entry": self.entry.pack(), "greeting": greeting}
 

@@ -40,13 +40,16 @@ class Entry:
 
     def pack(self) -> dict[str, Any]:
         """Return plain data."""
-        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data = {name: getattr(self, name) for name in _NAMES}
         return {**data, "priority": int(self.priority), "needs": sorted(self.needs)}
 
     @classmethod
     def unpack(cls, data: Mapping[str, Any]) -> Self:
         """Make what `pack` described."""
         return cls(**{**data, "priority": Priority(data["priority"]), "needs": frozenset(data["needs"])})
+
+
+_NAMES: Final = tuple(field.name for field in fields(Entry))
 
 
 def entry(

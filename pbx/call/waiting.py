@@ -6,8 +6,8 @@ Whoever asked for help is never dropped for not answering: an answer may be impo
 comes of no answer is a note, and a number the people in the room see. A silent caller is told and asked nothing at all.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 from pbx.call import texts
 from pbx.call.call_events import CallCommand, Say
@@ -34,6 +34,13 @@ class Waits:
     """Had a dispatcher, and was not told yet that the line was lost."""
     asked: int = 0
     """How often the caller was asked to stay since the last sign of life."""
+
+    def pack(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {name: getattr(self, name) for name in _NAMES}
+
+
+_NAMES: Final = tuple(field.name for field in fields(Waits))
 
 
 @dataclass(frozen=True, slots=True)

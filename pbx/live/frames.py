@@ -139,7 +139,7 @@ def unpacked(record: bytes) -> Any:
 def _escaped(data: Any) -> Any:
     match data:
         case str():
-            return {"\0": data.encode("utf-8", "surrogateescape")} if not data.isascii() else data
+            return {"\0": data.encode("utf-8", "surrogatepass")} if not data.isascii() else data
         case dict():
             return {"\0\0": [[_escaped(key), _escaped(value)] for key, value in data.items()]}
         case list() | tuple() | set() | frozenset():
@@ -150,7 +150,7 @@ def _escaped(data: Any) -> Any:
 def _restored(data: Any) -> Any:
     match data:
         case {"\0": text}:
-            return text.decode("utf-8", "surrogateescape")
+            return text.decode("utf-8", "surrogatepass")
         case {"\0\0": items}:
             return {_restored(key): _restored(value) for key, value in items}
         case list():

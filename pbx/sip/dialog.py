@@ -6,7 +6,7 @@ peer, and follows its Contact. Times, transactions and flows are not its busines
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -64,6 +64,10 @@ class Dialog:
     state: DialogState
     secure: bool
     """Made by a sips Request-URI (§12.1.1)."""
+    _written: tuple[tuple[object, ...], dict[str, Any]] | None = field(
+        default=None, repr=False, compare=False
+    )
+    """Addresses as `snapshot` wrote them last, and of what: they hardly ever change, and writing them is most of its work."""
 
     @classmethod
     def uas(cls, request: Request, *, local_tag: str, contact: NameAddr) -> "Dialog":
@@ -241,16 +245,25 @@ class Dialog:
             "call_id": self.call_id,
             "local_tag": self.local_tag,
             "remote_tag": self.remote_tag,
-            "local": str(self.local),
-            "remote": str(self.remote),
+            **self._addresses(),
             "local_seq": self.local_seq,
             "remote_seq": self.remote_seq,
-            "route_set": [str(route) for route in self.route_set],
-            "remote_target": str(self.remote_target),
-            "contact": str(self.contact),
             "state": self.state.value,
             "secure": self.secure,
         }
+
+    def _addresses(self) -> dict[str, Any]:
+        parts = (self.local, self.remote, self.route_set, self.remote_target, self.contact)
+        if self._written is None or any(a is not b for a, b in zip(parts, self._written[0], strict=True)):
+            texts = {
+                "local": str(self.local),
+                "remote": str(self.remote),
+                "route_set": [str(route) for route in self.route_set],
+                "remote_target": str(self.remote_target),
+                "contact": str(self.contact),
+            }
+            self._written = (parts, texts)
+        return self._written[1]
 
     @classmethod
     def restore(cls, data: Mapping[str, Any]) -> "Dialog":
