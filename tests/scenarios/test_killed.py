@@ -6,7 +6,7 @@ repeat what was not answered, as RFC 3261 has them, and that must complete the v
 
 import pytest
 
-from pbx.call import seats
+from pbx.call import hands, seats
 from tests.kit.mortal import Mortal
 from tests.kit.network import Network
 from tests.kit.place import CROSSED, Place
@@ -26,7 +26,8 @@ class Dying(Place):
         self.network.attach(self.stand.address, self.stand)
         self.caller = Phone(self.network, "bob")
         self.desk = Phone(self.network, "d1", port=5080, auto=("ok", "ack", "answer"))
-        assert self.desk.register().status == 200
+        self.other = Phone(self.network, "d2", port=5090, auto=("ok", "ack", "answer"))
+        assert [phone.register().status for phone in (self.desk, self.other)] == [200, 200]
         self.stand.turns, self.stand.die_at = 0, die_at
 
     def run(self, seconds=CROSSED):
@@ -34,16 +35,20 @@ class Dying(Place):
         while seconds > 0:
             super().run(min(seconds, 1.0))
             seconds -= 1.0
-            said = [one for one in self.desk.ladder if one in {"> 200 INVITE", "< ACK"}]
-            if said[-1:] == ["> 200 INVITE"]:
-                self.desk.reply(200)
+            for phone in (self.desk, self.other):
+                said = [one for one in phone.ladder if one in {"> 200 INVITE", "< ACK"}]
+                if said[-1:] == ["> 200 INVITE"]:
+                    phone.reply(200)
 
-    def sign_in_desk(self):
-        bindings = self.stand.registrar.lookup(self.stand.accounts["d1"].aor, self.stand.now)
-        self.do(lambda: seats.sign_in(self.stand.exchange, "d1", bindings, self.stand.now), 4.0)
-        if self.stand.exchange.room("d1").state == "absent":
+    def sign_in_desk(self, desk="d1"):
+        def sign_in():
+            bindings = self.stand.registrar.lookup(self.stand.accounts[desk].aor, self.stand.now)
+            return seats.sign_in(self.stand.exchange, desk, bindings, self.stand.now)
+
+        self.do(sign_in, 4.0)
+        if self.stand.exchange.room(desk).state == "absent":
             # Who is killed before an order was written never heard it: it is given again.
-            self.do(lambda: seats.sign_in(self.stand.exchange, "d1", bindings, self.stand.now), 4.0)
+            self.do(sign_in, 4.0)
 
     def call_up(self):
         self.caller.invite()
@@ -93,6 +98,23 @@ def is_hung_up_by_the_host(place):
     assert place.caller.ended
 
 
+def is_sent_to_another_desk(place):
+    place.sign_in_desk("d1")
+    place.sign_in_desk("d2")
+    place.call_up()
+
+    def send_on():
+        order = hands.Order("d1", "transfer", "d2")
+        return hands.act(place.stand.exchange, order, place.stand.now)
+
+    place.do(send_on, 6.0)
+    if [call.desk for call in place.stand.exchange.calls.values()] == ["d1"]:
+        place.do(send_on, 6.0)
+    assert [call.desk for call in place.stand.exchange.calls.values()] == ["d2"]
+    place.caller.send("BYE")
+    place.run(40.0)
+
+
 def gives_up_at_once(place):
     place.stand.media_answers = True
     place.caller.invite()
@@ -110,6 +132,7 @@ SCENARIOS = {
         is_put_through_and_hangs_up,
         holds_and_resumes,
         is_hung_up_by_the_host,
+        is_sent_to_another_desk,
         gives_up_at_once,
     )
 }
