@@ -35,11 +35,11 @@ from pbx.call.reconcile import reconcile
 from pbx.call.routing_service import RoutingService, queues_view
 from pbx.call.service import Service
 from pbx.call.supervision import set_supervisors
+from pbx.call.survival import FOLDER as LIVE_FOLDER
+from pbx.call.survival import Machines, Survival
 from pbx.call.trunk_service import TrunkService
 from pbx.call.watch import Watch
 from pbx.directory import Directory
-from pbx.call.survival import FOLDER as LIVE_FOLDER
-from pbx.call.survival import Machines, Survival
 from pbx.flows import Flows
 from pbx.guard import Guesses, Limit
 from pbx.guarding import Peers, make_guard, watch_guard
