@@ -118,7 +118,8 @@ def test_a_callback_nobody_takes_frees_the_desk():
 
 def test_a_callback_that_is_picked_up_closes_its_task_and_is_nobody_who_waited(tmp_path, scribe):
     world = TrunkWorld()
-    keeping = Keeping(tmp_path, world.exchange, 1_800_000_000.0, scribe)
+    keeping = Keeping(tmp_path, world.exchange, scribe)
+    keeping.started(1_800_000_000.0)
     seen = 0
 
     def tell():

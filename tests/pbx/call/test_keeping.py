@@ -21,7 +21,8 @@ def told(world, keeping, since=0):
 
 def test_a_restarted_exchange_knows_who_is_away_and_whom_to_call_back(tmp_path, scribe):
     world = World()
-    keeping = Keeping(tmp_path, world.exchange, WALL, scribe)
+    keeping = Keeping(tmp_path, world.exchange, scribe)
+    keeping.started(WALL)
     world.sign_in("d1")
     world.run(seats.pause(world.exchange, "d1", world.now, "lunch"))
     world.invite("bob")
@@ -33,7 +34,8 @@ def test_a_restarted_exchange_knows_who_is_away_and_whom_to_call_back(tmp_path, 
     assert stat.S_IMODE((tmp_path / CALLBACKS_FILE).stat().st_mode) == 0o600
 
     fresh = World()
-    again = Keeping(tmp_path, fresh.exchange, WALL + 1, scribe)
+    again = Keeping(tmp_path, fresh.exchange, scribe)
+    again.started(WALL + 1)
     assert fresh.exchange.away == {"d1": "lunch"}
     (task,) = again.callbacks.tasks()
     assert task["number"] == "bob"
@@ -44,7 +46,8 @@ def test_a_restarted_exchange_knows_who_is_away_and_whom_to_call_back(tmp_path, 
 
 def test_the_routing_log_has_what_statistics_need_and_no_name(tmp_path, scribe):
     world = World()
-    keeping = Keeping(tmp_path, world.exchange, WALL, scribe)
+    keeping = Keeping(tmp_path, world.exchange, scribe)
+    keeping.started(WALL)
     world.sign_in("d1")
     world.invite("bob")
     world.ack("bob")
@@ -71,7 +74,8 @@ def test_damaged_files_and_a_full_disk_are_said_and_nothing_more(tmp_path, scrib
     (tmp_path / LOG_FOLDER).write_text("in the way")
     world = World()
     with capture_logs() as lines:
-        keeping = Keeping(tmp_path, world.exchange, WALL, scribe)
+        keeping = Keeping(tmp_path, world.exchange, scribe)
+        keeping.started(WALL)
         keeping.close()
     assert {line["event"] for line in lines} == {"not_read", "routing_not_recorded"}
     assert world.exchange.away == {}
