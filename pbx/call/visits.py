@@ -86,9 +86,16 @@ class Hands:
     @property
     def empty(self) -> bool:
         """Whether they hold nothing."""
-        return not (
-            self.visits or self.passing or self.referrals or self.typed or self.on_hold or self.referred
+        held = (
+            self.visits,
+            self.passing,
+            self.referrals,
+            self.typed,
+            self.on_hold,
+            self.referred,
+            self.talks,
         )
+        return not any(held)
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
