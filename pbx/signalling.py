@@ -35,7 +35,6 @@ from pbx.call.reconcile import reconcile
 from pbx.call.routing_service import RoutingService, queues_view
 from pbx.call.service import Service
 from pbx.call.supervision import set_supervisors
-from pbx.call.survival import FOLDER as LIVE_FOLDER
 from pbx.call.survival import Machines, Survival
 from pbx.call.trunk_service import TrunkService
 from pbx.call.watch import Watch
@@ -43,7 +42,6 @@ from pbx.directory import Directory
 from pbx.flows import Flows
 from pbx.guard import Guesses, Limit
 from pbx.guarding import Peers, make_guard, watch_guard
-from pbx.live import key as live_key
 from pbx.location.client import LocationClient
 from pbx.metrics import Metrics, watch_loop
 from pbx.packet_counts import PacketCounts
@@ -144,10 +142,8 @@ class Signalling:
             certificates=self._certificates,
         )
         named = tuple((host, DNS_PORT) for host in settings.sip.resolvers)
-        transport, media = self._survival.between(self._endpoint, self._media)
         rim = Rim(
-            transport,
-            media,
+            *self._survival.between(self._endpoint, self._media),
             self._watch,
             Resolver(named or system_servers(), self._tasks),
             LocationClient(settings.location.servers, self._tasks, lost_server=settings.location.lost),
@@ -155,8 +151,8 @@ class Signalling:
         outgoing = Outgoing(Locator(random.SystemRandom().random))
         layer = KeptLayer()
         self._control = Control(self._exchange, self._answering, layer, rim, outgoing=outgoing)
-        machines = Machines(self._exchange, layer, self._flows, self._watch, self._keeping)
-        self._survival.take(machines, settings.state / LIVE_FOLDER, live_key.take(os.environ))
+        known = Machines(self._exchange, layer, self._flows, self._watch, self._keeping)
+        self._survival.take(known, settings.state, os.environ)
         self._control.settled = self._survival.settle
         accounts = secret.accounts(settings.trunk, os.environ, settings.file)
         draw, names = random.SystemRandom().random, self._endpoint.names

@@ -4,8 +4,12 @@ in → out: `recordings.events.Entry`s → lines of `events.jsonl`. No fault her
 the log, event by event, and the next is tried again.
 """
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import structlog
 
 from recordings.events import Entry, EventLog
@@ -45,3 +49,22 @@ class EventSheet:
         """Put everything on the disk and close. Raises OSError."""
         if self._log is not None:
             self._log.close()
+
+
+def hand_on(events: EventSheet, spool: Path, call: str, folder: str, people: list[dict[str, Any]]) -> None:
+    """Close the log of a call and tell the recorder, by a file in its spool, that the folder is complete."""
+    try:
+        events.close()
+        _drop(spool / f"{call}.json", msgspec.json.encode({"call": call, "folder": folder, "people": people}))
+    except OSError as error:
+        log.error("evidence_not_finished", call=call, why=str(error))
+
+
+def _drop(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

@@ -5,6 +5,7 @@ the media process, and a note in the evidence of every call.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from pbx.call.keeping import Keeping
 from pbx.call.live_state import LiveState
 from pbx.call.watch import Watch
 from pbx.flows import Flows
+from pbx.live import key
 from pbx.live.attempts import Attempts
 from pbx.live.continuity import GRACE_SECONDS, Continuity, Left, Numbers, Rows, Source, open_journal
 from pbx.live.journal import boot_id
@@ -64,8 +66,9 @@ class Survival:
         self._media = HeldMedia(self.outward, media)
         return self._transport, self._media
 
-    def take(self, machines: Machines, folder: Path, key: bytes | None) -> None:
-        """Take the machines; `folder`: of the journal, `key`: the supervisor's, None when nobody restarts this process."""
+    def take(self, machines: Machines, state: Path, environment: Mapping[str, str]) -> None:
+        """Take the machines; `state`: the state folder; `environment`: names the supervisor's key, if somebody restarts us."""
+        folder = state / FOLDER
         self._machines = machines
         self._live = LiveState(machines.exchange)
         metrics = self._metrics
@@ -79,7 +82,7 @@ class Survival:
             "keeping": machines.keeping,
         }
         self._continuity = Continuity(
-            open_journal(folder, key, boot_id()),
+            open_journal(folder, key.take(environment), boot_id()),
             Attempts(folder),
             sources,
             outward=self.outward,

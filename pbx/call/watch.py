@@ -4,7 +4,6 @@ in → out: `Note`s → lines of `events.jsonl`, rows, feed events. Nothing here
 a call: a log that can't be written is stated and the call goes on.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import msgspec
 import structlog
 
 from pbx.call import views
 from pbx.call.call import CONFIRM_SECONDS, State
 from pbx.call.effects import Note
-from pbx.call.event_sheet import EventSheet
+from pbx.call.event_sheet import EventSheet, hand_on
 from pbx.call.exchange import Exchange
 from pbx.call.seats import seat_state
 from pbx.call.views import Times
@@ -237,7 +235,7 @@ class Watch:
     def _hand_on(self, call: str, folder: str, people: list[dict[str, Any]]) -> None:
         sheet = self._sheets.pop(call, None) or EventSheet(call, folder)
         # Once its last line is written; flushing waits for the disk, so a thread of its own does it.
-        finish = partial(_finish, sheet, self._spool, call, folder, people)
+        finish = partial(hand_on, sheet, self._spool, call, folder, people)
         self._scribe.then(sheet, lambda: self._to_disk(finish))
 
     # --- across a restart -------------------------------------------------------------------------------------------
@@ -381,21 +379,3 @@ def _lines(file: Path) -> int:
         return file.read_bytes().count(b"\n")
     except OSError:
         return 0
-
-
-def _finish(events: EventSheet, spool: Path, call: str, folder: str, people: list[dict[str, Any]]) -> None:
-    try:
-        events.close()
-        _drop(spool / f"{call}.json", msgspec.json.encode({"call": call, "folder": folder, "people": people}))
-    except OSError as error:
-        log.error("evidence_not_finished", call=call, why=str(error))
-
-
-def _drop(path: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
