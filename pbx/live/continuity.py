@@ -212,8 +212,9 @@ class Continuity:
         self._write()
         self._outward.let_go()
         self._attempts.end()
-        if self._journal is not None:
-            self._journal.end()
+        journal, self._journal, self._faulty = self._journal, None, False
+        if journal is not None:
+            journal.end()
 
 
 RECENT_SECONDS: Final = 10.0

@@ -234,9 +234,11 @@ def test_an_orderly_end_leaves_nothing(tmp_path):
     one.start()
     one.turn("call", 1)
     one.continuity.end()
-    assert list(tmp_path.iterdir()) == []
     one.outward.do(lambda: one.told.append("after the end"))
+    one.continuity.settle()
+    one.continuity.beat()
     assert one.told == ["call", "after the end"]
+    assert list(tmp_path.iterdir()) == [], "who looks once more begins no new one"
 
 
 def test_another_run_s_journal_is_not_taken(tmp_path):
