@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     match arguments:
         case ["serve"]:
             return serve()
-        case ["process", role] if role in ROLES:
+        case ["process", role] if role in ROLES or (role[:6] == "media-" and role[6:].isdecimal()):
             return process(role)
         case ["verify", *rest]:
             from recordings import verify
@@ -96,12 +96,13 @@ def process(role: str) -> int:
     # On a terminal the supervisor speaks to a person; the lines are in the log files then.
     stream = None if sys.stderr.isatty() else sys.stderr
     sink = logs.configure(role, file=settings.logs / f"{role}.log", stream=stream)
-    match role:
+    kind, _, number = role.partition("-")
+    match kind:
         case "media":
             from recordings.capture import Captures
             from rtp import worker
 
-            worker.run(_media_settings(settings), Captures())
+            worker.run(_media_settings(settings, int(number or 0)), Captures())
         case "recorder":
             from recordings import recorder
 
@@ -121,19 +122,23 @@ def _end_with_supervisor() -> None:
         os.kill(os.getpid(), signal.SIGTERM)  # it died before the kernel was told
 
 
-def _media_settings(settings: Settings) -> MediaSettings:
+def _media_settings(settings: Settings, number: int) -> MediaSettings:
     from rtp.settings import MediaSettings
 
+    port_min, port_max = settings.media.ports_of(number)
     return MediaSettings(
-        socket_path=str(settings.media_socket()),
+        socket_path=str(settings.media_socket(number)),
         host=settings.sip.host,
-        port_min=settings.media.port_min,
-        port_max=settings.media.port_max,
+        port_min=port_min,
+        port_max=port_max,
+        reserve=settings.media.reserve,
         drain_seconds=settings.media.drain_seconds,
         prompts=settings.media.prompts,
         still=str(settings.state / settings.media.still_image) if settings.media.still_image else "",
         loss_seconds=settings.media.loss_seconds,
         engine=settings.media.engine,
+        handover=tuple(map(str, settings.handover_sockets())),
+        number=number,
         end_with_parent=True,
     )
 
@@ -239,7 +244,8 @@ def serve() -> int:
             print(f"at110: PostgreSQL: {error}", file=sys.stderr)
             return 1
         url = keeper.dsn
-    return Supervisor(settings.state, keeper, url).run(lambda: _greet(settings, people, engine))
+    supervisor = Supervisor(settings.state, keeper, url, media_processes=settings.media.processes)
+    return supervisor.run(lambda: _greet(settings, people, engine))
 
 
 def _tell(event: str, fields: dict[str, object]) -> None:

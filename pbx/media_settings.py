@@ -1,6 +1,6 @@
 """Settings of the media processes: ports, what happens when sound stays away, encryption, engine."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -34,5 +34,16 @@ class MediaSettings(Section, frozen=True, kw_only=True):
     """The same for single accounts and trunks, by user name or trunk name."""
     sdes_in_clear: bool = False
     """Whether SRTP keys may stand in SDP over UDP, TCP or plain WebSocket, where anybody on the way can read them."""
+    processes: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+    """How many media processes share the calls: one for each core that is to carry packets."""
+    reserve: Annotated[float, msgspec.Meta(ge=0, le=0.9)] = 0.1
+    """The part of the RTP ports, and of the open files they need, kept for emergency calls and desks' permanent legs."""
     engine: Literal["auto", "native", "python"] = "auto"
     """What carries packets: C where it was built (`auto`), C or nothing, or Python."""
+
+    def ports_of(self, process: int) -> tuple[int, int]:
+        """First and last port of one media process's own part of the range: whole pairs, nobody else's."""
+        first = self.port_min + self.port_min % 2
+        pairs = (self.port_max - first + 1) // 2
+        edges = [first + 2 * (pairs * number // self.processes) for number in (process, process + 1)]
+        return edges[0], edges[1] - 1

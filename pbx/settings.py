@@ -182,6 +182,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Unix socket of media process number `process`."""
         return self.run_folder / MEDIA_SOCKET.format(process)
 
+    def handover_sockets(self) -> tuple[Path, ...]:
+        """Unix sockets on which several media processes hand legs to each other, by number; none where there is one."""
+        count = self.media.processes
+        return tuple(self.run_folder / f"legs-{number}.sock" for number in range(count)) if count > 1 else ()
+
 
 SECTIONS: Mapping[str, type[Section]] = {
     "sip": SipSettings,

@@ -35,9 +35,10 @@ def whole(settings: "Settings", sources: Mapping[str, str]) -> list[str]:
     if (problem := settings.hands.problem()) is not None:
         problems.append(f"{where_of(sources, 'hands')}{problem}")
     media = settings.media
-    if media.port_max - media.port_min < 3:
+    if media.port_max - media.port_min < 4 * media.processes - 1:
         where = where_of(sources, "media.port_max")
-        problems.append(f"{where}media.port_max must be at least media.port_min + 3 (one call with picture)")
+        needed = f"media.port_min + {4 * media.processes - 1} (one call with picture for each process)"
+        problems.append(f"{where}media.port_max must be at least {needed}")
     for text in settings.limits.upstreams:
         try:
             ipaddress.ip_network(text)

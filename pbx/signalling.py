@@ -43,6 +43,7 @@ from pbx.flows import Flows
 from pbx.guard import Guesses, Limit
 from pbx.guarding import Peers, make_guard, watch_guard
 from pbx.location.client import LocationClient
+from pbx.media_link import media_link
 from pbx.metrics import Metrics, watch_loop
 from pbx.packet_counts import PacketCounts
 from pbx.people import ApiPeople, RoleService
@@ -70,7 +71,6 @@ from pbx.transport.resolver import DNS_PORT, Resolver, system_servers
 from pbx.transport.websocket import SipSocket
 from pbx.trunks import secret
 from pbx.trunks.trunks import Trunks
-from rtp.client import MediaClient
 from rtp.control import Event, LegReport, SoundLoad
 
 log = structlog.get_logger("signalling")
@@ -125,7 +125,7 @@ class Signalling:
             also=self._keeping.noted,
             outward=self._survival.outward,
         )
-        self._media = MediaClient(str(settings.media_socket()), self._on_media, self._tasks)
+        self._media = media_link(settings, self._on_media, self._tasks)
         self._certificates = listening.certificates(settings, dt.datetime.now(dt.UTC))
         peers = Peers(
             self._exchange.legs.values, self._exchange.call_of, self._registrar, calls_for(settings)

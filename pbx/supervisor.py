@@ -40,6 +40,11 @@ class Database(Protocol):
     def stop(self) -> None: ...
 
 
+def media_role(number: int) -> str:
+    """What a media process is called: `media`, and `media-1` … beside it."""
+    return f"media-{number}" if number else "media"
+
+
 @dataclass(slots=True)
 class Child:
     """One process that is kept running."""
@@ -56,12 +61,14 @@ class Child:
 class Supervisor:
     """Starts the processes, starts them again when they end, and ends them in order."""
 
-    def __init__(self, state: Path, database: Database | None, database_url: str) -> None:
+    def __init__(
+        self, state: Path, database: Database | None, database_url: str, *, media_processes: int = 1
+    ) -> None:
         """`state`: the folder that tells every process which exchange it is of."""
         self._state = state
         self._database = database
         self._children = [
-            Child("media"),
+            *(Child(media_role(number)) for number in range(media_processes)),
             Child("signalling", {"AT110_DATABASE_URL": database_url}),
             Child("recorder"),
         ]
@@ -152,9 +159,8 @@ class Supervisor:
 
     def _end_all(self) -> None:
         """Signalling first: it says goodbye to phones and closes evidence through the media process."""
-        by_role = {child.role: child for child in self._children}
-        for role in ("signalling", "media", "recorder"):
-            running = by_role[role].popen
+        for child in sorted(self._children, key=lambda child: child.role != "signalling"):
+            role, running = child.role, child.popen
             if running is None or running.poll() is not None:
                 continue
             running.terminate()

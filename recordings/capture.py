@@ -150,7 +150,7 @@ class Capture:
         if size := os.fstat(self._file).st_size:
             with open(self._file, "rb", closefd=False) as file:
                 self._size = pcapng.whole_length(file)
-            comment = "continued after a restart"
+            comment = "continued by another media process"
             if self._size < size:
                 comment += f"; {size - self._size} bytes of an unfinished block removed"
         elif aside := sorted(self.path.parent.glob(DAMAGED_NAMES)):

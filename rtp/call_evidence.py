@@ -19,6 +19,7 @@ Head = tuple[bytes, int, int, bytes]
 """What is the same in every record of a file between two addresses: (all up to the payload with lengths, time and checksums 0, sums of
 the constant words under the IP and the UDP checksum, what follows the payload)."""
 RING_FULL: Final = "the buffer in front of the file was full"
+NEVER_OPENED: Final = "the file could not be opened"
 FLOOD: Final = "more than the permitted rate"
 REJECTED: Final = "rejected-source: sent by somebody who is not the peer, to port"
 log = structlog.get_logger("media")
@@ -90,11 +91,14 @@ class CallEvidence:
         "_losses",
         "_sink",
         "_waiting",
+        "before",
         "call",
+        "elsewhere",
         "folder",
         "left_out",
         "opening",
         "packet",
+        "released",
         "stated",
         "tape",
     )
@@ -109,6 +113,12 @@ class CallEvidence:
         """The evidence thread is opening the file."""
         self.left_out = 0
         """Packets that found the stand-in full."""
+        self.elsewhere = False
+        """Another media process had the file and has not said yet that it closed it."""
+        self.before = 0
+        """Packets another media process has written."""
+        self.released: Callable[[int, int], None] | None = None
+        """Told how many packets are in the file, and how many never came there, when it is closed for another media process."""
         self._sink: EvidenceSink | None = None
         self._waiting: list[tuple[int, Address, Address, str | None, bytes]] = []
         self._losses: list[tuple[int, int, int, str]] = []

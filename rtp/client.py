@@ -31,9 +31,17 @@ class MediaClient:
     signalling sees what to repeat: commands are idempotent, and nothing is kept here while the socket is down.
     """
 
-    def __init__(self, path: str, on_event: Callable[[Event], None], tasks: Spawner) -> None:
-        """`path`: the process's Unix socket."""
+    def __init__(
+        self,
+        path: str,
+        on_event: Callable[[Event], None],
+        tasks: Spawner,
+        *,
+        on_lost: Callable[[], None] | None = None,
+    ) -> None:
+        """`path`: the process's Unix socket; `on_lost` is called when a connection that stood is there no more."""
         self._path = path
+        self._on_lost = on_lost
         self._on_event = on_event
         self._tasks = tasks
         self._writer: asyncio.StreamWriter | None = None
@@ -107,4 +115,6 @@ class MediaClient:
         if self._writer is writer:
             self._writer = None
             self._up.clear()
+            if self._on_lost is not None:
+                self._on_lost()
         writer.transport.abort()

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from rtp.moving import LegsMoved, MoveLegs
 from rtp.reported import (  # named again, because they are part of the protocol
     LegReport as LegReport,  # noqa: PLC0414
 )
@@ -115,6 +116,8 @@ class OpenLeg(msgspec.Struct, frozen=True, tag=True):
     packets go to the evidence of the guest who is in its room."""
     ports: tuple[PortPair, ...] = ()
     """Ports to bind again, after a restart of the media process; others are taken only for media not named here."""
+    urgent: bool = False
+    """It may have the ports that are kept for emergencies."""
 
 
 class ConfigureLeg(msgspec.Struct, frozen=True, tag=True):
@@ -251,7 +254,7 @@ class Query(msgspec.Struct, frozen=True, tag=True):
 
 Command = (
     OpenLeg | ConfigureLeg | CloseLeg | Join | Leave | SetStaff | SetGates | Play | StopPlay | SendDtmf
-    | WantPicture | AskPicture | RecordTalk | OpenEvidence | NoteSip | CloseEvidence | Query
+    | WantPicture | AskPicture | RecordTalk | OpenEvidence | NoteSip | CloseEvidence | Query | MoveLegs
 )  # fmt: skip
 
 
@@ -389,5 +392,5 @@ class Holdings(msgspec.Struct, frozen=True, tag=True):
 
 Event = (
     LegOpened | Refused | MediaStarted | MediaLost | Dtmf | PictureWanted | PlayEnded | Joined | FirstRelayed
-    | Secured | SecurityFailed | EvidenceOpened | EvidenceClosed | LegReport | SoundLoad | Holdings
+    | Secured | SecurityFailed | EvidenceOpened | EvidenceClosed | LegReport | SoundLoad | Holdings | LegsMoved
 )  # fmt: skip

@@ -16,6 +16,9 @@ class Draining:
         self._seconds = seconds
         self._pairs: dict[int, Pair] = {}
 
+    def __len__(self) -> int:
+        return len(self._pairs)
+
     def add(self, pair: Pair, now: float) -> None:
         """Take a pair whose sockets are in the loop; it is closed later."""
         for sock in (pair.rtp, pair.rtcp):

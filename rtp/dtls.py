@@ -7,12 +7,12 @@ All cryptography is OpenSSL's, through memory: no socket here. OpenSSL reads the
 
 import datetime as dt
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
@@ -42,20 +42,16 @@ _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
 class Certificate:
     """Our certificate: signed by itself, a key of this process's life, nothing in it that names anybody."""
 
-    def __init__(self) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "at110")])
-        now = dt.datetime.now(dt.UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(secrets.randbits(64) + 1)
-            .not_valid_before(now - dt.timedelta(days=1))
-            .not_valid_after(now + dt.timedelta(days=CERTIFICATE_DAYS))
-            .sign(key, hashes.SHA256())
-        )
+    def __init__(self, carried: Sequence[bytes] | None = None) -> None:
+        """`carried`: what `carry` gave in the process whose certificate it is; None: a new one."""
+        if carried is None:
+            key = ec.generate_private_key(ec.SECP256R1())
+            certificate = self._sign(key)
+        else:
+            certificate = x509.load_der_x509_certificate(carried[0])
+            loaded = serialization.load_der_private_key(carried[1], None)
+            assert isinstance(loaded, ec.EllipticCurvePrivateKey), "we make no others"
+            key = loaded
         self.fingerprint: bytes = certificate.fingerprint(hashes.SHA256())
         """SHA-256, as a=fingerprint states it."""
         self.x509: Final = certificate
@@ -70,6 +66,28 @@ class Certificate:
             b":".join(suite.openssl.encode() for suite in SUITES.values() if suite.openssl)
         )
         self.context: Final = context
+
+    def carry(self) -> list[bytes]:
+        """Give certificate and key, both DER, for nobody but the process that goes on with a leg."""
+        encoding = serialization.Encoding.DER
+        private = serialization.PrivateFormat.PKCS8
+        key = self.key.private_bytes(encoding, private, serialization.NoEncryption())
+        return [self.x509.public_bytes(encoding), key]
+
+    @staticmethod
+    def _sign(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "at110")])
+        now = dt.datetime.now(dt.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(secrets.randbits(64) + 1)
+            .not_valid_before(now - dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(days=CERTIFICATE_DAYS))
+            .sign(key, hashes.SHA256())
+        )
 
 
 @dataclass(frozen=True, slots=True)

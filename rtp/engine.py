@@ -3,7 +3,9 @@
 Command ─▶ Engine.receive ─▶ Leg, Track, Rooms ─▶ emit(Event)
 """
 
+import errno
 import itertools
+import resource
 import secrets
 import time
 from collections.abc import Callable
@@ -53,10 +55,12 @@ from rtp.latch import canonical
 from rtp.leg import Leg
 from rtp.loop import Handler, Loop
 from rtp.mixing import Mixing
+from rtp.moving import MoveLegs
 from rtp.parts import PYTHON, Parts, Phase
 from rtp.ports import NoPorts, Pair, Ports
 from rtp.prompts import Prompts
 from rtp.reports import Reports
+from rtp.reserve import Reserve
 from rtp.room import Effect, Entered, RefusedEntry, Rewire, Rooms
 from rtp.route import Surroundings
 from rtp.sender import FIRST_SOURCE
@@ -132,6 +136,8 @@ class Engine:
                 self._tell(events)
             case Query(ref):
                 self._emit(self.holdings(ref))
+            case MoveLegs(legs):  # there is no other process; see `shared_engine`
+                self._emit(Refused("MoveLegs", legs[0], "unreachable"))
             case _:
                 self._about(command, command.leg)
 
@@ -189,6 +195,7 @@ class Engine:
         missing = [medium for medium in command.media if medium not in leg.tracks]
         pairs: list[Pair] = []
         try:
+            self._reserve(len(missing), urgent=command.urgent)
             before = {pair.medium: pair.rtp for pair in command.ports}
             pairs += (self._ports.bind(host, before.get(medium)) for medium in missing)
         except OSError as error:
@@ -208,6 +215,15 @@ class Engine:
         self._bind(leg)
         ports = tuple(track.ports for track in leg.tracks.values())
         self._emit(LegOpened(leg.leg, ports, self._certificate.fingerprint))
+
+    def _reserve(self, pairs: int, *, urgent: bool) -> None:
+        """Raise NoPorts when the ports that are left are kept for others."""
+        used = len(self._draining) + sum(len(leg.tracks) for leg in self._legs.values())
+        limits = Reserve(
+            self._ports.pairs, resource.getrlimit(resource.RLIMIT_NOFILE)[0], self._settings.reserve
+        )
+        if pairs and not limits.admits(pairs, used=used, captures=len(self._evidence.calls), urgent=urgent):
+            raise NoPorts(errno.EADDRINUSE, f"{used} of {limits.pairs} port pairs are in use or draining")
 
     def _add_track(self, leg: Leg, medium: Medium, pair: Pair) -> None:
         # RFC 3550 §5.1: SSRC, first sequence number and first timestamp are random; RFC 3711 §3.3.1: the number below

@@ -10,13 +10,14 @@ A failure is told once for each call and never stops media.
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
 import structlog
 
-from rtp.call_evidence import CallEvidence, EvidenceSink, Tape
+from rtp.call_evidence import NEVER_OPENED, CallEvidence, EvidenceSink, Tape
 from rtp.control import CloseEvidence, Event, EvidenceClosed, EvidenceOpened, OpenEvidence, Refused
 
 FLUSH_SECONDS: Final = 0.1
@@ -95,6 +96,42 @@ class EvidenceKeeper:
         self._closing[command.call] = evidence
         return [] if evidence.opening else self._finish(evidence)
 
+    def release(self, call: str, done: Callable[[int, int], None]) -> str | None:
+        """Write and close a call's capture for another process to go on with: its folder, None when none is open.
+
+        `done(written, missing)`, in packets, is called out of `collect`; nothing else is told.
+        """
+        evidence = self._open.pop(call, None)
+        if evidence is None:
+            return None
+        self._closing[call] = evidence
+        evidence.released = done
+        if not evidence.opening:
+            self._finish(evidence)
+        return evidence.folder
+
+    def adopt(self, call: str, folder: str) -> None:
+        """Go on with a capture that another process has open still: packets wait until it has closed it (`closed_elsewhere`).
+
+        Its death closes it too, so that it is tried once a second.
+        """
+        if call in self._open:
+            return
+        self._closed.pop(call, None)
+        evidence = CallEvidence(call, folder, self._tape() if self._tape is not None else None)
+        evidence.elsewhere = True
+        self._open[call] = evidence
+
+    def closed_elsewhere(self, call: str, written: int, missing: int) -> None:
+        """Open an adopted capture: the process that had it has closed it; `missing` packets could not be written."""
+        evidence = self._open.get(call)
+        if evidence is not None and evidence.elsewhere:
+            evidence.before = written
+            if missing:
+                evidence.lose(missing, time.time_ns(), time.time_ns(), NEVER_OPENED)
+            if evidence.sink is None and not evidence.opening:
+                self._begin(evidence)
+
     def tick(self, now: float) -> None:
         """Flush every open call once, unless the disk is still busy with the last round; `now`: monotonic seconds."""
         if self._flushing or not self._open:
@@ -161,9 +198,9 @@ class EvidenceKeeper:
         events: list[Event] = []
         if sink is not None:
             evidence.attach(sink)
-            evidence.stated = False
+            evidence.stated = evidence.elsewhere = False
             events.append(EvidenceOpened(evidence.call))
-        elif error is not None:
+        elif error is not None and not (evidence.elsewhere and isinstance(error, BlockingIOError)):
             events += _state(evidence, "OpenEvidence", error)
         if self._closing.get(evidence.call) is evidence:
             events += self._finish(evidence)
@@ -181,6 +218,11 @@ class EvidenceKeeper:
 
     def _ended(self, evidence: CallEvidence, closed: EvidenceClosed, error: Exception | None) -> list[Event]:
         self._closing.pop(evidence.call, None)
+        if evidence.released is not None:
+            missing = evidence.waiting + evidence.left_out if evidence.sink is None else 0
+            evidence.released(evidence.before + closed.packets, missing)
+            return _state(evidence, "CloseEvidence", error) if error else []
+        closed = EvidenceClosed(closed.call, evidence.before + closed.packets, closed.bytes)
         self._closed[evidence.call] = closed
         if len(self._closed) > MAX_REMEMBERED:
             del self._closed[next(iter(self._closed))]

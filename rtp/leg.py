@@ -1,7 +1,7 @@
 """One leg in the media process: its tracks, what is played to it, the digits sent to it."""
 
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 from rtp.badge import Badge
 from rtp.codecs import samples_per_frame
@@ -54,19 +54,33 @@ class Playing:
         """Go on in this codec: from the beginning, or behind what was heard over relayed sound."""
         self.codec = codec
         self.player = Player(self.play.items, self.play.loop, codec, self._prompts)
-        self._given = 0  # frames the player gave or left out
+        self.given = 0
+        """Frames the player gave or left out."""
         if not can_mix(codec):
             self.overlay = None
 
     def next_frame(self) -> bytes | None:
         """The next 20 ms, behind what was heard over relayed sound."""
         if self.overlay is not None:
-            while (self._given + 1) * FRAME <= self.overlay.used:
-                self._given += 1
+            while (self.given + 1) * FRAME <= self.overlay.used:
+                self.given += 1
                 self.player.next_frame()
             self.overlay.skip(FRAME)
-        self._given += 1
+        self.given += 1
         return self.player.next_frame()
+
+    @property
+    def position(self) -> tuple[int, int, int, int]:
+        """Where it stands, for `seek`."""
+        used = 0 if self.overlay is None else self.overlay.used
+        return (*self.player.position, self.given, used)
+
+    def seek(self, item: int, frame: int, given: int, used: int) -> None:
+        """Go on where `position` was asked."""
+        self.player.position = (item, frame)
+        self.given = given
+        if self.overlay is not None:
+            self.overlay.skip(used)
 
 
 class Leg:
@@ -245,6 +259,30 @@ class Leg:
             audio.sender.lay(overlay)
         if overridden != audio.sender.overridden:
             audio.sender.override(overridden=overridden)
+
+    # --- to and from another process -----------------------------------------------------------------------------------
+
+    def carry(self) -> dict[str, Any]:
+        """Give what is being played and the digits that wait, as plain data."""
+        playing = self._playing
+        return {
+            "play": None if playing is None else [playing.play.play, playing.play.items, playing.play.loop],
+            "position": None if playing is None else playing.position,
+            "digits": list(self._digits),
+        }
+
+    def resume(self, data: dict[str, Any]) -> None:
+        """Go on where `carry` was called; the tracks are there."""
+        if data["play"] is not None:
+            name, items, loop = data["play"]
+            self._playing = self._begin(Play(self.leg, name, tuple(items), loop))
+            self._playing.seek(*data["position"])
+        numbers: dict[int, int] = {}  # of digits, as this process counts sources
+        for item in data["digits"]:
+            if item is not None and item[1] not in numbers:
+                numbers[item[1]] = next(self._around.numbers)
+            self._digits.append(None if item is None else (item[0], numbers[item[1]], item[2]))
+        self._override()
 
     # --- pictures --------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,15 @@ class Player:
         self._item = 0
         self._frame = 0
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """Item, and frame of it, that come next."""
+        return self._item, self._frame
+
+    @position.setter
+    def position(self, at: tuple[int, int]) -> None:
+        self._item, self._frame = at
+
     def next_frame(self) -> bytes | None:
         """The payload of the next 20 ms, or None when the play has ended (and ever after)."""
         while self._item < len(self._items):

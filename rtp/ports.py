@@ -13,10 +13,11 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _UNSPECIFIED: Final = bytes(28)
 """A socket address of family AF_UNSPEC (0), as long as the longest of IPv4 and IPv6."""
 _TAKEN: Final = frozenset({errno.EADDRINUSE, errno.EACCES})
+_NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class NoPorts(OSError):  # noqa: N818  # named as what is the case
-    """Every pair of the range is in use."""
+    """Every pair of the range is in use, or no further file can be opened."""
 
 
 def disconnect(sock: socket.socket) -> None:
@@ -56,6 +57,11 @@ class Ports:
             raise ValueError(f"no port pair between {minimum} and {maximum}")
         self._next = 0
 
+    @property
+    def pairs(self) -> int:
+        """How many there are."""
+        return self._pairs
+
     def bind(self, host: str, wanted: int | None = None) -> Pair:
         """Bind the next pair that is free on a local IP address. Raises NoPorts, or OSError for a wrong address.
 
@@ -92,7 +98,12 @@ def _pair(host: str, port: int) -> Pair | None:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    except OSError as error:
+        if error.errno in _NO_FILES:
+            raise NoPorts(error.errno, error.strerror) from error
+        raise
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)

@@ -10,8 +10,9 @@ Evidence holds what was said: packets as their peer made them, before it encrypt
 
 import socket
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+import msgspec
 import structlog
 
 from rtp.association import Association
@@ -23,7 +24,7 @@ from rtp.packet import RTCP_TYPES
 from rtp.reports import Reports
 from rtp.route import Surroundings
 from rtp.sender import Transmit
-from rtp.srtp import Opener, Sealer
+from rtp.srtp import Index, Opener, Sealer
 from rtp.suites import SUITES, Suite
 from rtp.track import DATAGRAM, Track
 
@@ -56,6 +57,20 @@ class Seal:
             new.opener.follow(self.opener, now)
         return new
 
+    def carry(self) -> list[Any]:
+        """Give keys and counts as plain data."""
+        indexes = [self.sealer.index.snapshot(), self.opener.index.snapshot()]
+        return [self.suite.name, self.send, self.receive, *indexes]
+
+    @classmethod
+    def resume(cls, packed: list[Any]) -> "Seal":
+        """Make what `carry` gave."""
+        name, send, receive, sent, received = packed
+        seal = cls(SUITES[name], send, receive)
+        seal.sealer.resume(Index.restore(sent))
+        seal.opener.resume(seal.suite, receive, Index.restore(received))
+        return seal
+
 
 class Protection:
     """Encryption and demultiplexing of one track. Made with the first offer that asks for either."""
@@ -80,6 +95,7 @@ class Protection:
         }  # of addresses the leg expects, and of all others together
         self._checks[True].permit(CHECKS)
         self._checks[False].permit(CHECKS_OF_OTHERS)
+        self._done_elsewhere: set[Port] = set()  # whose handshake another process has done
 
     @property
     def active(self) -> bool:
@@ -113,6 +129,31 @@ class Protection:
             association.expire(now)
             self._look(port, association, now)
 
+    # --- to and from another process -----------------------------------------------------------------------------------
+
+    @property
+    def shaking_hands(self) -> bool:
+        """Whether a handshake is under way, which nobody else could go on with."""
+        return any(association.keys is None for association in self._associations.values())
+
+    def carry(self) -> dict[str, Any]:
+        """Give keys and counts as plain data, for nobody but the process that goes on with them."""
+        return {
+            "crypto": self._crypto,
+            "mux": self._mux,
+            "certificate": self._certificate.carry() if isinstance(self._crypto, Dtls) else None,
+            "seals": {port: seal.carry() for port, seal in self._seals.items()},
+        }
+
+    def resume(self, data: dict[str, Any]) -> None:
+        """Go on where `carry` was called; a handshake that was done is not done again."""
+        self._crypto = msgspec.convert(data["crypto"], Sdes | Dtls | None)
+        self._mux = data["mux"]
+        self._seals = {port: Seal.resume(packed) for port, packed in data["seals"].items()}
+        if isinstance(self._crypto, Dtls):
+            self._done_elsewhere = set(self._seals)
+        self._attach()
+
     # --- keys ------------------------------------------------------------------------------------------------------
 
     def _take_keys(self, port: Port, suite: Suite, send: bytes, receive: bytes, now: float) -> None:
@@ -134,12 +175,15 @@ class Protection:
         )
         if not same:
             self._associations.clear()
+            self._done_elsewhere.clear()
         wanted: dict[Port, Address | None] = {"rtp": stream.remote}
         if not stream.mux:
             wanted["rtcp"] = stream.remote_rtcp  # RFC 5764 §4.1: each port has an association of its own
         for port in [port for port in self._associations if port not in wanted]:
             del self._associations[port]
         for port, address in wanted.items():
+            if port in self._done_elsewhere:
+                continue
             if port not in self._associations:
                 self._associations[port] = Association(self._certificate, dtls, self._datagrams(port))
             self._associations[port].name(address, now)

@@ -6,7 +6,7 @@ The port is open to all; an address is believed by the latch of the RTP port bes
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from rtp.control import Address
 from rtp.flood import Limit
@@ -30,6 +30,7 @@ from rtp.rtcp import (
 )
 from rtp.track import DATAGRAM, Track
 
+CARRIED: Final = ("_cname", "_learned", "_last_sr", "_last_sr_at", "rejected", "round_trip")
 _time_ns: Final = time.time_ns
 
 
@@ -147,6 +148,16 @@ class Reports:
         """The peer has said BYE to the stream we last heard, and sent nothing of it since (RFC 3550 §6.6)."""
         source = self._track.source
         return self._left is not None and self._left == (source.ssrc, source.count)
+
+    def carry(self) -> dict[str, Any]:
+        """Give what another process needs to go on, as plain data."""
+        return {name: getattr(self, name) for name in CARRIED}
+
+    def resume(self, data: dict[str, Any]) -> None:
+        """Go on where `carry` was called."""
+        for name in CARRIED:
+            setattr(self, name, data[name])
+        self._learned = tuple(data["_learned"]) if data["_learned"] else None
 
     # --- out -------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ class MediaSettings:
     port_min: int = 20000
     port_max: int = 29999
     """RTP takes the even ports of this range, RTCP the odd ones above them (RFC 3550 §11)."""
+    reserve: float = 0.0
+    """The part of ports and open files kept for urgent legs, 0 … 1 (bar F24)."""
     drain_seconds: float = 30.0
     """How long the ports of a closed leg stay open, reading late packets into nothing (bar F30 c)."""
     prompts: tuple[str, ...] = ()
@@ -32,3 +34,7 @@ class MediaSettings:
     """End when the process that started this one dies; off, because media outlives signalling and its supervisor."""
     engine: str = "auto"
     """`python`, `native`, or `auto`: native where it was built (see `rtp.native`)."""
+    handover: tuple[str, ...] = ()
+    """Paths of the Unix sockets on which several media processes hand legs to each other, by number; empty: there is one."""
+    number: int = 0
+    """Which of them this one is."""

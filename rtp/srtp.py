@@ -4,6 +4,7 @@ packet off the wire ─▶ open ─▶ packet | None (a wrong tag, a replay, an 
 packet to send ─▶ seal ─▶ bytes for the wire
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import pylibsrtp
@@ -20,6 +21,9 @@ WINDOW: Final = 1024
 """Packets a late one may be behind and still be taken: a key frame of 300 packets may be reordered as a whole."""
 OLD_KEY_SECONDS: Final = 5.0
 """How long the key before the present one is still tried: packets that were under way when the keys changed."""
+
+STRIDE: Final = 0x4000
+"""Numbers between two packets of `Index.road`: below 2^15 the next one is believed to be ahead (RFC 3711 §3.3.1)."""
 
 _FFI: Final = pylibsrtp.ffi  # type: ignore[attr-defined]  # the library's own, for a larger buffer
 _PROFILES: Final = {
@@ -50,26 +54,92 @@ def _session(suite: Suite, key: bytes, direction: int) -> _Session:
     return _Session(policy)
 
 
+class Index:
+    """How far the numbers of one direction have come: what libsrtp counts and does not tell. Pure.
+
+    Of RTP the newest SSRC's sequence number and roll-over count (RFC 3711 §3.3.1), of RTCP how many packets (§3.4).
+    """
+
+    __slots__ = ("control", "control_ssrc", "rollovers", "sequence", "ssrc")
+
+    def __init__(self) -> None:
+        self.ssrc = self.control_ssrc = -1
+        self.sequence = self.rollovers = self.control = 0
+
+    def rtp(self, packet: bytes) -> None:
+        """Take note of an RTP packet in the clear."""
+        sequence, ssrc = int.from_bytes(packet[2:4], "big"), int.from_bytes(packet[8:12], "big")
+        if ssrc != self.ssrc:
+            self.ssrc, self.sequence, self.rollovers = ssrc, sequence, 0
+        elif (sequence - self.sequence) & 0xFFFF < 0x8000:
+            self.rollovers += sequence < self.sequence
+            self.sequence = sequence
+
+    def rtcp(self, packet: bytes) -> None:
+        """Take note of an RTCP packet in the clear."""
+        ssrc = int.from_bytes(packet[4:8], "big")
+        if ssrc != self.control_ssrc:
+            self.control_ssrc, self.control = ssrc, 0
+        self.control += 1
+
+    def road(self) -> Iterator[bytes]:
+        """Give empty packets that lead a new session to this very number: a few for each roll-over."""
+        if self.ssrc < 0:
+            return
+        last = self.rollovers << 16 | self.sequence
+        for number in (*range(0, last, STRIDE), last):
+            yield b"\x80\0" + (number & 0xFFFF).to_bytes(2, "big") + bytes(4) + self.ssrc.to_bytes(4, "big")
+
+    def control_road(self) -> Iterator[bytes]:
+        """The same of RTCP, one for each."""
+        if self.control_ssrc >= 0:
+            yield from [b"\x80\xc9\0\x01" + self.control_ssrc.to_bytes(4, "big")] * self.control
+
+    def snapshot(self) -> list[int]:
+        """Give all of it as plain data."""
+        return [self.ssrc, self.sequence, self.rollovers, self.control_ssrc, self.control]
+
+    @classmethod
+    def restore(cls, data: Sequence[int]) -> "Index":
+        """Make what `snapshot` described."""
+        index = cls()
+        index.ssrc, index.sequence, index.rollovers, index.control_ssrc, index.control = data
+        return index
+
+
 class Sealer:
     """Protects what is sent."""
 
     def __init__(self, suite: Suite, key: bytes) -> None:
         """`key`: master key and salt; ValueError when it is too short."""
         self._session = _session(suite, key, Policy.SSRC_ANY_OUTBOUND)
+        self.index = Index()
+        """How far the numbers of what was sent have come."""
 
     def rtp(self, packet: bytes) -> bytes | None:
         """Protect an RTP packet; None for one that was sent before or is too large."""
         try:
-            return self._session.protect(packet)
+            sealed = self._session.protect(packet)
         except (Error, ValueError):
             return None
+        self.index.rtp(packet)
+        return sealed
 
     def rtcp(self, packet: bytes) -> bytes | None:
         """Protect a compound RTCP packet."""
         try:
-            return self._session.protect_rtcp(packet)
+            sealed = self._session.protect_rtcp(packet)
         except (Error, ValueError):
             return None
+        self.index.rtcp(packet)
+        return sealed
+
+    def resume(self, index: Index) -> None:
+        """Go on behind the packets that another process has sealed with this key: no number is ever used twice."""
+        for packet in index.road():
+            self.rtp(packet)
+        for packet in index.control_road():
+            self.rtcp(packet)
 
 
 class Opener:
@@ -78,6 +148,9 @@ class Opener:
     def __init__(self, suite: Suite, key: bytes) -> None:
         """`key`: the peer's master key and salt; ValueError when it is too short."""
         self.session = _session(suite, key, Policy.SSRC_ANY_INBOUND)
+        self.index = Index()
+        """How far the numbers of what was believed have come."""
+        self._floor: tuple[int, int] | None = None
         self._before: _Session | None = None
         self._until = 0.0
 
@@ -88,10 +161,15 @@ class Opener:
 
     def rtp(self, packet: bytes, now: float) -> bytes | None:
         """Give the packet as it was before its peer protected it; None unless it is genuine and new."""
+        if self._floor is not None and self._below(packet):
+            return None
         try:
-            return self.session.unprotect(packet)
+            clear = self.session.unprotect(packet)
         except (Error, ValueError):
             before = self._old(now)
+        else:
+            self.index.rtp(clear)
+            return clear
         if before is None:
             return None
         try:
@@ -102,15 +180,40 @@ class Opener:
     def rtcp(self, packet: bytes, now: float) -> bytes | None:
         """The same for RTCP."""
         try:
-            return self.session.unprotect_rtcp(packet)
+            clear = self.session.unprotect_rtcp(packet)
         except (Error, ValueError):
             before = self._old(now)
+        else:
+            self.index.rtcp(clear)
+            return clear
         if before is None:
             return None
         try:
             return before.unprotect_rtcp(packet)
         except (Error, ValueError):
             return None
+
+    def resume(self, suite: Suite, key: bytes, index: Index) -> None:
+        """Go on behind what another process has believed under this key: its roll-over count, and nothing of it once more."""
+        peer = _session(suite, key, Policy.SSRC_ANY_OUTBOUND)
+        for packet in index.road():
+            self.session.unprotect(peer.protect(packet))
+        for packet in index.control_road():
+            self.session.unprotect_rtcp(peer.protect_rtcp(packet))
+        self.index = Index.restore(index.snapshot())
+        if index.ssrc >= 0:
+            self._floor = (index.ssrc, index.sequence)
+
+    def _below(self, packet: bytes) -> bool:
+        """Whether a packet is not behind those of the other process, whose replay list stayed there."""
+        assert self._floor is not None, "asked only after `resume`"
+        ssrc, sequence = self._floor
+        if len(packet) < 12 or int.from_bytes(packet[8:12], "big") != ssrc:
+            return False
+        if (self.index.sequence - sequence) & 0xFFFF > WINDOW:
+            self._floor = None  # the session's own list reaches back far enough now
+            return False
+        return (int.from_bytes(packet[2:4], "big") - sequence - 1) & 0xFFFF >= 0x8000
 
     def _old(self, now: float) -> _Session | None:
         if self._before is not None and now >= self._until:

@@ -13,6 +13,7 @@ import structlog
 
 from rtp.audience import Audience
 from rtp.call_evidence import PacketWriter
+from rtp.carried import Carried
 from rtp.control import Address, Dtmf, MediaLost, MediaStarted, Medium, PortPair, Stream
 from rtp.dtmf import Detector
 from rtp.flood import BURST_SECONDS, LEAST, seconds_per_byte
@@ -45,7 +46,7 @@ _pack: Final = HEADER.pack
 log = structlog.get_logger("media")
 
 
-class Track:
+class Track(Carried):
     """One medium of one leg."""
 
     # Slots, because a packet finds its track cold in the cache: each dictionary less is a microsecond less.

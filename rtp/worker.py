@@ -21,6 +21,7 @@ from rtp.loop import Loop
 from rtp.native import choose
 from rtp.prepare import Preparation, PreparedPrompts
 from rtp.settings import MediaSettings
+from rtp.shared_engine import SharedEngine
 
 __all__ = ["MediaSettings", "run"]
 
@@ -54,7 +55,8 @@ def run(settings: MediaSettings, evidence: EvidenceFactory) -> None:
             if control is not None:
                 control.send(event)
 
-        engine = Engine(settings, keeper, prompts, loop, emit, parts=parts)
+        kind = SharedEngine if settings.handover else Engine
+        engine = kind(settings, keeper, prompts, loop, emit, parts=parts)
         on_wake(engine.collect)
         control = ControlServer(settings.socket_path, loop, engine.receive, lambda: engine.holdings(""))
         preparation = Preparation(prompts, settings.prompts, loop, still=settings.still)

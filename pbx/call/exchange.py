@@ -114,11 +114,13 @@ class Exchange:
         """Return what a user of ours is called by everybody, whatever they reach us over."""
         return Uri("sip", user, None, self.site.host, self.site.port)
 
-    def setup(self, flow: Flow, name: str | None = None, *, emergency: bool = False) -> LegSetup:
+    def setup(
+        self, flow: Flow, name: str | None = None, *, emergency: bool = False, urgent: bool = False
+    ) -> LegSetup:
         """Return what a leg over `flow` is set up with; `name`: the account or trunk it belongs to."""
         secret = self.mint("secret").encode()
         rule = self.site.encryption.rule(name, flow, emergency=emergency, secret=secret)
-        return replace(self.site.setup(flow), encryption=rule)
+        return replace(self.site.setup(flow), encryption=rule, urgent=emergency or urgent)
 
     def focus(self, room: str, flow: Flow, *, secure: bool = False) -> NameAddr:
         """Return our Contact where it is a conference's: a room's permanent leg, and who watches it."""

@@ -89,6 +89,8 @@ class LegSetup:
     """Our own ports, where nobody's media goes."""
     encryption: Encryption = IN_THE_CLEAR
     """What is encrypted, and the secret its keys are made of."""
+    urgent: bool = False
+    """It may have the last ports (bar F24): a call for help, or the permanent leg of a desk that takes them."""
 
     def negotiation(self, session: int) -> Negotiation:
         """Begin one; `session`: its number for the o= line."""
@@ -225,7 +227,7 @@ class Leg:
     def open(self, media: tuple[Medium, ...]) -> Effect:
         """Ask the media process for ports."""
         self.asked = media
-        return ToMedia(OpenLeg(self.id, media, self.setup.bind, self.evidence))
+        return ToMedia(OpenLeg(self.id, media, self.setup.bind, self.evidence, urgent=self.setup.urgent))
 
     # --- what every verb needs --------------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ from rtp.control import (
     SoundLoad,
     StreamReport,
 )
+from rtp.moving import LegsMoved
 
 BRIEF: Final = frozenset({"feature", "trial"})
 """Owners whose legs are hung up when their tone has been played."""
@@ -88,7 +89,7 @@ def _items(exchange: Exchange, event: Event, now: float) -> list[Item]:
             return exchange.to_call(call, events.CaptureClosed(packets, size), now)
         case LegReport(leg, streams):
             return _report(exchange, leg, streams)
-        case Joined() | SoundLoad():
+        case Joined() | LegsMoved() | SoundLoad():
             return []
         case Holdings():
             return _reconcile(exchange, event)
@@ -215,7 +216,7 @@ def _reconcile(exchange: Exchange, held: Holdings) -> list[Item]:
         ports = leg.negotiation.pairs
         owner = exchange.owners[leg.id]
         media = leg.negotiation.open_media or leg.asked
-        out.append(ToMedia(OpenLeg(leg.id, media, leg.setup.bind, leg.evidence, ports)))
+        out.append(ToMedia(OpenLeg(leg.id, media, leg.setup.bind, leg.evidence, ports, urgent=True)))
         if leg.negotiation.streams:
             out.append(ToMedia(leg.agreed()))
         out += rejoin(exchange, leg.id, owner)

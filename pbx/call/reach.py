@@ -176,7 +176,7 @@ def place_call(
         road.flow,
         session=exchange.session(),
         contact=contact,
-        setup=exchange.setup(road.flow, party.name),
+        setup=exchange.setup(road.flow, party.name, urgent=owner.kind == "desk"),
         evidence=evidence,
     )
     exchange.add_leg(leg, owner, None)

@@ -59,7 +59,7 @@ def dial_in(
         local_tag=exchange.mint("tag"),
         session=exchange.session(),
         contact=exchange.focus(room.id, flow, secure=request.uri.scheme == "sips"),
-        setup=exchange.setup(flow, desk),
+        setup=exchange.setup(flow, desk, urgent=True),
         evidence=None,
         now=now,
         patience=DESK_PATIENCE,

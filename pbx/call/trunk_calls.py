@@ -82,7 +82,9 @@ def place(exchange: Exchange, wanted: Outside, owner: Owner, now: float) -> tupl
         contact=contact,
         headers=(*said, *wanted.headers),
     )
-    setup = replace(offered(exchange.setup(flow), settings), ring_seconds=wanted.ring_seconds)
+    setup = replace(
+        offered(exchange.setup(flow, urgent=wanted.urgent), settings), ring_seconds=wanted.ring_seconds
+    )
     leg, opening = Leg.outgoing(
         exchange.mint("leg"),
         invite,

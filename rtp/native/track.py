@@ -5,7 +5,7 @@ Whoever gives a track another way to receive or send (SRTP, a mixer) keeps its p
 """
 
 from collections.abc import Iterable
-from typing import ClassVar, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from rtp.activity import FILL_SECONDS, Restlessness
 from rtp.call_evidence import Both, PacketWriter
@@ -293,6 +293,11 @@ class NativeTrack(Track):
         if data is not None:
             _, _, sequence, timestamp, _ = HEADER.unpack_from(data)
             self._unheard = (data, sequence, timestamp)
+
+    def carry(self) -> dict[str, Any]:
+        """As in Python, with the packet C kept."""
+        self._recall()
+        return super().carry()
 
     def catch_up(self, now: float) -> None:
         """As in Python, with the packet C kept."""

@@ -16,6 +16,7 @@ GUEST, HOST = "guest", "host"
 
 class FakePorts:
     left = 100
+    pairs = 1000
 
     def __init__(self, minimum, maximum):
         self.next = itertools.count(minimum, 2)

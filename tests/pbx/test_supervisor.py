@@ -47,13 +47,13 @@ class Clock:
 class Site:
     """A supervisor whose processes live as `lives` says: role → what each start gives."""
 
-    def __init__(self, monkeypatch, lives):
+    def __init__(self, monkeypatch, lives, **how):
         self.clock = Clock()
         self.started = []
         self.lives = {role: list(all_of_them) for role, all_of_them in lives.items()}
         monkeypatch.setattr(supervisor, "time", self.clock)
         monkeypatch.setattr(supervisor.signal, "signal", lambda _number, _handler: None)
-        self.supervisor = Supervisor(Path("/nowhere"), None, "postgresql://")
+        self.supervisor = Supervisor(Path("/nowhere"), None, "postgresql://", **how)
         monkeypatch.setattr(self.supervisor, "_start", self.start)
 
     def start(self, child: Child, now: float) -> None:
@@ -143,3 +143,13 @@ def test_checking_evidence_loads_no_exchange():
     )
     assert done.stdout.split() == []
     assert "is not a folder" in done.stderr
+
+
+def test_of_several_media_processes_one_that_ends_is_started_again_alone(monkeypatch):
+    site = Site(
+        monkeypatch,
+        {"signalling": [ready], "media-1": [gone, lambda s: s.supervisor._stop(0, None) or Process()]},
+        media_processes=3,
+    )
+    assert site.supervisor.run(lambda: None) == 0
+    assert sorted(site.started) == ["media", "media-1", "media-1", "media-2", "recorder", "signalling"]

@@ -358,3 +358,55 @@ def test_a_sink_that_says_how_is_given_packets_as_they_stand_in_the_file():
     assert sink.rows[1:] == [("rtp", b"two")]
     assert sink.losses == [(5, 10, 20, RING_FULL)]
     keeper.shut()
+
+
+def test_a_capture_is_released_to_another_process_without_a_word(kept):
+    kept.keeper.open(OPEN)
+    kept.settled()
+    kept.keeper.find("call").packet(1, A, B, b"one")
+    told = []
+    assert kept.keeper.release("call", lambda *packets: told.append(packets)) == "/folder"
+    assert kept.keeper.calls == ()
+    assert kept.settled() == []
+    assert told == [(1, 0)]
+    assert kept.keeper.release("call", lambda *_: None) is None
+
+
+def test_an_adopted_capture_is_opened_when_the_other_process_has_closed_it(kept):
+    kept.keeper.adopt("call", "/folder")
+    kept.keeper.adopt("call", "/folder")
+    kept.keeper.find("call").packet(1, A, B, b"two")
+    kept.settled()
+    assert not kept.factory.opened
+    kept.keeper.closed_elsewhere("call", 5, 0)
+    kept.keeper.closed_elsewhere("another", 5, 0)
+    assert kept.settled() == [EvidenceOpened("call")]
+    assert kept.factory.opened[0].rows == [("rtp", b"two")]
+    kept.keeper.close(CLOSE)
+    assert kept.settled() == [EvidenceClosed("call", 6, 100)], "of both processes"
+
+
+def test_an_adopted_capture_of_a_process_that_died_is_opened_after_a_while(kept):
+    kept.keeper.adopt("call", "/folder")
+    kept.factory.fault = BlockingIOError(11, "Resource temporarily unavailable")
+    kept.keeper.tick(100.0)
+    assert kept.settled() == [], "the other process has it still: nothing to tell anybody"
+    kept.factory.fault = None
+    kept.keeper.tick(101.1)
+    assert kept.settled() == [EvidenceOpened("call")]
+
+
+def test_what_another_process_could_not_write_is_stated(kept):
+    kept.factory.fault = OSError(28, "No space left on device")
+    kept.keeper.open(OPEN)
+    kept.settled()
+    kept.keeper.find("call").packet(1, A, B, b"one")
+    told = []
+    kept.keeper.release("call", lambda *packets: told.append(packets))
+    kept.settled()
+    assert told == [(0, 1)]
+    kept.factory.fault = None
+    kept.keeper.adopt("call", "/folder")
+    kept.keeper.closed_elsewhere("call", *told[0])
+    kept.settled()
+    assert kept.factory.opened[0].losses[0][0] == 1

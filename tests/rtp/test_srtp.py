@@ -3,7 +3,7 @@
 import pylibsrtp
 import pytest
 
-from rtp.srtp import LARGEST, OLD_KEY_SECONDS, Opener, Sealer
+from rtp.srtp import LARGEST, OLD_KEY_SECONDS, Index, Opener, Sealer
 from rtp.suites import SUITES
 from tests.kit.media_wire import packet
 
@@ -105,3 +105,42 @@ def test_the_key_before_is_tried_for_a_while():
 def test_a_key_too_short_is_our_error():
     with pytest.raises(ValueError, match="at least 30"):
         Sealer(SUITE, bytes(29))
+
+
+@pytest.mark.parametrize("name", SUITES)
+@pytest.mark.parametrize("sent", [3, 300, 140_000])
+def test_another_process_goes_on_behind_the_last_number(name, sent):
+    """The same keys in a fresh session: the phone takes what it is sent and is believed, however often the numbers wrapped."""
+    suite = SUITES[name]
+    key = bytes(range(suite.length))
+    hears = phone(name, key, pylibsrtp.Policy.SSRC_ANY_INBOUND)
+    speaks = phone(name, key, pylibsrtp.Policy.SSRC_ANY_OUTBOUND)
+    sealer, opener = Sealer(suite, key), Opener(suite, key)
+    # Not each of so many: those that are left out were lost on the way.
+    numbers = [*range(65_300, 65_300 + sent, max(1, sent // 300)), 65_300 + sent]
+    for number in numbers:
+        assert hears.unprotect(sealer.rtp(packet(number))) == packet(number)
+        old = speaks.protect(packet(number))
+        assert opener.rtp(old, 0.0) == packet(number)
+    for _ in range(5):
+        assert hears.unprotect_rtcp(sealer.rtcp(RTCP)) == RTCP
+        old_report = speaks.protect_rtcp(RTCP)
+        assert opener.rtcp(old_report, 0.0) == RTCP
+    fresh, believed = Sealer(suite, key), Opener(suite, key)
+    fresh.resume(Index.restore(sealer.index.snapshot()))
+    believed.resume(suite, key, Index.restore(opener.index.snapshot()))
+    assert believed.rtp(old, 0.0) is None, "what was believed once is not believed again"
+    assert believed.rtcp(old_report, 0.0) is None
+    assert fresh.rtp(packet(numbers[-1])) is None, "no number is used twice"
+    for number in range(numbers[-1] + 1, numbers[-1] + 1500):
+        assert hears.unprotect(fresh.rtp(packet(number))) == packet(number)
+        assert believed.rtp(speaks.protect(packet(number)), 0.0) == packet(number)
+    assert hears.unprotect_rtcp(fresh.rtcp(RTCP)) == RTCP
+    assert believed.rtcp(speaks.protect_rtcp(RTCP), 0.0) == RTCP
+    assert fresh.index.snapshot() != sealer.index.snapshot()
+
+
+def test_a_session_that_nothing_went_through_begins_anew_elsewhere():
+    fresh = Sealer(SUITE, KEY)
+    fresh.resume(Index())
+    assert fresh.rtp(packet(7)) is not None

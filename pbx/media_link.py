@@ -1,0 +1,20 @@
+"""Signalling's link to the media process, or to several as if they were one.
+
+in → out: settings → commands out, events in.
+"""
+
+from collections.abc import Callable
+
+from pbx.settings import Settings
+from pbx.tasks import Tasks
+from rtp.client import MediaClient
+from rtp.clients import MediaClients
+from rtp.control import Event
+
+
+def media_link(
+    settings: Settings, on_event: Callable[[Event], None], tasks: Tasks
+) -> MediaClient | MediaClients:
+    """Make the link; it connects when asked to."""
+    paths = [str(settings.media_socket(number)) for number in range(settings.media.processes)]
+    return MediaClients(paths, on_event, tasks) if len(paths) > 1 else MediaClient(paths[0], on_event, tasks)
