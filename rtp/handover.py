@@ -24,9 +24,6 @@ MAX_STATE: Final = 64 << 20
 """Bytes of state: 63 legs, each with the largest group of pictures, are 11 MB."""
 MAX_MESSAGE: Final = 4096
 """Bytes of the message itself."""
-_CLOEXEC: Final = 0x40000000
-"""MSG_CMSG_CLOEXEC of recvmsg(2), which Python's `socket` has no name for before 3.12."""
-
 log = structlog.get_logger("media")
 
 
@@ -86,11 +83,13 @@ class Handover:
         """Take everything that has arrived."""
         while True:
             try:
-                data, descriptors, _, _ = socket.recv_fds(
-                    self._socket, MAX_MESSAGE, MAX_DESCRIPTORS, _CLOEXEC
-                )
+                data, descriptors, _, _ = socket.recv_fds(self._socket, MAX_MESSAGE, MAX_DESCRIPTORS)
             except OSError:
                 return
+            for descriptor in descriptors:
+                os.set_inheritable(
+                    descriptor, False
+                )  # `recv_fds` leaves its flags, and so MSG_CMSG_CLOEXEC, out
             self._take(data, descriptors)
 
     def _take(self, data: bytes, descriptors: list[int]) -> None:

@@ -160,6 +160,7 @@ def test_a_leg_goes_to_another_process_under_talk_and_nothing_is_missed(
     assert closed.packets >= 2 * talk.said
 
 
+@pytest.mark.parametrize("two", ["python"], indirect=True)
 def test_legs_stay_where_they_are_when_the_other_process_is_not_there(two: list[MediaProcess]) -> None:
     here, there = two
     caller = Phone()
