@@ -16,22 +16,15 @@ from rtp.outstream import FIELDS as NUMBERS
 from rtp.outstream import NO_FIELDS
 from rtp.picture import PictureRequests
 from rtp.ports import Pair
+from rtp.presence import Presence
 from rtp.sender import Sender
 from rtp.source import FIELDS as COUNTERS
 from rtp.source import Counting
+from rtp.strangers import Strangers
 
-OWN = (
-    "rejected",
-    "unauthentic",
-    "flooded",
-    "flood_stated",
-    "heard",
-    "_flowing",
-    "_expected_since",
-    "_lost_at",
-    "_unheard",
-)
+OWN = ("rejected", "unauthentic", "flooded", "flood_stated", "heard", "taken", "_unheard")
 """Fields of a track that are plain data."""
+STRANGERS = ("refused", "kernel", "stated")
 SENT = ("packets", "octets", "failed", "late", "shut")
 
 
@@ -49,19 +42,24 @@ class Carried:
     reader: Handler | None
     pictures: PictureRequests
     group: Group
+    strangers: Strangers
     _believed: Address
     _connected: bool
     _fd: int
     _loop: Loop
     _named: Address | None
+    _presence: Presence
     _seconds_per_byte: float
 
     def _read_connected(self) -> None:
         raise AssertionError("a track reads")
 
     def carry(self) -> dict[str, Any]:
-        """Give the state of this medium as plain data, but for the sockets."""
+        """Give the state of this medium as plain data, but for the sockets; `stay` must follow when it does not go after all."""
+        self.strangers.let_in()  # whoever goes on counts them beside the socket, and only one can
         return {
+            "presence": self._presence.snapshot(),
+            "strangers": {name: getattr(self.strangers, name) for name in STRANGERS},
             "stream": self.stream,
             "named": self._named,
             "remote": self.remote,
@@ -76,6 +74,11 @@ class Carried:
             "own": {name: getattr(self, name) for name in OWN},
         }
 
+    def stay(self) -> None:
+        """Go on here after all."""
+        if self._connected:
+            self.strangers.shut_out(self.pair.rtp)
+
     def resume(self, data: dict[str, Any]) -> None:
         """Go on where `carry` was called, with sockets that are bound, and connected, as they were."""
         self.stream = stream = msgspec.convert(data["stream"], Stream | None)
@@ -85,6 +88,9 @@ class Carried:
         self.group = Group.restore(data["group"])
         for name in COUNTERS:
             setattr(self.source, name, data["source"][name])
+        self._presence = Presence.restore(data["presence"])
+        for name, value in data["strangers"].items():
+            setattr(self.strangers, name, value)
         for name, value in data["own"].items():
             setattr(self, name, tuple(value) if isinstance(value, list) else value)
         out = self.sender.out
@@ -102,4 +108,5 @@ class Carried:
         if self._connected and self.remote is not None:
             self._believed = self.remote
             self._loop.replace(self._fd, self.reader or self._read_connected)
+            self.strangers.shut_out(self.pair.rtp)
         self.sender.target(self.remote, connected=self._connected)

@@ -3,9 +3,7 @@
 Command ─▶ Engine.receive ─▶ Leg, Track, Rooms ─▶ emit(Event)
 """
 
-import errno
 import itertools
-import resource
 import secrets
 import time
 from collections.abc import Callable
@@ -60,7 +58,6 @@ from rtp.parts import PYTHON, Parts, Phase
 from rtp.ports import NoPorts, Pair, Ports
 from rtp.prompts import Prompts
 from rtp.reports import Reports
-from rtp.reserve import Reserve
 from rtp.room import Effect, Entered, RefusedEntry, Rewire, Rooms
 from rtp.route import Surroundings
 from rtp.sender import FIRST_SOURCE
@@ -106,7 +103,7 @@ class Engine:
         )
         self._mixing = Mixing(self._around)
         self._load_due = 0.0
-        self._ports = Ports(settings.port_min, settings.port_max)
+        self._ports = Ports(settings.port_min, settings.port_max, settings.reserve)
         self._draining = Draining(loop, settings.drain_seconds)
         self._legs: dict[str, Leg] = {}
         self._phases: tuple[Phase, ...] = tuple(parts.phase() for _ in range(PHASES))
@@ -195,7 +192,9 @@ class Engine:
         missing = [medium for medium in command.media if medium not in leg.tracks]
         pairs: list[Pair] = []
         try:
-            self._reserve(len(missing), urgent=command.urgent)
+            used = len(self._draining) + sum(len(one.tracks) for one in self._legs.values())
+            captures = len(self._evidence.calls)
+            self._ports.admit(len(missing), used=used, captures=captures, urgent=command.urgent)
             before = {pair.medium: pair.rtp for pair in command.ports}
             pairs += (self._ports.bind(host, before.get(medium)) for medium in missing)
         except OSError as error:
@@ -215,15 +214,6 @@ class Engine:
         self._bind(leg)
         ports = tuple(track.ports for track in leg.tracks.values())
         self._emit(LegOpened(leg.leg, ports, self._certificate.fingerprint))
-
-    def _reserve(self, pairs: int, *, urgent: bool) -> None:
-        """Raise NoPorts when the ports that are left are kept for others."""
-        used = len(self._draining) + sum(len(leg.tracks) for leg in self._legs.values())
-        limits = Reserve(
-            self._ports.pairs, resource.getrlimit(resource.RLIMIT_NOFILE)[0], self._settings.reserve
-        )
-        if pairs and not limits.admits(pairs, used=used, captures=len(self._evidence.calls), urgent=urgent):
-            raise NoPorts(errno.EADDRINUSE, f"{used} of {limits.pairs} port pairs are in use or draining")
 
     def _add_track(self, leg: Leg, medium: Medium, pair: Pair) -> None:
         # RFC 3550 §5.1: SSRC, first sequence number and first timestamp are random; RFC 3711 §3.3.1: the number below

@@ -3,9 +3,12 @@
 import ctypes
 import errno
 import os
+import resource
 import socket
 from dataclasses import dataclass
 from typing import Final
+
+from rtp.reserve import Reserve
 
 RECEIVE_BUFFER: Final = 512 * 1024
 """Bytes the kernel keeps for a socket while the loop is busy: a key frame of 300 packets, and 0.5 s of everything else."""
@@ -49,18 +52,19 @@ class Pair:
 class Ports:
     """A range of ports, used round and round, so that a port just closed is the last to come back."""
 
-    def __init__(self, minimum: int, maximum: int) -> None:
-        """Both inclusive; ValueError for a range without one whole pair."""
+    def __init__(self, minimum: int, maximum: int, reserve: float = 0.0) -> None:
+        """Both inclusive; `reserve`: the part kept for who is urgent. ValueError for a range without one whole pair."""
         self._first = minimum + minimum % 2
         self._pairs = (maximum - self._first + 1) // 2
         if self._pairs < 1:
             raise ValueError(f"no port pair between {minimum} and {maximum}")
         self._next = 0
+        self._reserve = Reserve(self._pairs, resource.getrlimit(resource.RLIMIT_NOFILE)[0], reserve)
 
-    @property
-    def pairs(self) -> int:
-        """How many there are."""
-        return self._pairs
+    def admit(self, wanted: int, *, used: int, captures: int, urgent: bool) -> None:
+        """Raise NoPorts when what is left is kept for others; see `Reserve.admits`."""
+        if wanted and not self._reserve.admits(wanted, used=used, captures=captures, urgent=urgent):
+            raise NoPorts(errno.EADDRINUSE, f"{used} port pairs are in use or draining")
 
     def bind(self, host: str, wanted: int | None = None) -> Pair:
         """Bind the next pair that is free on a local IP address. Raises NoPorts, or OSError for a wrong address.

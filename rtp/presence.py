@@ -1,5 +1,7 @@
 """Whether a medium that should come does come: when it begins, is lost, and is back. Pure."""
 
+from typing import Any
+
 
 class Presence:
     """What is known of the packets of one medium of a peer."""
@@ -37,3 +39,19 @@ class Presence:
         self._lost_at = now
         self._flowing = False
         return round(silence, 3)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Give the whole state as plain data."""
+        return {
+            "flowing": self._flowing,
+            "expected_since": self._expected_since,
+            "lost_at": self._lost_at,
+        }
+
+    @classmethod
+    def restore(cls, data: dict[str, Any]) -> "Presence":
+        """Make what `snapshot` described."""
+        presence = cls()
+        presence._flowing = data["flowing"]
+        presence._expected_since, presence._lost_at = data["expected_since"], data["lost_at"]
+        return presence

@@ -145,8 +145,9 @@ class Protection:
             "seals": {port: seal.carry() for port, seal in self._seals.items()},
         }
 
-    def resume(self, data: dict[str, Any]) -> None:
-        """Go on where `carry` was called; a handshake that was done is not done again."""
+    def resume(self, data: dict[str, Any], stream: Stream | None) -> None:
+        """Go on where `carry` was called, with what was negotiated; a handshake that was done is not done again."""
+        self._limit.permit(permitted(stream))
         self._crypto = msgspec.convert(data["crypto"], Sdes | Dtls | None)
         self._mux = data["mux"]
         self._seals = {port: Seal.resume(packed) for port, packed in data["seals"].items()}

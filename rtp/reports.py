@@ -30,7 +30,7 @@ from rtp.rtcp import (
 )
 from rtp.track import DATAGRAM, Track
 
-CARRIED: Final = ("_cname", "_learned", "_last_sr", "_last_sr_at", "rejected", "round_trip")
+CARRIED: Final = ("_last_sr", "_last_sr_at", "_learned", "_left", "heard", "rejected", "round_trip")
 _time_ns: Final = time.time_ns
 
 
@@ -151,13 +151,17 @@ class Reports:
 
     def carry(self) -> dict[str, Any]:
         """Give what another process needs to go on, as plain data."""
-        return {name: getattr(self, name) for name in CARRIED}
+        far = None if self.far is None else [self.far.loss, self.far.jitter_ms]
+        return {**{name: getattr(self, name) for name in CARRIED}, "far": far, "meter": self.meter.snapshot()}
 
     def resume(self, data: dict[str, Any]) -> None:
         """Go on where `carry` was called."""
         for name in CARRIED:
             setattr(self, name, data[name])
         self._learned = tuple(data["_learned"]) if data["_learned"] else None
+        self._left = tuple(data["_left"]) if data["_left"] else None
+        self.far = Far(*data["far"]) if data["far"] else None
+        self.meter = Meter.restore(data["meter"])
 
     # --- out -------------------------------------------------------------------------------------------------------
 

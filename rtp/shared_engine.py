@@ -14,6 +14,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+import msgspec
 import structlog
 
 from rtp.control import (
@@ -29,10 +30,12 @@ from rtp.control import (
     Refused,
     SetGates,
     SetStaff,
+    Stream,
 )
 from rtp.dtls import Certificate
 from rtp.engine import Engine
 from rtp.evidence import EvidenceKeeper
+from rtp.flood import rtcp_permitted
 from rtp.handover import Handover
 from rtp.leg import Leg
 from rtp.loop import Loop
@@ -107,6 +110,9 @@ class SharedEngine(Engine):
                 self._handover.legs(command.process, state, descriptors)
             except OSError as error:
                 log.warning("legs_not_handed_over", legs=command.legs, error=str(error))
+                for leg in legs:
+                    for track in leg.tracks.values():
+                        track.stay()
                 reason = "unreachable"
         if reason is not None:
             self._emit(Refused("MoveLegs", command.legs[0], reason))
@@ -122,6 +128,7 @@ class SharedEngine(Engine):
             "leg": leg.leg,
             "evidence": leg.evidence,
             "host": leg.host,
+            "cname": leg.cname,
             "place": self._rooms.place(leg.leg),
             "gates": asdict(self._rooms.gates(leg.leg)),
             "mode": self._rooms.mode(leg.leg),
@@ -182,6 +189,7 @@ class SharedEngine(Engine):
         now = self._loop.now
         leg = Leg(packed["leg"], packed["evidence"], packed["host"], self._prompts, self._around)
         assert leg.leg not in self._legs, "a leg is in one process only"
+        leg.cname = packed["cname"]
         for medium in packed["media"]:
             self._resume(leg, medium, descriptors)
         self._legs[leg.leg] = leg
@@ -200,13 +208,15 @@ class SharedEngine(Engine):
         track = self._parts.track(
             leg.leg, medium, host=leg.host, pair=pair, out=self._parts.out(0, 0, 0), around=self._around
         )
-        reports = leg.add(track, "")
+        reports = leg.add(track, leg.cname)
         self._loop.add(rtcp.fileno(), self._rtcp_reader(reports), f"{leg.leg}.{medium}.rtcp")
         reports.resume(packed["reports"])
+        stream = msgspec.convert(packed["track"]["stream"], Stream | None)
+        reports.limit.permit(rtcp_permitted(stream))
         if (protected := packed["protection"]) is not None:
             protection = Protection(track, reports, self._certified(protected["certificate"]), self._around)
             leg.protections[medium] = protection
-            protection.resume(protected)
+            protection.resume(protected, stream)
         track.resume(packed["track"])
         track.wire(None, self._loop.now)
 

@@ -5,8 +5,9 @@ from unittest.mock import patch
 
 from rtp import control as c
 from rtp.engine import Engine
-from rtp.ports import NoPorts, Pair
+from rtp.ports import NoPorts, Pair, Ports
 from rtp.prompts import Prompts
+from rtp.reserve import Reserve
 from rtp.settings import MediaSettings
 from tests.kit import media_wire
 from tests.kit.media_wire import EVENTS, H264, PCMA, PHONE, packet, stream
@@ -17,8 +18,10 @@ GUEST, HOST = "guest", "host"
 class FakePorts:
     left = 100
     pairs = 1000
+    admit = Ports.admit
 
-    def __init__(self, minimum, maximum):
+    def __init__(self, minimum, maximum, reserve=0.0):
+        self._reserve = Reserve(self.pairs, 1 << 20, reserve)
         self.next = itertools.count(minimum, 2)
 
     def bind(self, host, wanted=None):
