@@ -107,7 +107,7 @@ def test_a_key_too_short_is_our_error():
         Sealer(SUITE, bytes(29))
 
 
-@pytest.mark.parametrize("name", SUITES)
+@pytest.mark.parametrize("name", PROFILES)
 @pytest.mark.parametrize("sent", [3, 300, 140_000])
 def test_another_process_goes_on_behind_the_last_number(name, sent):
     """The same keys in a fresh session: the phone takes what it is sent and is believed, however often the numbers wrapped."""

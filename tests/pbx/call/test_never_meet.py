@@ -9,7 +9,7 @@ from tests.pbx.call.test_transfers import Transfers
 
 STEPS = 50_000
 """Of all seeds together; `make soak` does a million."""
-SEEDS = range(10)
+SEEDS = range(20)
 
 
 class Strangers(Transfers):
@@ -21,8 +21,8 @@ class Strangers(Transfers):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_of_a_caller_reaches_another(seed):
     looked = live(Strangers, seed, STEPS // len(SEEDS))
-    assert looked["message to a caller"] > 500
-    assert looked["command"] > 500
+    assert looked["message to a caller"] > 200
+    assert looked["command"] > 200
 
 
 @pytest.mark.parametrize("number", [1, 255, 256, 99_999])
