@@ -4,8 +4,7 @@
 #   make test    everything: style, types, unit tests, and calls with real phones
 #   make lint | unit | live   the parts of it
 #   make test-sanitize   the native media engine under ASan+UBSan and TSan: its tests, and some of the soak
-#   make soak    random calls on both media engines, every packet accounted for (SOAK_MINUTES=5); and a million random
-#                steps of signalling in which no caller may learn of another (SOAK_STEPS=1000000)
+#   make soak    random calls on both media engines, every packet accounted for (SOAK_MINUTES=5)
 #   make bench   measure and write bench.json
 #   make fuzz    60 s of fuzzing per target, with atheris where it can be installed (FUZZ_SECONDS=60)
 #   make clean   remove what the others made (never the state folder: evidence is in it)
@@ -128,7 +127,6 @@ bench: $(VENV)/.installed-test
 
 soak: $(VENV)/.installed-test debian native
 	@$(call timed,soak,$(BIN)/python -m tests.soak.run --minutes $(or $(SOAK_MINUTES),5))
-	@$(call timed,callers never meet,$(BIN)/python -m tests.kit.marked $(or $(SOAK_STEPS),1000000))
 
 # atheris has wheels for few interpreters; without it the same targets run under seeded mutation, and say so.
 fuzz: $(VENV)/.installed-test

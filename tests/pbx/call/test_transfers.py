@@ -33,11 +33,9 @@ AT_OTHERS = ("take", "listen", "whisper", "barge", "call")
 
 
 class Transfers(RuleBasedStateMachine):
-    WORLD = World
-
     def __init__(self):
         super().__init__()
-        self.world = self.WORLD(desks=(*DESKS, "d4"), supervisors=("d1", "d3"), wrap_up=1.0)
+        self.world = World(desks=(*DESKS, "d4"), supervisors=("d1", "d3"), wrap_up=1.0)
         self.number = 0
         self.live = {}
         for desk in DESKS:
