@@ -226,6 +226,8 @@ class OpenEvidence(msgspec.Struct, frozen=True, tag=True):
 
     call: str
     folder: str
+    near: str | None = None
+    """A leg that is to be recorded in it though it does not name it (`RecordTalk`)."""
 
 
 class NoteSip(msgspec.Struct, frozen=True, tag=True):

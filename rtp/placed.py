@@ -62,6 +62,8 @@ class Placed:
 
     process: int
     evidence: str | None
+    talk: str | None = None
+    """The capture of a talk without a caller that it is recorded in."""
     room: str | None = None
     role: Role | None = None
     before: tuple[str | None, Role | None] = (None, None)
@@ -71,3 +73,8 @@ class Placed:
     ports: tuple[PortPair, ...] = ()
     held: bool = True
     """Its process holds it, as far as is known."""
+
+    @property
+    def captures(self) -> set[str]:
+        """The captures that have to be where it is."""
+        return {call for call in (self.evidence, self.talk) if call is not None}

@@ -26,6 +26,7 @@ from rtp.control import (
     OpenEvidence,
     OpenLeg,
     Query,
+    RecordTalk,
     Refused,
 )
 from rtp.moving import LegsMoved, MoveLegs
@@ -106,9 +107,9 @@ class Placement:
                 move.behind.add(command.leg)
             return []
         match command:
-            case OpenEvidence(call):
+            case OpenEvidence(call, near=near):
                 if call not in self._captures:
-                    legs = (placed.process for placed in self._legs.values() if placed.evidence == call)
+                    legs = (p.process for n, p in self._legs.items() if n == near or p.evidence == call)
                     process = next(legs, None)
                     self._captures[call] = self._idlest() if process is None else process
                 return [To(self._captures[call], command)]
@@ -126,6 +127,8 @@ class Placement:
         match command:
             case Join():
                 return self._join(command, found, now)
+            case RecordTalk(call=talk):
+                found.talk = talk
             case Leave(leg):
                 self._joins.pop(leg, None)
                 found.room = found.role = None
@@ -140,7 +143,9 @@ class Placement:
         match command:
             case OpenLeg(leg, evidence=evidence):
                 return self._moving(leg, evidence)
-            case OpenEvidence(call) | NoteSip(call) | CloseEvidence(call):
+            case OpenEvidence(call, near=near):
+                return self._moving(near, call)
+            case NoteSip(call) | CloseEvidence(call):
                 return self._moving(None, call)
             case Query() | MoveLegs():
                 return None
@@ -185,8 +190,9 @@ class Placement:
         if (other := next((m for m in self._moves if legs & m.legs), None)) is not None:
             other.waiting.append(join)
             return out
-        captures = frozenset(call for leg in legs if (call := self._legs[leg].evidence) is not None)
-        captures &= self._captures.keys()
+        captures = (
+            frozenset(call for leg in legs for call in self._legs[leg].captures) & self._captures.keys()
+        )
         # Commands for it wait from here on, this one first.
         self._moves.append(Move(found.process, target, legs, captures, [join]))
         moving = MoveLegs(tuple(sorted(legs)), tuple(sorted(captures)), target)
@@ -201,9 +207,9 @@ class Placement:
         found, added = set[str](), {leg}
         while added:
             found |= added
-            calls = {self._legs[name].evidence for name in added} - {None}
+            calls = {call for name in added for call in self._legs[name].captures}
             rooms = {self._legs[name].room for name in added} - {None}
-            near = {n for n, p in self._legs.items() if p.held and (p.evidence in calls or p.room in rooms)}
+            near = {n for n, p in self._legs.items() if p.held and (p.captures & calls or p.room in rooms)}
             added = near - found
         return frozenset(found)
 

@@ -127,6 +127,7 @@ class SharedEngine(Engine):
         return {
             "leg": leg.leg,
             "evidence": leg.evidence,
+            "talk": leg.talk,
             "host": leg.host,
             "cname": leg.cname,
             "place": self._rooms.place(leg.leg),
@@ -189,7 +190,7 @@ class SharedEngine(Engine):
         now = self._loop.now
         leg = Leg(packed["leg"], packed["evidence"], packed["host"], self._prompts, self._around)
         assert leg.leg not in self._legs, "a leg is in one process only"
-        leg.cname = packed["cname"]
+        leg.cname, leg.talk = packed["cname"], packed["talk"]
         for medium in packed["media"]:
             self._resume(leg, medium, descriptors)
         self._legs[leg.leg] = leg

@@ -47,7 +47,7 @@ def joined(exchange: Exchange, visit: Visit) -> list[Item]:
         began = {"desk": visit.host, "who": visit.who, "user": visit.host}
         out += [
             Note("talk_began", talk.id, began),
-            ToMedia(OpenEvidence(talk.id, f"{exchange.site.policy.folder}/{talk.id}")),
+            ToMedia(OpenEvidence(talk.id, f"{exchange.site.policy.folder}/{talk.id}", host.leg)),
             *_records(exchange, talk, host.leg, f"desk:{visit.host}"),
         ]
     entered = Note("talk_joined", talk.id, {"desk": visit.host, "who": visit.visitor, "role": visit.role})
@@ -84,7 +84,8 @@ def resume(exchange: Exchange, held: tuple[str, ...]) -> list[Item]:
             out += [ToMedia(CloseEvidence(talk.id))] if talk.id in held else closed(exchange, talk.id, 0, 0)
             continue
         if talk.id not in held:
-            out.append(ToMedia(OpenEvidence(talk.id, f"{exchange.site.policy.folder}/{talk.id}")))
+            near = next((leg for leg in talk.legs if leg in exchange.legs), None)
+            out.append(ToMedia(OpenEvidence(talk.id, f"{exchange.site.policy.folder}/{talk.id}", near)))
             out.append(Note("media_restarted", talk.id))
         out += [ToMedia(RecordTalk(leg, talk.id)) for leg in talk.legs if leg in exchange.legs]
     return out

@@ -260,6 +260,23 @@ def test_a_caller_is_moved_to_the_process_of_the_desk_with_its_capture():
     assert order[-2:] == [c.Join, c.StopPlay], "what was said while it was under way comes after, in order"
 
 
+def test_the_capture_of_a_talk_is_where_its_desks_are_and_goes_with_them():
+    net = two_rooms()
+    for desk in (1, 2):
+        net.send(c.OpenEvidence(f"talk-{desk}", "/", f"desk-{desk}"))
+        net.settle()
+        home = net.processes[net.placement.where(f"desk-{desk}")]
+        assert f"talk-{desk}" in home.captures
+    visitor, host = 1, 2
+    net.send(c.RecordTalk(f"desk-{visitor}", f"talk-{visitor}"), c.Leave(f"desk-{visitor}"))
+    net.send(c.Join(f"room-{host}", f"desk-{visitor}", "staff"))
+    net.send(c.OpenEvidence("while-it-moves", "/", f"desk-{visitor}"))
+    net.settle()
+    there = net.processes[net.placement.where(f"desk-{host}")]
+    assert {f"desk-{visitor}", f"desk-{host}"} <= there.legs.keys()
+    assert {"talk-1", "talk-2", "while-it-moves"} <= there.captures
+
+
 def test_a_caller_at_a_desk_of_its_own_process_is_not_moved():
     net = two_rooms()
     desk = 3 - other(net, "caller")
