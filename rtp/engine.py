@@ -11,8 +11,6 @@ from typing import Final
 
 import structlog
 
-from rtp import stating
-from rtp.call_evidence import Both, PacketWriter
 from rtp.control import (
     AboutLeg,
     AskPicture,
@@ -57,6 +55,7 @@ from rtp.moving import MoveLegs
 from rtp.parts import PYTHON, Parts, Phase
 from rtp.ports import NoPorts, Pair, Ports
 from rtp.prompts import Prompts
+from rtp.recorded import SWEEP_SECONDS, Recorded
 from rtp.reports import Reports
 from rtp.room import Effect, Entered, RefusedEntry, Rewire, Rooms
 from rtp.route import Surroundings
@@ -66,8 +65,6 @@ from rtp.settings import MediaSettings
 BEAT_SECONDS: Final = 0.020
 PHASES: Final = 4
 """Legs are served in four groups, 5 ms apart: 200 prompts at once would hold up the relay for 2 ms."""
-SWEEP_SECONDS: Final = 0.1
-"""Between two looks for silence, loss and what is due."""
 
 log = structlog.get_logger("media")
 
@@ -108,6 +105,7 @@ class Engine:
         self._legs: dict[str, Leg] = {}
         self._phases: tuple[Phase, ...] = tuple(parts.phase() for _ in range(PHASES))
         self._rooms = Rooms()
+        self._recorded = Recorded(self._legs, self._rooms, evidence)
         self._beats = 0
         self._started = time.monotonic()
         loop.at(self._started, self._beat, "beat")
@@ -120,7 +118,7 @@ class Engine:
                 self._open_leg(command)
             case OpenEvidence(call=call):
                 self._tell(self._evidence.open(command))
-                self._bind_call(call)
+                self._recorded.bind_call(call)
             case NoteSip(call, at, source, destination, transport, data):
                 evidence = self._evidence.find(call)
                 if evidence is None:
@@ -129,7 +127,7 @@ class Engine:
                     evidence.sip(at, source, destination, transport, data)
             case CloseEvidence(call=call):
                 events = self._evidence.close(command)
-                self._bind_call(call)
+                self._recorded.bind_call(call)
                 self._tell(events)
             case Query(ref):
                 self._emit(self.holdings(ref))
@@ -161,7 +159,7 @@ class Engine:
                 leg.ask_picture(now)
             case RecordTalk(call=call):
                 leg.talk = call
-                self._bind(leg)
+                self._recorded.bind(leg)
             case SendDtmf(digits=digits):
                 reason = leg.send_digits(digits)
                 if reason is not None:
@@ -211,7 +209,7 @@ class Engine:
             min(self._phases, key=len).put(leg)
             leg.report_due = self._loop.now + self._settings.report_seconds
             leg.rtcp_due = self._loop.now + self._settings.rtcp_seconds / 2
-        self._bind(leg)
+        self._recorded.bind(leg)
         ports = tuple(track.ports for track in leg.tracks.values())
         self._emit(LegOpened(leg.leg, ports, self._certificate.fingerprint))
 
@@ -243,7 +241,7 @@ class Engine:
         for reports in leg.reports.values():
             reports.bye(now)
         leg.report_due = now
-        self._state(leg, now)
+        self._recorded.state(leg, now, self._settings.report_seconds)
         self._emit(leg.report())
         del self._legs[leg.leg]
         for phase in self._phases:
@@ -289,7 +287,7 @@ class Engine:
             for track in leg.tracks.values():
                 if track.fed_by is None:
                     track.sender.expecting = None
-            self._bind(leg)
+            self._recorded.bind(leg)
         self._mixing.begin(now)
 
     def _expect(self, room: str) -> None:
@@ -311,43 +309,11 @@ class Engine:
 
     # --- evidence --------------------------------------------------------------------------------------------------
 
-    def _bind(self, leg: Leg) -> None:
-        """Give the leg's tracks the evidence their packets belong to."""
-        own = self._evidence_of(leg.evidence)
-        place = self._rooms.place(leg.leg)
-        guest = None
-        if place is not None and place[1] != "guest":
-            caller = self._legs.get(self._rooms.guest(leg.leg) or "")
-            guest = self._evidence_of(leg.talk) if caller is None else self._evidence_of(caller.evidence)
-        for track in leg.tracks.values():
-            track.sender.evidence = own
-            track.evidence = Both(own, guest) if own is not None and guest is not None else own or guest
-
-    def _state(self, leg: Leg, now: float) -> None:
-        """Let the evidence of whoever hears this leg say what was dropped of it since the last look."""
-        legs = (leg, self._legs.get(self._rooms.guest(leg.leg) or ""))
-        calls = {one.evidence for one in legs if one is not None and one.evidence is not None}
-        found = [evidence for call in sorted(calls) if (evidence := self._evidence.find(call)) is not None]
-        for track in leg.tracks.values():
-            stating.state_flood(track, found, SWEEP_SECONDS)
-            if now >= leg.report_due:
-                stating.state_strangers(track, found, self._settings.report_seconds)
-
-    def _evidence_of(self, call: str | None) -> PacketWriter | None:
-        evidence = self._evidence.find(call) if call is not None else None
-        return evidence.packet if evidence is not None else None
-
-    def _bind_call(self, call: str) -> None:
-        legs = [leg for leg in self._legs.values() if call in {leg.evidence, leg.talk}]
-        company = {name for leg in legs for name in self._rooms.company(leg.leg)}
-        for leg in (*legs, *(self._legs[name] for name in company)):
-            self._bind(leg)
-
     def collect(self) -> None:
         """Take over what the evidence thread has done."""
         for event in self._evidence.collect():
             if isinstance(event, EvidenceOpened | EvidenceClosed):
-                self._bind_call(event.call)
+                self._recorded.bind_call(event.call)
             self._emit(event)
 
     # --- time ------------------------------------------------------------------------------------------------------
@@ -381,7 +347,7 @@ class Engine:
     def _sweep_leg(self, leg: Leg, now: float) -> None:
         for track in leg.tracks.values():
             track.sweep(now, self._settings.loss_seconds)
-        self._state(leg, now)
+        self._recorded.state(leg, now, self._settings.report_seconds)
         for protection in leg.protections.values():
             protection.expire(now)
         if now >= leg.rtcp_due:

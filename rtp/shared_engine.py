@@ -181,7 +181,7 @@ class SharedEngine(Engine):
             if packed["place"] is not None:
                 room, role = packed["place"]
                 self._carry_out(self._rooms.receive(Join(room, packed["leg"], role), now), now)
-            self._bind(self._legs[packed["leg"]])
+            self._recorded.bind(self._legs[packed["leg"]])
         log.info("legs_taken_over", legs=names)
         self._emit(LegsMoved(tuple(names)))
 
