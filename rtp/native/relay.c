@@ -223,7 +223,6 @@ int relay_lend(relay_loop *loop, relay_flow *flow, int lent)
 
 static void hand_over(relay_loop *loop, relay_flow *flow, const unsigned char *data, size_t size)
 {
-    flow->unheard_size = 0; /* Python keeps a newer one, if any */
     memcpy(loop->odd_bytes + loop->odd_used, data, size);
     loop->odd[loop->odd_count++] = (relay_odd){flow, loop->odd_used, (uint32_t)size};
     loop->odd_used += (uint32_t)size;

@@ -245,6 +245,7 @@ class NativeTrack(Track):
         """Put into the flow what was decided; packets it has no route for come to `odd`."""
         if self._flow.owner is None:
             return  # not made yet, or ended
+        self._recall()
         tapes = _tapes(self._evidence)
         destination = self.destination
         routes = []
@@ -275,6 +276,7 @@ class NativeTrack(Track):
 
     def odd(self, data: bytes) -> None:
         """Take a datagram of the believed source that C has read and left alone."""
+        self._recall()  # C's came before; Python may keep this one instead, or refuse it
         self._take(data)
 
     def _take(self, data: bytes) -> None:
