@@ -240,7 +240,7 @@ def test_a_silent_caller_stays_silent_and_the_trunk_is_told():
     made.accept(made.out("INVITE")[0])
     made._media = media
     assert call.silent
-    assert call.gates[0]
+    assert call.gates().command.silent
     plays = [command for command in heard if isinstance(command, Play)]
     assert {play.leg for play in plays} == {made.exchange.room(call.desk).leg}, "nothing to the caller"
     assert plays[-1].items == ("en/silent-caller",)
