@@ -5,6 +5,7 @@
     at110 verify FOLDER    check evidence, see `recordings.verify`
     at110 why | statistics | simulate      what the queue did and would do, see `pbx.routing_command`
     at110 roles …          who may what, see `pbx.roles_command`
+    at110 identities …     who is verified, see `pbx.identities_command`
 
 Every command imports what it needs when it runs: whoever checks evidence waits for no SIP stack.
 """
@@ -38,6 +39,7 @@ USAGE: Final = """usage: at110 COMMAND …
   statistics       service level, waits, occupancy        接警统计
   simulate         a day of calls through the queue       模拟一天的呼入
   roles            who may what; grant, revoke            角色：授予、撤销
+  identities       who is verified; check, confirm        身份：核实、确认变更
 
 at110 call --help, at110 desk --help, at110 verify --help"""
 
@@ -75,6 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from pbx import roles_command
 
             return roles_command.main(rest)
+        case ["identities", *rest]:
+            from pbx import identities_command
+
+            return identities_command.main(rest)
         case ["help" | "--help" | "-h"]:
             print(USAGE)
             return 0

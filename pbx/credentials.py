@@ -52,6 +52,11 @@ class Account(msgspec.Struct, frozen=True):
     ha1_md5: str
     name: str | None = None
     verified: bool = False
+    phone: str | None = None
+    """Where the person is called, if that was verified."""
+    verified_by: str | None = None
+    verified_at: float | None = None
+    """Seconds since 1970; None as long as only this file knows."""
 
     def __repr__(self) -> str:
         return f"Account(user={self.user!r}, role={self.role!r})"
@@ -94,6 +99,7 @@ def accounts(credentials: Credentials, realm: str) -> tuple[Account, ...]:
             ha1_md5=ha1(person.user, realm, person.password, "MD5"),
             name=f"Demo {role} {number}",
             verified=True,
+            verified_by="demo",
         )
         for number, (role, person) in enumerate(people, 1)
     )

@@ -39,7 +39,9 @@ class Directory(Mapping[str, identity.Account]):
             kind=found.role,
             display_name=found.name or "",
             verified_name=(found.name or found.user) if found.verified else None,
-            phone=found.user if found.role == "caller" else None,
+            verified_by=found.verified_by if found.verified else None,
+            verified_at=found.verified_at if found.verified else None,
+            phone=found.phone or (found.user if found.role == "caller" else None),
         )
 
     def desks(self) -> Sequence[str]:

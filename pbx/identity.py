@@ -13,7 +13,7 @@ Not done: proxy challenges (407).
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 from urllib.parse import quote
@@ -111,6 +111,9 @@ class Account:
     display_name: str = ""
     verified_name: str | None = None
     """The name an identity document was seen for; None: none was."""
+    verified_by: str | None = None
+    verified_at: float | None = None
+    """Seconds since 1970, if known."""
     phone: str | None = None
 
     @property
@@ -149,6 +152,8 @@ class Authenticated:
     feature: FeatureCode | None = None
     trouble: Trouble | None = None
     """Why credentials that an emergency call carried, or did not, were not taken."""
+    unsure: bool = False
+    """The account it names is not among those we know, and nobody can be asked now whether there is one."""
 
     @property
     def verified(self) -> bool:
@@ -184,16 +189,18 @@ class Authenticator:
         *,
         secret: bytes,
         guesses: Guesses | None = None,
+        complete: Callable[[], bool] = lambda: True,
     ) -> None:
         """`accounts` is looked up by user. `secret` makes unknown users look like known ones; keep it across restarts.
 
-        `guesses` counts wrong passwords; None: nobody does.
+        `guesses` counts wrong passwords; None: nobody does. `complete`: whether `accounts` has all there are now.
         """
         self._settings = settings
         self._accounts = accounts
         self._nonces = nonces
         self._counts = counts
         self._secret = secret
+        self._complete = complete
         self._guesses = Guesses(limit=NO_LIMIT) if guesses is None else guesses
 
     def check(
@@ -279,13 +286,14 @@ class Authenticator:
             account, trouble = None, "locked" if error.status == LOCKED else "malformed"
         if account is not None and trouble is None:
             return Authenticated(account, "digest", emergency)
-        if trouble in ("wrong", "malformed"):
-            return Authenticated(None, emergency=emergency, trouble=trouble)
         # A phone sends credentials only when challenged, and this call is not challenged: its registration speaks for it.
         account = self._accounts.get(request.from_.uri.user_text or "")
+        unsure = account is None and not self._complete()
+        if trouble in ("wrong", "malformed"):
+            return Authenticated(None, emergency=emergency, trouble=trouble, unsure=unsure)
         if account is not None and account.aor in registered:
             return Authenticated(account, "registration", emergency, trouble=trouble)
-        return Authenticated(None, emergency=emergency, trouble=trouble)
+        return Authenticated(None, emergency=emergency, trouble=trouble, unsure=unsure)
 
     def _prove(
         self, request: Request, now: float, source: str, registered: Collection[str]

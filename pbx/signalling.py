@@ -18,6 +18,7 @@ from aiohttp import web
 from pbx import credentials, identity, listening
 from pbx.api.app import Listener, build, listen
 from pbx.api.feed import Feed
+from pbx.api.identities import IdentityRoutes
 from pbx.api.places import PlaceRoutes
 from pbx.api.roles import RoleRoutes
 from pbx.api.snapshot import SnapshotRoutes
@@ -42,6 +43,8 @@ from pbx.directory import Directory
 from pbx.flows import Flows
 from pbx.guard import Guesses, Limit
 from pbx.guarding import Peers, make_guard, watch_guard
+from pbx.identity_documents import DocumentKey
+from pbx.identity_service import IdentityService
 from pbx.location.client import LocationClient
 from pbx.media_link import media_link
 from pbx.metrics import Metrics, watch_loop
@@ -64,6 +67,7 @@ from pbx.storage import phones
 from pbx.storage.accounts import Accounts
 from pbx.storage.database import Database
 from pbx.storage.outbox import Outbox
+from pbx.storage.proofs import Proofs
 from pbx.storage.roles import Roles
 from pbx.tasks import Tasks
 from pbx.transport.endpoint import Endpoint
@@ -109,6 +113,9 @@ class Signalling:
         first = dict.fromkeys(settings.hands.supervisors, ("supervisor",))
         self._roles = Roles(settings.state / "roles.json", settings.sip.realm, first)
         self._roles.on_change(self._roles_changed)
+        self._proofs = Proofs(settings.sip.realm)
+        key = DocumentKey(settings.state / "document.key")
+        self._identities = IdentityService(self._proofs, self._accounts, self._database, key)
         self._exchange.supervisors = self._roles.holders("supervisor")
         self._scribe = scribe
         self._survival = Survival(self._outbox, self._metrics)
@@ -185,6 +192,7 @@ class Signalling:
             NonceCounts(),
             secret=secret,
             guesses=Guesses(settings.limits.digest_failures),
+            complete=lambda: self._database.up and self._accounts.from_database,
         )
         draw = random.SystemRandom()
         return Registrations(
@@ -220,6 +228,7 @@ class Signalling:
         self._database.start()
         self._accounts.start(self._database, self._tasks)
         self._roles.start(self._database, self._tasks)
+        self._proofs.start(self._database, self._tasks)
         self._tasks.spawn(phones.bring_back(self._database, self._adopt), name="registrations")
         await self._media.connect()
         await self._endpoint.start()
@@ -236,6 +245,7 @@ class Signalling:
                 *self._place_routes(),
                 *RoleRoutes(table).routes(),
                 *self._picture_routes(),
+                *IdentityRoutes(self._identities).routes(),
             ],
             people=ApiPeople(self._accounts, self._roles, settings.sip.realm),
             changed=self._roles.on_change,

@@ -4,7 +4,7 @@ in → out: (method, path as it is routed, roles, whose desk it is about) → ma
 installation begins with, and programs of the site hold it.
 
 A dispatcher does his own work; a supervisor helps at every desk, hears and decides the order; an auditor reads everything
-and changes nothing; an admin gives roles and sets up the exchange, and sees no evidence.
+and changes nothing; an admin gives roles and sets up the exchange, and sees no evidence. Supervisors and admins verify who people are.
 """
 
 from typing import Final
@@ -19,6 +19,7 @@ _WORK: Final = frozenset({DISPATCHER, "supervisor"})
 _SUPERVISOR: Final = frozenset({"supervisor"})
 _READ: Final = frozenset({"supervisor", "auditor"})
 _ADMIN: Final = frozenset({"admin"})
+_VERIFIES: Final = frozenset({"supervisor", "admin"})
 
 RIGHTS: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("POST", "/api/logout"):                    _ALL,
@@ -52,6 +53,11 @@ RIGHTS: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("GET",  "/api/roles/changes"):             frozenset({"admin", "auditor"}),
     ("POST", "/api/roles/{user}/{role}"):       _ADMIN,
     ("DELETE", "/api/roles/{user}/{role}"):     _ADMIN,
+    ("GET",  "/api/identities"):                _VERIFIES | {"auditor"},
+    ("GET",  "/api/identities/changes"):        _VERIFIES | {"auditor"},
+    ("POST", "/api/identities/{user}"):         _VERIFIES,
+    ("POST", "/api/identities/{user}/confirm"): _VERIFIES,
+    ("POST", "/api/identities/{user}/withdraw"): _VERIFIES,
 }  # fmt: skip
 
 _DESK: Final = "/api/desks/{desk}/"

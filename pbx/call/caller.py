@@ -1,7 +1,15 @@
 """Who calls, as far as it is known: a plain value."""
 
+import datetime as dt
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final, Literal
+
+MAX_CLAIMED: Final = 64
+"""Characters of a name a phone gives itself that are kept for display."""
+WHY: Final = {
+    "database_away": ("无法核实：数据库不可用", "unavailable: database away"),
+    "withheld": ("无法核实：对方隐藏身份", "unavailable: withheld"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +26,38 @@ class Caller:
     """Network address the call came from, `host:port`."""
     trunk: str | None = None
     """The trunk it came over; the number is its word."""
+    verified_by: str | None = None
+    verified_at: float | None = None
+    """Who verified the name and when (seconds since 1970, if known); only ever of an account."""
+    unavailable: str | None = None
+    """Why nobody can say whether it is verified: `database_away`, `withheld`."""
+    claimed: str | None = None
+    """The name the phone gives itself: its word, and shown as that."""
+
+    @property
+    def identity(self) -> Literal["verified", "unverified", "unavailable"]:
+        """Exactly one of three; what is verified is never another."""
+        return "verified" if self.verified else "unverified" if self.unavailable is None else "unavailable"
+
+    def view(self) -> dict[str, Any]:
+        """Return what people see of the identity, as plain data."""
+        return {
+            "identity": self.identity,
+            "identity_by": self.verified_by if self.verified else None,
+            "identity_at": self.verified_at if self.verified else None,
+            "identity_why": None if self.verified else self.unavailable,
+            "claimed": self.claimed,
+        }
+
+    def mark(self) -> str:
+        """Say the identity in both languages, for the text at a desk."""
+        if self.verified:
+            at = None if self.verified_at is None else dt.datetime.fromtimestamp(self.verified_at, dt.UTC)
+            when = "" if at is None else f", {at:%Y-%m-%d %H:%M} UTC"
+            return "已核实 verified" + ("" if self.verified_by is None else f": {self.verified_by}{when}")
+        if self.unavailable is not None:
+            return " ".join(WHY[self.unavailable])
+        return "未核实 unverified"
 
     def pack(self) -> dict[str, Any]:
         """Return plain data."""

@@ -114,4 +114,6 @@ def callee(party: Party) -> Caller:
         verified=account.verified_name is not None,
         proof="registration",
         address=address,
+        verified_by=account.verified_by,
+        verified_at=account.verified_at,
     )

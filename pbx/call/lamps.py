@@ -63,12 +63,11 @@ def _staff(exchange: Exchange, visit: Visit, realm: str) -> Staff:
 def _guest(exchange: Exchange, call: Call, realm: str) -> Guest:
     who = call.caller
     number = who.number or who.user or "anonymous"
-    mark = "已核实 verified" if who.verified else "未核实 unverified"
     leg = exchange.legs.get(call.leg)
     return Guest(
         id="c" + hashlib.blake2s(call.id.encode(), digest_size=12).hexdigest(),
         # What a phone wrote into its From may be anything: as a user part it is escaped whole.
         uri=str(Uri("sip", quote(number, safe="", errors="surrogateescape"), None, realm)),
-        label=f"{who.name or number} ({mark})",
+        label=f"{who.name or number} ({who.mark()})",
         held=call.held or (leg is not None and leg.negotiation.held),
     )

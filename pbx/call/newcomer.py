@@ -4,7 +4,8 @@ in → out: an INVITE, the flow it came on, what was proved → `Caller`, a requ
 """
 
 from pbx import identity
-from pbx.call.caller import Caller
+from pbx.call.caller import MAX_CLAIMED, Caller
+from pbx.sip import grammar
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request
 from pbx.sip.uri import NameAddr, Uri
@@ -14,9 +15,21 @@ def stated_caller(request: Request, flow: Flow, verdict: identity.Authenticated)
     """State who calls: an account's facts if it is proved, else only what the phone wrote into From."""
     address = f"{flow.remote[0]}:{flow.remote[1]}"
     account = verdict.account
+    claimed = (request.from_.display or "")[:MAX_CLAIMED] or None
     if account is None:
         stated = request.from_.uri.user_text or request.from_.uri.host
-        return Caller(None, None, stated, verified=False, proof=verdict.trouble or "none", address=address)
+        # RFC 3323 §4.1.1.3: who wants to stay unknown writes "Anonymous" <sip:anonymous@anonymous.invalid>
+        hidden = grammar.lower(request.from_.uri.host).endswith(".invalid")
+        return Caller(
+            None,
+            None,
+            stated,
+            verified=False,
+            proof=verdict.trouble or "none",
+            address=address,
+            unavailable="withheld" if hidden else "database_away" if verdict.unsure else None,
+            claimed=claimed,
+        )
     return Caller(
         account.user,
         account.verified_name,
@@ -24,6 +37,9 @@ def stated_caller(request: Request, flow: Flow, verdict: identity.Authenticated)
         verified=account.verified_name is not None,
         proof=verdict.proof,
         address=address,
+        verified_by=account.verified_by,
+        verified_at=account.verified_at,
+        claimed=claimed,
     )
 
 

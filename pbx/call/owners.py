@@ -261,8 +261,8 @@ def _put_through(exchange: Exchange, call: str, desk: str, waited: float, now: f
     exchange.touch(call)
     who = found.caller
     name = who.name or who.user or who.number or "?"
-    mark = "已核实 verified" if who.verified else "未核实 unverified"
-    if who.trunk is not None:
+    mark = who.mark()
+    if who.trunk is not None and who.unavailable is None:
         mark = f"号码来自中继 {who.trunk}, number by trunk"
     silent = " · 静默 SILENT" if found.silent else ""
     return [

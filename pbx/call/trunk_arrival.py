@@ -68,6 +68,7 @@ def caller(said: Request, flow: Flow, trunk: Trunk) -> tuple[Caller, dict[str, A
         proof="trunk",
         address=address,
         trunk=trunk.name,
+        unavailable=None if found.number.text else "withheld",
     )
     facts = found.facts(trunk.name)
     if found.name is not None:

@@ -45,7 +45,7 @@ def call_view(exchange: Exchange, call: Call, times: Times) -> dict[str, Any]:
         "state": "held" if call.held and call.state is State.TALKING else _STATES[call.state],
         "caller": call.caller.number or call.caller.user or call.caller.address,
         "account": call.caller.user,
-        "identity": "verified" if call.caller.verified else "unverified",
+        **call.caller.view(),
         "name": call.caller.name,
         "trunk": call.caller.trunk,
         "address": call.caller.address,
@@ -117,7 +117,7 @@ def queue_view(exchange: Exchange, times: dict[str, Times]) -> list[dict[str, An
             "incident": call.incident,
             "since": times[call.id].started,
             "caller": call.caller.number or call.caller.user or call.caller.address,
-            "identity": "verified" if call.caller.verified else "unverified",
+            "identity": call.caller.identity,
             "silent": call.silent,
             "unanswered": call.waits.asked,
         }

@@ -32,7 +32,7 @@ QUIET: Final = frozenset({"desk_changed", "location", "media_negotiated", "posit
 """Notes that are no lines of the log: they follow from others, or say too much."""
 IDENTITY: Final = frozenset({"user", "name", "number", "address"})
 """Fields that stay out of the log when the caller asked for privacy (RFC 3323)."""
-PRIVATE: Final = frozenset({"text", "digit", "geolocation", "claims", "diverted"})
+PRIVATE: Final = frozenset({"text", "digit", "geolocation", "claims", "claimed", "diverted"})
 """Fields that stay in evidence and database: a log is read by people who may not read those."""
 
 
@@ -297,7 +297,9 @@ class Watch:
                     "caller": f["number"],
                     "account": f["user"],
                     "name": f["name"],
-                    "identity": "verified" if f["verified"] else "unverified",
+                    "identity": "verified"
+                    if f["verified"]
+                    else ("unavailable" if f.get("unavailable") else "unverified"),
                     "silent": f["silent"],
                     "evidence": call,
                 }

@@ -10,6 +10,7 @@ const TEXT = {
     since: "时长", silent: "静默", desk: "坐席", state: "状态", phone: "话机", acts: "操作",
     nobody_waiting: "无人排队", nobody_active: "没有通话", no_desks: "没有坐席账号",
     verified: "已核实", unverified: "未核实", unavailable: "无法核实",
+    database_away: "数据库不可用", withheld: "对方隐藏身份", claimed: "自称：{name}",
     sound: "声音", picture: "图像", nothing: "无媒体", look: "显示图像",
     signed_out: "未签入", calling: "正在呼叫话机", free: "空闲", busy: "通话中", wrap_up: "话后整理", paused: "暂停", held: "保持",
     registered: "已注册", unregistered: "未注册",
@@ -38,6 +39,7 @@ const TEXT = {
     since: "Duration", silent: "Silent", desk: "Desk", state: "State", phone: "Phone", acts: "Actions",
     nobody_waiting: "Nobody is waiting", nobody_active: "No calls", no_desks: "No desk accounts",
     verified: "verified", unverified: "unverified", unavailable: "can't be verified",
+    database_away: "database away", withheld: "withheld", claimed: "calls itself: {name}",
     sound: "sound", picture: "picture", nothing: "no media", look: "show pictures",
     signed_out: "signed out", calling: "calling the phone", free: "free", busy: "in a call", wrap_up: "wrap-up", paused: "paused", held: "on hold",
     registered: "registered", unregistered: "not registered",
@@ -148,6 +150,7 @@ function callerCell(call) {
   const under = make("small", call.name ? `${call.caller ?? ""} · ${call.call}` : call.call);
   cell.append(under);
   if (call.trunk) cell.append(make("small", t("number_of_trunk").replace("{trunk}", call.trunk)));
+  if (call.claimed) cell.append(make("small", t("claimed").replace("{name}", () => call.claimed)));
   if (call.alarm) cell.append(make("small", t(call.alarm), "warning"));
   return cell;
 }
@@ -155,6 +158,17 @@ function callerCell(call) {
 function badgeCell(name, text) {
   const cell = make("td");
   cell.append(make("span", text ?? t(name), `badge ${/^[a-z_]+$/.test(name) ? name : ""}`));
+  return cell;
+}
+
+// Exactly one of verified (by whom, when), unverified, unavailable (why); what a phone says of itself is not shown here.
+function identityCell(call) {
+  const cell = badgeCell(call.identity ?? "unverified");
+  if (call.identity === "verified" && call.identity_by) {
+    const at = typeof call.identity_at === "number" ? new Date(call.identity_at * 1000).toLocaleString(language) : "";
+    cell.append(make("small", [call.identity_by, at].filter(Boolean).join(" · ")));
+  }
+  if (call.identity === "unavailable" && call.identity_why) cell.append(make("small", t(call.identity_why)));
   return cell;
 }
 
@@ -308,7 +322,7 @@ function callRow(call, waiting) {
   const first = make("td", waiting ? call.position ?? "" : call.desk ?? "");
   if (waiting && call.queue && call.queue !== "default") first.append(" ", make("small", call.queue));
   if (waiting && call.rank && call.rank !== "normal") first.append(" ", make("small", t(`rank_${call.rank}`)));
-  row.append(first, callerCell(call), badgeCell(call.identity ?? "unverified"), mediaCell(call));
+  row.append(first, callerCell(call), identityCell(call), mediaCell(call));
   row.append(timeCell(waiting ? call.started : call.attached ?? call.started), silentCell(call));
   return row;
 }

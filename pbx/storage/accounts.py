@@ -12,6 +12,7 @@ from typing import Final
 import asyncpg
 import msgspec
 import structlog
+from msgspec import structs
 
 from pbx.credentials import Account, write_private
 from pbx.storage.connection import Connection
@@ -32,8 +33,11 @@ WHERE accounts.origin = 'demo'
   AND (accounts.ha1_sha256, accounts.ha1_md5) IS DISTINCT FROM (EXCLUDED.ha1_sha256, EXCLUDED.ha1_md5)
 """
 _ALL: Final = """
-SELECT username, realm, role, name, verified, ha1_sha256, ha1_md5
-FROM accounts WHERE enabled AND realm = $1 ORDER BY username
+SELECT a.username, a.realm, a.role, a.ha1_sha256, a.ha1_md5, coalesce(p.name, a.name) AS name, p.phone,
+    a.verified OR p.username IS NOT NULL AS verified,
+    coalesce(p.verified_by, CASE WHEN a.verified THEN a.origin END) AS verified_by,
+    extract(epoch FROM coalesce(p.verified_at, CASE WHEN a.verified THEN a.created_at END))::float8 AS verified_at
+FROM accounts a LEFT JOIN identity_proofs p USING (realm, username) WHERE a.enabled AND a.realm = $1 ORDER BY 1
 """
 
 
@@ -54,8 +58,11 @@ class Accounts:
         if (
             cached
         ):  # passwords may be newer than the copy; whether a person is blocked is not for the file to say
-            fresh = {account.user: account for account in self._demo if account.user in self._accounts}
-            self._accounts.update(fresh)
+            for one in self._demo:
+                if (known := self._accounts.get(one.user)) is not None:
+                    self._accounts[one.user] = structs.replace(
+                        known, ha1_sha256=one.ha1_sha256, ha1_md5=one.ha1_md5
+                    )
         self.from_database = False
         """Whether the present accounts came from PostgreSQL since this start."""
 
@@ -103,7 +110,9 @@ class Accounts:
         return [Account(user=row["username"], **{n: row[n] for n in _FIELDS}) for row in rows]
 
 
-_FIELDS: Final = ("role", "realm", "ha1_sha256", "ha1_md5", "name", "verified")
+_FIELDS: Final = (
+    "role", "realm", "ha1_sha256", "ha1_md5", "name", "verified", "phone", "verified_by", "verified_at",
+)  # fmt: skip
 
 
 def _read(cache: Path, realm: str) -> list[Account]:

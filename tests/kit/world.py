@@ -107,6 +107,7 @@ class World:
         gate = identity.Authenticator(
             identity.IdentitySettings(REALM), self.accounts, nonces, NonceCounts(), secret=b"s" * 32
         )
+        self.gate = gate
         registrations = Registrations(self.registrar, gate, lambda: 0.0, lambda changes: None)
         self.answering = Answering(self.exchange, registrations)
         self.media_answers = media_answers

@@ -22,6 +22,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pbx.credentials import Account, accounts, load_or_create
+from pbx.identity_proof import Asked, Check, Confirm, Facts, ProofError, Withdraw
 from pbx.storage import outbox as outbox_module
 from pbx.storage import place
 from pbx.storage.accounts import Accounts
@@ -31,6 +32,7 @@ from pbx.storage.keeper import Keeper
 from pbx.storage.migrate import FOLDER, MigrationError, migrate, migrations
 from pbx.storage.outbox import Outbox
 from pbx.storage.postmaster import attached, read_postmaster
+from pbx.storage.proofs import Proofs
 from pbx.tasks import Tasks
 
 ROOT = os.geteuid() == 0
@@ -672,7 +674,9 @@ async def test_accounts_are_seeded_kept_beside_and_known_without_a_database(data
 
     second = Accounts(cache, "at110", demo)  # the next start, with a dead database
     assert second.find("8002") is None
-    assert second.find("8001") == demo[0]
+    known = second.find("8001")
+    assert known is not None
+    assert (known.ha1_sha256, known.verified_by) == (demo[0].ha1_sha256, "demo")
     assert len(second.all("dispatcher")) == 2
     assert second.find("stranger") is None
 
@@ -692,3 +696,114 @@ async def test_new_passwords_of_demo_people_reach_the_database_but_not_other_acc
     kept = later.find("8002")
     assert kept is not None
     assert kept.ha1_sha256 != by_user["8002"].ha1_sha256
+
+
+# --- identities ---------------------------------------------------------------------------------------------------
+
+WANG = Facts("王丽", "13800000001", "a" * 64, "resident-id", "in-person")
+LI = Facts("李雷", "13900000001", "b" * 64, "passport", "records")
+
+
+@pytest.fixture
+async def people(database, tmp_path):
+    """Accounts and identities of a fresh database; nobody but the desks' demo people is verified."""
+    found = Accounts(
+        tmp_path / "accounts.json", "at110", accounts(load_or_create(tmp_path / "people.json"), "at110")
+    )
+    await found.refresh(database)
+    sql = "UPDATE accounts SET verified = false, name = NULL WHERE role = 'caller'"
+    await database.use(lambda c: c.execute(sql))
+    return found
+
+
+async def acts(database) -> list[tuple[str, str]]:
+    found = await rows(
+        database, "SELECT act, changed_by FROM identity_changes WHERE act <> 'account' ORDER BY id"
+    )
+    return [(row["act"], row["changed_by"]) for row in found]
+
+
+@pytest.mark.may_block("the cache is read once, at the start")
+async def test_an_identity_is_verified_changed_by_two_persons_and_known_without_a_database(
+    database, people, tmp_path
+):
+    user, proofs = people.all("caller")[0].user, Proofs("at110")
+    await proofs.act(database, user, Check(WANG, "8001", "c0"))
+    await people.refresh(database)
+    first = people.find(user)
+    assert (first.name, first.phone, first.verified, first.verified_by) == (
+        WANG.name,
+        WANG.phone,
+        True,
+        "8001",
+    )
+    assert first.verified_at is not None
+    await proofs.act(database, user, Check(LI, "8001", "c1"))
+    with pytest.raises(ProofError, match="same_person"):
+        await proofs.act(database, user, Confirm("c1", "8001"))
+    await people.refresh(database)
+    assert people.find(user) == first, "the old facts stand"
+    # Two confirm at once: one does it.
+    both = await asyncio.gather(
+        *(proofs.act(database, user, Confirm("c1", by)) for by in ("8002", "8003")), return_exceptions=True
+    )
+    assert sorted(isinstance(one, ProofError) for one in both) == [False, True]
+    await people.refresh(database)
+    changed = people.find(user)
+    assert (changed.name, changed.phone) == (LI.name, LI.phone)
+    assert changed.verified_by in ("8002", "8003")
+    assert await acts(database) == [
+        ("verified", "8001"), ("asked", "8001"), ("changed", changed.verified_by), ("confirmed", changed.verified_by),
+    ]  # fmt: skip
+    later = Accounts(
+        tmp_path / "accounts.json", "at110", accounts(load_or_create(tmp_path / "people.json"), "at110")
+    )
+    assert later.find(user) == changed, "the next start, with a dead database"
+    shown = [one for one in await proofs.all(database) if one["user"] == user]
+    assert [one["proof"]["asked_by"] for one in shown] == ["8001"]
+    assert (await proofs.changes(database))[0]["act"] == "confirmed"
+    with pytest.raises(ProofError, match="unknown_account"):
+        await proofs.act(database, "nobody", Check(WANG, "8001", "c2"))
+
+
+@pytest.mark.may_block("the cache is read once, at the start")
+async def test_a_change_that_is_withdrawn_or_late_is_written_down_and_changes_nothing(database, people):
+    user, proofs = people.all("caller")[0].user, Proofs("at110")
+    await proofs.act(database, user, Check(WANG, "8001", "c0"))
+    await proofs.act(database, user, Check(LI, "8001", "c1"))
+    await proofs.act(database, user, Withdraw("c1", "8002"))
+    for change in ("c2", "c3"):
+        await proofs.act(database, user, Check(LI, "8001", change))
+        sql = "UPDATE identity_pending SET until = now() - interval '1 second'"
+        await database.use(lambda c, sql=sql: c.execute(sql))
+        if change == "c2":
+            await proofs.look(database)
+        else:
+            with pytest.raises(ProofError, match="no_change"):
+                await proofs.act(database, user, Confirm(change, "8002"))
+    assert [one for one in await acts(database) if one[0] != "asked"] == [
+        ("verified", "8001"), ("withdrawn", "8002"), ("expired", "time limit"), ("expired", "time limit"),
+    ]  # fmt: skip
+    await people.refresh(database)
+    assert people.find(user).name == WANG.name
+
+
+@pytest.mark.may_block("the cache is read once, at the start")
+async def test_statements_by_hand_are_written_down_and_never_one_persons_change(database, people):
+    user, desk, proofs = people.all("caller")[0].user, people.all("dispatcher")[0].user, Proofs("at110")
+    await proofs.act(database, user, Check(WANG, "8001", "c0"))
+    for sql in (
+        "UPDATE identity_proofs SET name = '鬼'",
+        "UPDATE identity_changes SET changed_by = 'nobody'",
+        "DELETE FROM identity_changes",
+        "TRUNCATE identity_changes",
+    ):
+        with pytest.raises(asyncpg.RaiseError):
+            await database.use(lambda c, sql=sql: c.execute(sql))
+    # What `accounts` says is verified is a proof like others.
+    (asked,) = await proofs.act(database, desk, Check(LI, "8002", "c1"))
+    assert isinstance(asked, Asked)
+    await database.use(lambda c: c.execute("UPDATE accounts SET verified = true WHERE username = '8002'"))
+    await database.use(lambda c: c.execute(f"UPDATE accounts SET verified = true WHERE username = '{user}'"))
+    (last,) = await rows(database, "SELECT act, changed_by FROM identity_changes ORDER BY id DESC LIMIT 1")
+    assert tuple(last) == ("account", "sql:at110")
