@@ -6,6 +6,7 @@ from pbx import listening
 from pbx.call.encrypting import EncryptionRules
 from pbx.call.leg import LegSetup
 from pbx.call.site import Policy, Site
+from pbx.location import presence_uri
 from pbx.location.client import may_ask
 from pbx.location.settings import load_districts
 from pbx.queue_settings import rules
@@ -48,6 +49,9 @@ def site(settings: Settings) -> Site:
         routing=rules(settings.queue),
         districts=districts,
         may_ask=may_ask(settings.location.servers),
+        presence_servers=frozenset(
+            found for text in settings.location.presence_servers if (found := presence_uri.server(text))
+        ),
         lost=settings.location.lost is not None,
         encryption=EncryptionRules(
             settings.media.encryption, settings.media.encryption_for, settings.media.sdes_in_clear

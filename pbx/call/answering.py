@@ -16,6 +16,8 @@ from pbx.call.effects import Effect, Item, MoveFlow, Note, Refuse, Respond
 from pbx.call.emergency_call import Said
 from pbx.call.exchange import Exchange
 from pbx.call.leg import Leg
+from pbx.call.moved import hops
+from pbx.call.moved import move as move_dialogs
 from pbx.call.newcomer import with_contact
 from pbx.call.owner import Owner
 from pbx.call.watching import Watching
@@ -91,7 +93,7 @@ class Answering:
             return []
         registrar = self._phones.registrar
         moved = self._phones.flows.failed(flow, now)
-        new = proxied.way_back(flow, [*registrar.paths(flow), *self._exchange.hops(flow)])
+        new = proxied.way_back(flow, [*registrar.paths(flow), *hops(self._exchange, flow)])
         if new is not None:
             registrar.move(flow, new)
             moved.append(FlowMoved(flow, new))
@@ -128,7 +130,7 @@ class Answering:
 
     def _moved(self, moved: Sequence[FlowMoved]) -> list[Effect]:
         for move in moved:
-            self._exchange.move(move.old, move.new)
+            move_dialogs(self._exchange, move.old, move.new)
             self.watching.notifier.move(move.old, move.new)
         return [MoveFlow(move.old, move.new) for move in moved]
 

@@ -11,14 +11,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
-from msgspec import structs
-
-from pbx.call import answer, exchange_snapshot, hangup, leg_events, owners, place, trunk_outcomes, visits
+from pbx.call import (
+    answer,
+    by_presence,
+    exchange_snapshot,
+    hangup,
+    leg_events,
+    owners,
+    place,
+    trunk_outcomes,
+    visits,
+)
 from pbx.call import call_events as events
 from pbx.call import room as rooms
 from pbx.call.agenda import Agenda
 from pbx.call.call import Call
-from pbx.call.effects import CallFinished, Effect, Item, LegEnded, LegGone, Refuse, SendRequest
+from pbx.call.effects import CallFinished, Effect, Item, SendRequest
 from pbx.call.kinds import ACD_EFFECTS, LEG_EVENTS, OUTSIDE
 from pbx.call.last_resort import LastResort
 from pbx.call.last_resort import settle as cancel_attempts
@@ -31,6 +39,8 @@ from pbx.call.reach import Directory
 from pbx.call.room import Room
 from pbx.call.site import Site
 from pbx.call.whereabouts import Whereabouts
+from pbx.location.presence import Follow, Presence, Told
+from pbx.location.presence_subscription import REF
 from pbx.sip.effects import (
     AckArrived,
     Cancelled,
@@ -94,6 +104,7 @@ class Exchange:
         self.whereabouts = Whereabouts(
             site.districts, site.may_ask, serves=self.acd.rules.serves, lost=site.lost
         )
+        self.presence = Presence(mint)
         self._agenda = Agenda()
         self._touched: set[str] = set()
         self.changed: set[str] = set()
@@ -130,24 +141,6 @@ class Exchange:
     def session(self) -> int:
         """Return a number for the o= line of an SDP."""
         return int(self.mint("session"))
-
-    def move(self, old: Flow, new: Flow) -> None:
-        """Let the dialogs of a phone that went from one flow to another follow it."""
-        for leg in self.legs.values():
-            if leg.flow != old:
-                continue
-            leg.flow = new
-            self.changed.add(leg.id)
-            uri = leg.contact.uri
-            moved = self.contact(uri.user or "", new, secure=uri.scheme == "sips")
-            leg.contact = structs.replace(leg.contact, uri=moved.uri)  # what else it says, as isfocus, stays
-            if leg.dialog is not None:
-                leg.dialog.contact = leg.contact
-
-    def hops(self, flow: Flow) -> list[Uri]:
-        """Return what the proxy at the other end of a flow calls itself, as far as dialogs go through it."""
-        dialogs = (leg.dialog for leg in self.legs.values() if leg.flow == flow)
-        return [dialog.next_hop for dialog in dialogs if dialog is not None and dialog.route_set]
 
     # --- finding ----------------------------------------------------------------------------------------------
 
@@ -197,7 +190,7 @@ class Exchange:
 
     def call_of(self, sip_call_id: str) -> str | None:
         """Return the call a SIP Call-ID belongs to, so that its messages become evidence."""
-        return self._sip_calls.get(sip_call_id)
+        return self._sip_calls.get(sip_call_id) or self.presence.call_of(sip_call_id)
 
     # --- in -----------------------------------------------------------------------------------------------------
 
@@ -214,6 +207,8 @@ class Exchange:
             case Cancelled(transaction, request, _):
                 leg = self.leg(self._invites.get(transaction, ""))
                 return [] if leg is None else self.run(answer.cancelled(leg, request), now)
+            case ResponseArrived(ref) | TransactionFailed(ref) if ref.startswith(REF):
+                return self.run(by_presence.outcome(self, event, now), now)
             case ResponseArrived() | TransactionFailed() if taken := trunk_outcomes.outcome(self, event, now):
                 return self.run(taken.items, now)
             case ResponseArrived(ref, response, flow):
@@ -238,7 +233,7 @@ class Exchange:
         """Take a request that has a To tag."""
         leg = self.leg_in_dialog(event.request)
         if leg is None:
-            return [Refuse(event.transaction, event.request.response(481))]
+            return self.run(by_presence.request(self, event, now), now)
         items: list[Item] = [*leg_events.request(leg, event.transaction, event.request, event.flow, now)]
         if (owner := self.owners[leg.id]).kind == "call":
             items += self.whereabouts.heard(owner.id, event.request, now)
@@ -261,6 +256,8 @@ class Exchange:
                 out += self.run(self.calls[key].expire(now), now, key)
             elif key == "trunks":
                 out += self.run(self.trunks.expire(now), now)
+            elif key == "presence":
+                out += self.run(self.presence.expire(now), now)
             else:
                 out += self.run(self.acd.expire(now), now)
         return out
@@ -304,6 +301,7 @@ class Exchange:
         self._touched.clear()
         self._agenda.set("acd", self.acd.next_due)
         self._agenda.set("trunks", self.trunks.next_due)
+        self._agenda.set("presence", self.presence.next_due)
 
     def _take(self, item: Item, now: float) -> list[Item] | None:
         """Give an item to the machine it is for; None means it is for the outside."""
@@ -319,7 +317,7 @@ class Exchange:
             case events.PlaceLeg(leg):
                 return [] if (found := self.leg(leg)) is None else list(place.place(found, now))
             case events.RefuseLeg(leg, status):
-                return self._refuse(leg, status)
+                return [] if (found := self.leg(leg)) is None else list(hangup.refuse(found, status))
             case events.EndLeg(leg):
                 return [] if (found := self.leg(leg)) is None else list(hangup.hang_up(found))
             case events.Say(leg, text):
@@ -329,21 +327,13 @@ class Exchange:
                 return list(self.acd.receive(DeskSignsIn(desk, agent, self.away.get(agent)), now))
             case events.ToAcd(event):
                 return list(self.acd.receive(event, now))
+            case Follow() | Told():
+                return by_presence.take(self, item, now)
             case PeerSaid() | Counted():
                 return trunk_outcomes.take(self, item, now)
             case rooms.EndGuest(call, desk):
                 return self.to_call(call, events.HostEnds(desk), now)
         return owners.acd_said(self, item, now) if kind in ACD_EFFECTS else None
-
-    def _refuse(self, leg: str, status: int) -> list[Item]:
-        found = self.leg(leg)
-        if found is None:
-            return []
-        return [
-            *found.reject(status, (("Retry-After", "2"),)),
-            LegEnded(leg, "no_media_ports", status),
-            LegGone(leg),
-        ]
 
     def to_call(self, call: str, event: events.CallEvent, now: float) -> list[Item]:
         """Give a call an event; nothing happens if it is over."""
@@ -359,6 +349,7 @@ class Exchange:
         found = self.calls.pop(call, None)
         self.media.pop(call, None)
         self.whereabouts.ended(call)
+        self.presence.end(call)
         if found is not None:
             self._touched |= {call, found.leg}
 

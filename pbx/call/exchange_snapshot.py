@@ -12,6 +12,7 @@ from pbx.call import calling, leg_snapshot, visits
 from pbx.call.last_resort import LastResort
 from pbx.call.owner import Owner
 from pbx.call.room import Room
+from pbx.location.presence import Presence
 from pbx.sip.flow import restore_flow
 from routing.acd import Acd
 
@@ -24,6 +25,7 @@ def snapshot(exchange: Exchange) -> dict[str, Any]:
     return {
         "acd": exchange.acd.snapshot(),
         "places": exchange.whereabouts.snapshot(),
+        "presence": exchange.presence.snapshot(),
         "away": dict(exchange.away),
         "legs": [leg_snapshot.snapshot(leg) for leg in exchange.legs.values()],
         "calls": [call.snapshot() for call in exchange.calls.values()],
@@ -39,6 +41,7 @@ def resume(exchange: Exchange, data: dict[str, Any]) -> None:
     """Give an exchange that has just been made what `snapshot` described."""
     exchange.acd = Acd.restore(data["acd"], exchange.site.routing)
     exchange.whereabouts.resume(data["places"])
+    exchange.presence = Presence.restore(data["presence"], exchange.mint)
     exchange.away.update(data["away"])
     for call in data["calls"]:
         add_call(exchange, call)

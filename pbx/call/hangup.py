@@ -35,6 +35,12 @@ def hang_up(leg: Leg, why: reason.Header = reason.CLEARED) -> list[Effect | LegE
     return [*out, ToMedia(CloseLeg(leg.id)), LegEnded(leg.id, "hung_up"), *gone]
 
 
+def refuse(leg: Leg, status: int) -> list[Effect | LegEvent]:
+    """Refuse the INVITE of a leg that gets no media ports."""
+    out = leg.reject(status, (("Retry-After", "2"),))
+    return [*out, LegEnded(leg.id, "no_media_ports", status), LegGone(leg.id)]
+
+
 def bye(leg: Leg) -> list[Effect | LegEvent]:
     """Send BYE and wait for its answer."""
     leg.state = State.LEAVING

@@ -7,6 +7,7 @@ from pbx.call.encrypting import EncryptionRules
 from pbx.call.gates import HostPicture
 from pbx.call.leg import LegSetup
 from pbx.hands_settings import HandsSettings
+from pbx.location.presence_uri import Server
 from pbx.places import Place, Places
 from pbx.sip.flow import Flow
 from routing.districts import Districts
@@ -48,6 +49,8 @@ class Site:
     districts: Districts = field(default_factory=Districts)
     may_ask: Callable[[str], bool] = never
     """Whether the settings name the server of a URI as one that keeps locations."""
+    presence_servers: frozenset[Server] = frozenset()
+    """Servers a location by reference may be subscribed at."""
     lost: bool = False
     """Whether a LoST server is asked which district serves a place."""
     places: Places = field(default_factory=Places)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pbx.call import answer, leg_events, over_trunk, progress
+from pbx.call import answer, by_presence, leg_events, over_trunk, progress
 from pbx.call.effects import Item, SendRequest
 from pbx.call.leg import Leg
 from pbx.call.over_trunk import Counted, PeerSaid
+from pbx.location.presence_subscription import REF as PRESENCE
 from pbx.sip.effects import ResponseArrived, TransactionFailed
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request
@@ -90,7 +91,10 @@ def sent(exchange: Exchange, effect: SendRequest) -> None:
 
 
 def found(exchange: Exchange, ref: str, flow: Flow) -> None:
-    """Hear where a request to a trunk really goes."""
+    """Hear where a request to a trunk, or to who tells a caller's place, really goes."""
+    if ref.startswith(PRESENCE):
+        by_presence.sent(exchange, ref, flow)
+        return
     if ref.startswith(REF):
         exchange.trunks.found(ref, flow)
         return

@@ -17,6 +17,8 @@ from pbx.location.header import Geolocation, Said, error, geolocation
 from pbx.location.lost import Mapping, Mappings
 from pbx.location.packing import pack, unpack
 from pbx.location.pidf import Located
+from pbx.location.presence import Follow
+from pbx.location.presence_uri import is_presence
 from pbx.location.trail import Entry, Trail
 from pbx.sip.message import Request
 from routing.acd import DEFAULT, Requeue
@@ -29,7 +31,7 @@ MAX_REFERENCES: Final = 4
 """Of one request that are followed."""
 
 
-Item = Effect | ToAcd
+Item = Effect | ToAcd | Follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,13 @@ class Whereabouts:
         if fault is not None:
             return [Note("location_unusable", call, {"uri": uri, "why": fault})]
         return [*_notes(call, trail.fetched(uri, host, found)), *self._again(call, trail, now)]
+
+    def told(self, call: str, uri: str, by: str, found: Sequence[Located], now: float) -> list[Item]:
+        """Take what a presence NOTIFY said; the call may be over by now."""
+        trail = self._trails.get(call)
+        if trail is None:
+            return []
+        return [*_notes(call, trail.told(uri, by, found)), *self._again(call, trail, now)]
 
     def mapped(self, call: str, mapping: Mapping | None, fault: str | None, now: float) -> list[Item]:
         """Take what the LoST server said; our own districts serve until then, and when it fails."""
@@ -185,6 +194,8 @@ class Whereabouts:
         assert said.uri is not None, "a reference has a URI"
         if self._may_ask(said.uri):
             return FetchLocation(call, said.uri)
+        if is_presence(said.uri):
+            return Follow(call, said.uri)
         return Note("location_unusable", call, {"uri": said.uri, "why": "not a location server of this site"})
 
     def _decide(self, call: str, trail: Trail, now: float) -> Decision:

@@ -28,7 +28,7 @@ class Entry:
     by: str
     """Who says so: `caller`, `trunk:NAME`, or `server:HOST` for what was fetched by reference."""
     via: str
-    """How it came: the method of the request, or `held`."""
+    """How it came: the method of the request, `held` or `presence`."""
     located: Located
     source: str | None = None
     """`loc-src` (RFC 8787), only from a trusted peer; a caller could write anything there."""
@@ -78,6 +78,10 @@ class Trail:
     def fetched(self, uri: str, host: str, found: Sequence[Located]) -> list[Entry]:
         """Take what a location server gave for a reference."""
         return [self._append(f"server:{host}", "held", located, None, uri) for located in found]
+
+    def told(self, uri: str, by: str, found: Sequence[Located]) -> list[Entry]:
+        """Take what a presence NOTIFY said for a reference; `by` as in `Entry`."""
+        return [self._append(by, "presence", located, None, uri) for located in found]
 
     def _append(self, by: str, via: str, located: Located, source: str | None, uri: str | None) -> Entry:
         self.count += 1

@@ -12,6 +12,8 @@ from pbx.location import held
 from tests.kit import places
 from tests.live.conftest import NewSipp
 from tests.live.kit.exchange import ApiError, Exchange
+from tests.live.kit.ports import ADDRESS
+from tests.live.kit.presence import PresenceServer
 
 pytestmark = pytest.mark.beside
 
@@ -65,9 +67,16 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def exchange(server: str) -> Iterator[Exchange]:
+def presence() -> Iterator[PresenceServer]:
+    with PresenceServer([places.document(36.4, 120.5), b"nonsense", places.document(*WEST)]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def exchange(server: str, presence: PresenceServer) -> Iterator[Exchange]:
     running = Exchange(
         settings=f"[queue]\nlanguage = 'en'\n[location]\nservers = ['{server}']\nlost = '{server}/lost'\n"
+        f"presence_servers = ['{ADDRESS}:{presence.port}']\n"
     )
     try:
         running.start()
@@ -134,6 +143,31 @@ def test_a_reference_is_fetched_and_moves_the_caller(exchange: Exchange, server:
     assert [e["queue"] for e in events if e["event"] == "district"] == ["default", "west"]
     (place,) = [e for e in events if e["event"] == "location"]
     assert (place["by"], place["via"]) == ("server:127.0.0.1", "held")
+
+
+def test_a_reference_is_subscribed_to_until_the_call_ends(
+    exchange: Exchange, presence: PresenceServer, sipp: NewSipp
+) -> None:
+    uri = f"sip:somebody@{ADDRESS}:{presence.port}"
+    keys: dict[str, str | Path] = {"reference": uri, "document": "nonsense", "stay": "2000"}
+    caller = sipp("caller_somewhere", keys=keys, transport="t1")
+    call = exchange.call_of("sipp")
+    exchange.until(lambda: len(presence.of("SIP/2.0 200 ")) >= 3, "the NOTIFYs were not answered", timeout=20)
+    caller.wait(60).check(1)
+    exchange.wait_gone(call["call"], timeout=20)
+    # Three documents, the second of them useless, and the word that ends it.
+    exchange.until(
+        lambda: len(presence.of("SIP/2.0 200 ")) >= 4, "the last NOTIFY was not answered", timeout=20
+    )
+    assert "Geolocation-Error: 100" in presence.of("SIP/2.0 200 ")[1]
+    asked = presence.of("SUBSCRIBE ")
+    assert "\r\nExpires: 0\r\n" in asked[-1]
+    assert "\r\nExpires: 600\r\n" in asked[0]
+    places_told = [e for e in exchange.events(call["call"]) if e["event"] == "location"]
+    assert [(e["by"], e["via"], e["latitude"]) for e in places_told] == [
+        (f"server:{ADDRESS}", "presence", 36.4),
+        (f"server:{ADDRESS}", "presence", 36.5),
+    ]
 
 
 def test_a_lost_server_knows_better(exchange: Exchange, sipp: NewSipp) -> None:

@@ -8,6 +8,7 @@ import pytest
 from pbx.call import seats
 from pbx.call.call import State
 from pbx.call.effects import MoveFlow, SendRequest
+from pbx.call.moved import move
 from pbx.places import Place, Places
 from pbx.sip.flow import Flow
 from rtp.control import MediaLost, MediaStarted
@@ -137,7 +138,7 @@ def test_our_contact_follows_too():
     world.invite("alice")
     world.ack("alice")
     leg = world.exchange.legs[world.call("alice").leg]
-    world.exchange.move(leg.flow, Flow("udp", (HOST, 5060), ("192.0.2.77", 5000)))
+    move(world.exchange, leg.flow, Flow("udp", (HOST, 5060), ("192.0.2.77", 5000)))
     assert str(leg.dialog.contact) == f"<sip:110@{HOST}:5060>"
 
 
