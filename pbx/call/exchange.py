@@ -54,7 +54,7 @@ from pbx.sip.flow import Flow
 from pbx.sip.message import Request
 from pbx.sip.uri import NameAddr, Uri
 from pbx.trunks.trunks import Trunks
-from routing.acd import Acd, DeskSignsIn
+from routing.acd import Acd, DeskSignsIn, Requeue
 
 Mint = Callable[[str], str]
 """Gives a fresh id nobody can guess; the argument says what for: `call`, `leg`, `tag`, or a number: `session`, `draw`."""
@@ -256,10 +256,8 @@ class Exchange:
                 out += self.run(self.calls[key].expire(now), now, key)
             elif key == "trunks":
                 out += self.run(self.trunks.expire(now), now)
-            elif key == "presence":
-                out += self.run(self.presence.expire(now), now)
             else:
-                out += self.run(self.acd.expire(now), now)
+                out += self.run((self.presence if key == "presence" else self.acd).expire(now), now)
         return out
 
     # --- the pump -------------------------------------------------------------------------------------------------
@@ -325,6 +323,10 @@ class Exchange:
             case events.ToAcd(DeskSignsIn(desk)):
                 agent = self.room(desk).agent or desk
                 return list(self.acd.receive(DeskSignsIn(desk, agent, self.away.get(agent)), now))
+            case events.ToAcd(Requeue(call, queue) as event):
+                if (waiting := self.calls.get(call)) is not None:  # one that is not answered yet enters there
+                    waiting.entry = replace(waiting.entry, queue=queue)
+                return list(self.acd.receive(event, now))
             case events.ToAcd(event):
                 return list(self.acd.receive(event, now))
             case Follow() | Told():

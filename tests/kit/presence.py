@@ -63,8 +63,8 @@ class PresenceServer(Phone):
         if self.status == 100:
             return self.layer.respond(transaction, request.response(100), self.network.clock.now)
         if request.expires < self.least:
-            headers = (("Min-Expires", str(self.least)),)
-            short = request.response(423, to_tag="short", headers=headers)
+            least = (("Min-Expires", str(self.least)),)
+            short = request.response(423, to_tag="short", headers=least)
             return self.layer.respond(transaction, short, self.network.clock.now)
         if request.to.tag is None and self.status == 200:
             self.watcher = Dialog.uas(request, local_tag=f"p{len(self.subscribed)}", contact=self.contact)

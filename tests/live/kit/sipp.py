@@ -58,12 +58,14 @@ class Sipp:
         auth_uri: str = "",
         address: str = ADDRESS,
         sip_port: int | None = None,
+        lives: bool = False,
     ) -> None:
         """Start `scenario` (a file name without .xml).
 
         `keys` are values for `[name]` in the scenario, `fields` the lines of the CSV file, `rate` calls a second,
         `transport` SIPp's -t (u1 UDP, t1 TCP), `auth_uri` the URI its digests are made for, without `sip:` (by itself
-        SIPp takes the exchange's address without a user), `address` its own, for a peer that is told by it.
+        SIPp takes the exchange's address without a user), `address` its own, for a peer that is told by it, `lives` whether
+        it answers an OPTIONS its scenario knows nothing of.
         """
         self.scenario, self.folder = scenario, folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +83,8 @@ class Sipp:
             "-timeout", "110s", "-timeout_error", "-trace_stat", "-stf", str(self._statistics), "-fd", "1",
             "-trace_err", "-error_file", str(self._errors), "-trace_msg", "-message_file", str(folder / "messages.log"),
         ]  # fmt: skip
+        if lives:
+            command.append("-aa")
         if auth_uri:
             command += ["-auth_uri", auth_uri]
         if fields:

@@ -5,8 +5,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from pbx.call.whereabouts import Whereabouts
 from pbx.location.presence import GOODBYE_SECONDS, MAX_PER_CALL, NOTIFY_SECONDS, RETRY_SECONDS
 from pbx.sip.dialog import Dialog
+from routing.acd import Acd
+from routing.queues import QueueRule, Rules
+from tests.kit import places
 from tests.kit.network import Network
 from tests.kit.presence import HOST, URI, PresenceServer, PresenceStand, document
 from tests.kit.stand import SERVER, Phone, wait
@@ -69,6 +73,22 @@ def test_notifies_make_a_trail(scene: Scene) -> None:
     assert scene.unusable() == []
     # Its messages belong to the evidence of the call.
     assert scene.stand.exchange.call_of(asked.call_id) == call
+
+
+def test_a_place_told_before_the_answer_chooses_the_queue(scene: Scene) -> None:
+    """The media process is slower than the server: the call is not in the queue yet when its place is told."""
+    site = scene.stand.exchange.site
+    rules = Rules(queues={"q-west": QueueRule(), "q-east": QueueRule()})
+    scene.stand.exchange.acd = Acd(rules)
+    scene.stand.exchange.whereabouts = Whereabouts(places.districts(), site.may_ask, serves=rules.serves)
+    scene.stand.media_answers = False
+    scene.phone.invite(headers=[("Geolocation", f"<{URI}>")])
+    wait(scene.network, 0.2)
+    scene.notify(places.document(36.5, 120.5))
+    assert scene.stand.exchange.acd.queue == ()
+    scene.stand.media_answers = True
+    scene.stand.media()
+    assert [place.queue for place in scene.stand.exchange.acd.queue] == ["q-west"]
 
 
 def test_the_end_of_the_call_ends_the_subscription(scene: Scene) -> None:

@@ -8,6 +8,7 @@ from pbx.call.effects import AskDistrict, FetchLocation, Note
 from pbx.call.whereabouts import MAX_REFERENCES, Item, Whereabouts
 from pbx.location import pidf
 from pbx.location.lost import Mapping
+from pbx.location.presence import Follow
 from pbx.sip.message import Request
 from routing.acd import Requeue
 from tests.kit import places
@@ -84,9 +85,9 @@ def test_a_reference_is_fetched_from_a_server_of_the_site_only(where: Whereabout
         where, places.request(f"Geolocation: <{LIS}>, <http://10.0.0.1:22/>, <sip:x@169.254.169.254>")
     )
     assert [e for e in effects if isinstance(e, FetchLocation)] == [FetchLocation("c", LIS)]
-    assert [note["uri"] for note in notes(effects, "location_unusable")] == [
-        "http://10.0.0.1:22/", "sip:x@169.254.169.254"
-    ]  # fmt: skip
+    assert [note["uri"] for note in notes(effects, "location_unusable")] == ["http://10.0.0.1:22/"]
+    # Where that one may lead is for `by_presence` to say.
+    assert [e for e in effects if isinstance(e, Follow)] == [Follow("c", "sip:x@169.254.169.254")]
 
 
 def test_no_more_references_than_some(where: Whereabouts) -> None:

@@ -1,6 +1,7 @@
 """Stray, repeated and reordered NOTIFYs, and outcomes at any time: one trail in order, and nothing left behind."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -23,9 +24,13 @@ FLOW = Flow("udp", ("192.0.2.1", 5060), ("192.0.2.80", 5060))
 ROAD = Road(parse_uri("sip:a@presence.example"), "server:presence.example", US, US)
 
 
+def minting(start: int = 1) -> Callable[[str], str]:
+    count = itertools.count(start)
+    return lambda what: f"{what}-{next(count)}"
+
+
 def machine() -> Presence:
-    count = itertools.count(1)
-    return Presence(lambda what: f"{what}-{next(count)}")
+    return Presence(minting())
 
 
 def notify(asked: Request, number: int, *, tag: str = "p", state: str = "active;expires=400") -> Request:
@@ -117,8 +122,7 @@ def test_whatever_comes_in_whatever_order(steps: list[tuple[str, Any, str]]) -> 
                 take(one.expire(now))
             case "restart":
                 data = msgspec.msgpack.decode(msgspec.msgpack.encode(one.snapshot()))
-                count = itertools.count(1000 + len(sent))
-                one = Presence.restore(data, lambda what, count=count: f"{what}-{next(count)}")
+                one = Presence.restore(data, minting(1000 + len(sent)))
             case "hang up":
                 one.end("c")
                 ended = True
