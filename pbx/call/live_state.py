@@ -15,6 +15,7 @@ from pbx.call.call_events import PlaceTold
 from pbx.call.exchange import Exchange
 from pbx.call.last_resort import LastResort
 from pbx.call.leg import Leg
+from pbx.location.presence import Presence
 from routing.acd import Acd
 
 Change = tuple[str, Any]
@@ -23,7 +24,7 @@ Kinds = Mapping[str, Mapping[str, Any]]
 
 OF_A_LEG: Final = ("leg", "neg", "inv")
 OF_A_CALL: Final = ("call", "trail")
-OTHERS: Final = ("room", "trail", "hands", "trunk", "away")
+OTHERS: Final = ("room", "trail", "hands", "trunk", "presence", "away")
 FROM_THE_QUEUE: Final = ("place", "desk", "person", "acd")
 
 
@@ -113,6 +114,9 @@ class LiveState:
         if trying or self._trying:
             self._trying = trying
             yield "trunk/", exchange.last_resort.snapshot()
+        if exchange.presence.changed:
+            exchange.presence.changed = False
+            yield "presence/", exchange.presence.snapshot()
         if exchange.away != self._away:
             self._away = dict(exchange.away)
             yield "away/", dict(exchange.away)
@@ -179,6 +183,8 @@ class LiveState:
                 exchange.hands = visits.Hands.restore(data)
             case "trunk":
                 exchange.last_resort = LastResort.restore(data)
+            case "presence":
+                exchange.presence = Presence.restore(data, exchange.mint)
             case "away":
                 exchange.away.clear()
                 exchange.away.update(data)

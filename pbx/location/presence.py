@@ -85,6 +85,8 @@ class Presence:
         self._all: dict[int, Subscription] = {}
         self._calls: dict[str, list[int]] = {}
         self._by_call_id: dict[str, int] = {}
+        self.changed = False
+        """For whoever keeps a journal; it takes it back."""
 
     def __len__(self) -> int:
         return sum(one.state is not State.OVER for one in self._all.values())
@@ -104,6 +106,7 @@ class Presence:
         if len(mine) >= MAX_PER_CALL or len(self) >= MAX_SUBSCRIPTIONS:
             return [_unusable(call, uri, "too many subscriptions")]
         self._count += 1
+        self.changed = True
         made = Subscription(self._count, call, uri, road)
         self._all[made.id] = made
         self._calls.setdefault(call, []).append(made.id)
@@ -112,6 +115,7 @@ class Presence:
     def end(self, call: str) -> None:
         """Hear that a call is over; what has to be said is said by the next `expire`."""
         for key in self._calls.pop(call, ()):
+            self.changed = True
             one = self._all[key]
             if one.state in {State.OVER, State.WAITING}:
                 self._forget(one)
@@ -122,11 +126,12 @@ class Presence:
         """Hear over which flow a SUBSCRIBE leaves, and what our Contact is there."""
         one = self._asked(ref)
         if one is not None:
-            one.flow, one.contact = flow, contact
+            one.flow, one.contact, self.changed = flow, contact, True
 
     def move(self, old: Flow, new: Flow, contact: NameAddr) -> None:
         """Let what goes to a phone follow it to another flow (RFC 5626), where `contact` is ours."""
         for one in self._all.values():
+            self.changed |= one.flow == old
             if one.road.flow == old:
                 one.road = replace(one.road, flow=new, contact=contact)
             if one.flow == old:
@@ -141,9 +146,11 @@ class Presence:
                 return self._notified(event, now)
             case ResponseArrived(ref, response):
                 one = self._asked(ref)
+                self.changed |= one is not None
                 return [] if one is None or response.status < 200 else self._answered(one, response, now)
             case TransactionFailed(ref, why):
                 one = self._asked(ref)
+                self.changed |= one is not None
                 return [] if one is None else self._refused(one, 408, f"SUBSCRIBE failed: {why}", now)
 
     def _asked(self, ref: str) -> Subscription | None:
@@ -253,6 +260,7 @@ class Presence:
         if stated is None:
             raise SipError(400, "Missing Subscription-State")
         fresh = one.dialog is None or one.dialog.remote_seq != request.cseq.number
+        self.changed = True
         if one.dialog is None:
             one.dialog = notified_dialog(one, request)
         one.dialog.receive(request)
@@ -305,6 +313,7 @@ class Presence:
         out: list[Item] = []
         for one in list(self._all.values()):
             if (due := one.next_due) is not None and due <= now:
+                self.changed = True
                 out += self._expired(one, now)
         return out
 

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pbx.call.live_state import LiveState
 from pbx.call.whereabouts import Whereabouts
 from pbx.location.presence import GOODBYE_SECONDS, MAX_PER_CALL, NOTIFY_SECONDS, RETRY_SECONDS
 from pbx.sip.dialog import Dialog
@@ -89,6 +90,20 @@ def test_a_place_told_before_the_answer_chooses_the_queue(scene: Scene) -> None:
     scene.stand.media_answers = True
     scene.stand.media()
     assert [place.queue for place in scene.stand.exchange.acd.queue] == ["q-west"]
+
+
+def test_the_journal_keeps_it(scene: Scene) -> None:
+    """Who is killed in between goes on in the same dialog: the next NOTIFY extends the trail."""
+    exchange = scene.stand.exchange
+    state = LiveState(exchange)
+    call = scene.call(URI)
+    scene.notify(document(36.5))
+    kept = dict(state.changes())["presence/"]
+    assert "presence/" not in dict(state.changes()), "nothing has changed since"
+    exchange.presence = type(exchange.presence)(exchange.mint)
+    LiveState(exchange)._one("presence", "", msgspec.msgpack.decode(msgspec.msgpack.encode(kept)))
+    scene.notify(document(36.6))
+    assert [entry["latitude"] for entry in scene.trail(call)] == [36.5, 36.6]
 
 
 def test_the_end_of_the_call_ends_the_subscription(scene: Scene) -> None:
