@@ -244,7 +244,8 @@ class Transfers(RuleBasedStateMachine):
         world.wait(60.0)
         assert not world.exchange.calls
         assert not world.exchange.acd.queue
-        assert set(world.finished) == {n.call for n in world.noted("call_arrived")}
+        captured = [*world.noted("call_arrived"), *world.noted("talk_ended")]
+        assert set(world.finished) == {note.call for note in captured}
         assert not world.exchange.hands.passing
         assert all(v.purpose in {"talk", "supervise"} for v in world.exchange.hands.visits.values())
         assert not [c for c in world.exchange.calls.values() if c.state is State.TALKING]
