@@ -191,10 +191,7 @@ def test_2_10_a_third_party_is_added(transport):
 def test_2_11_a_third_party_joins(transport):
     """A supervisor comes in by itself; the Join header is not offered, a code or the API is."""
     office = Office(transport)
-    site = office.stand.exchange.site
-    office.stand.exchange.site = type(site)(
-        site.legs, site.policy, site.host, site.port, hands=type(site.hands)(supervisors=("d2",))
-    )
+    office.stand.exchange.supervisors = frozenset({"d2"})
     office.order("d2", "barge", "d1")
     assert seat(office.stand, "d2") == ("room-d1", "staff")
     assert seat(office.stand, "bob") == ("room-d1", "guest")
