@@ -49,7 +49,8 @@ class Heartbeat:
             if media is not None:
                 media.lost.discard("audio")
             yield Note("phone_back", call, {"leg": "caller"})
-        if now - self._asked.get(leg.id, now - BEAT_SECONDS) >= BEAT_SECONDS and leg.probe_deadline is None:
+        # Who holds since a moment ago has just said so.
+        if now - self._asked.setdefault(leg.id, now) >= BEAT_SECONDS and leg.probe_deadline is None:
             self._asked[leg.id] = now
             yield from probe.probe(leg, now)
 

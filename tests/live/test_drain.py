@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.conftest import Measure, NewSipp
-from tests.live.kit.exchange import COMMAND, Exchange
+from tests.live.kit.exchange import COMMAND, Exchange, read_events
 
 pytestmark = pytest.mark.beside
 
@@ -66,7 +66,7 @@ def test_two_hundred_wait_and_twenty_desks_drain_them_in_order(
 
     moments = []
     for call in waiting:
-        events = {event["event"]: event for event in exchange.events(call)}
+        events = {event["event"]: event for event in read_events(exchange.evidence(call, finished=False))}
         moments.append((events["call_answered"]["mono"], events["put_through"]["mono"]))
     through = [moment for _, moment in sorted(moments)]
     assert through == sorted(through), "who waited first was put through first"

@@ -109,7 +109,7 @@ SHAPES = {
 def test_every_shape_finds_its_district(exchange: Exchange, sipp: NewSipp, shape: str) -> None:
     place = document(SHAPES[shape]).decode()
     keys: dict[str, str | Path] = {"reference": "cid:place@sipp", "document": place, "stay": "1500"}
-    caller = sipp("caller_somewhere", keys=keys, transport="t1", lives=True)
+    caller = sipp("caller_somewhere", keys=keys, transport="t1")
     call = exchange.call_of("sipp")
     assert (call["queue"], call["district"]["district"], call["district"]["by"]) == (
         "west",
@@ -129,7 +129,7 @@ def test_every_shape_finds_its_district(exchange: Exchange, sipp: NewSipp, shape
 def test_a_reference_is_fetched_and_moves_the_caller(exchange: Exchange, server: str, sipp: NewSipp) -> None:
     """The document beside it is of no use; the network's server knows better, and comes after the answer."""
     keys: dict[str, str | Path] = {"reference": f"{server}/west", "document": "nonsense", "stay": "3000"}
-    caller = sipp("caller_somewhere", keys=keys, transport="t1", lives=True)
+    caller = sipp("caller_somewhere", keys=keys, transport="t1")
     call = exchange.call_of("sipp")
 
     def moved() -> bool:
@@ -150,7 +150,7 @@ def test_a_reference_is_subscribed_to_until_the_call_ends(
 ) -> None:
     uri = f"sip:somebody@{ADDRESS}:{presence.port}"
     keys: dict[str, str | Path] = {"reference": uri, "document": "nonsense", "stay": "2000"}
-    caller = sipp("caller_somewhere", keys=keys, transport="t1", lives=True)
+    caller = sipp("caller_somewhere", keys=keys, transport="t1")
     call = exchange.call_of("sipp")
     exchange.until(lambda: len(presence.of("SIP/2.0 200 ")) >= 3, "the NOTIFYs were not answered", timeout=20)
     caller.wait(60).check(1)
@@ -172,7 +172,7 @@ def test_a_reference_is_subscribed_to_until_the_call_ends(
 
 def test_a_lost_server_knows_better(exchange: Exchange, sipp: NewSipp) -> None:
     keys: dict[str, str | Path] = {"reference": "cid:place@sipp", "document": places.document(*EAST).decode(), "stay": "3000"}  # fmt: skip
-    caller = sipp("caller_somewhere", keys=keys, transport="t1", lives=True)
+    caller = sipp("caller_somewhere", keys=keys, transport="t1")
     call = exchange.call_of("sipp")
     exchange.until(
         lambda: exchange.call_of("sipp")["district"]["by"] == "lost", "the LoST server was not heard"

@@ -278,6 +278,9 @@ class Exchange:
             f"call {call} is still up",
             timeout=timeout,
         )
+        logs = list(self.state.glob(f"evidence/**/{call}/events.jsonl"))
+        if logs:  # what happened is written a moment after everybody was told
+            self.until(lambda: b'"call_ended"' in logs[0].read_bytes(), f"{call} has no end", timeout=timeout)
 
     def wait_desk(self, user: str, state: str, *, call: str | None = None, timeout: float = 8.0) -> View:
         """Wait until a desk is in a state, and, if given, has this call."""
@@ -312,7 +315,8 @@ class Exchange:
         return path
 
     def events(self, call: str) -> list[View]:
-        """Give what `events.jsonl` of a call holds so far."""
+        """Give what `events.jsonl` of a call holds so far, and what is just being written (20 ms by docs/evidence.md)."""
+        time.sleep(0.05)
         return read_events(self.evidence(call, finished=False))
 
     def wait_sealed(self, timeout: float = 60.0) -> None:

@@ -58,7 +58,7 @@ class Sipp:
         auth_uri: str = "",
         address: str = ADDRESS,
         sip_port: int | None = None,
-        lives: bool = False,
+        lives: bool = True,
     ) -> None:
         """Start `scenario` (a file name without .xml).
 
