@@ -4,15 +4,11 @@ import re
 from functools import partial
 from pathlib import Path
 
-import pytest
-
 from tests.live.conftest import Measure, NewOracle, NewPhone
 from tests.live.kit import tshark, wire
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.oracle import Oracle
 from tests.live.kit.sound import is_alaw_silence
-
-pytestmark = pytest.mark.beside
 
 GAP_SECONDS = 0.060
 """The desk's stream may pause no longer when guests change."""
