@@ -7,19 +7,15 @@ a document, are asked for (a line each of standard input when that is no termina
 import argparse
 import datetime as dt
 import getpass
-import json
-import os
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
+from pbx.api_command import ask, login, run
 from pbx.identity_proof import DOCUMENTS, HOW
-from pbx.settings import Settings, SettingsError, load
+from pbx.settings import Settings
 
-API_SECONDS: Final = 10.0
 WORDS: Final = {
     "verified": "已核实 verified", "changed": "已变更 changed", "removed": "已删除 removed", "asked": "申请变更 change asked",
     "confirmed": "确认变更 change confirmed", "withdrawn": "撤回变更 change withdrawn", "expired": "变更过期 change expired",
@@ -32,22 +28,7 @@ WORDS: Final = {
 def main(argv: Sequence[str]) -> int:
     """Run `at110 identities …`. 0 when it was done."""
     wanted = _parser().parse_args(argv)
-    try:
-        settings = load(os.environ)
-    except SettingsError as error:
-        for problem in error.problems:
-            print(f"at110: {problem}", file=sys.stderr)
-        return 2
-    try:
-        print("\n".join(_done(settings, wanted)))
-    except urllib.error.HTTPError as error:
-        with error:
-            print(f"at110: {_reason(error.read())}", file=sys.stderr)
-        return 1
-    except (OSError, ValueError) as error:
-        print(f"at110: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run(lambda settings: _done(settings, wanted))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,20 +59,19 @@ def _parser() -> argparse.ArgumentParser:
 def _done(settings: Settings, wanted: argparse.Namespace) -> list[str]:
     match wanted.act:
         case "list":
-            found = _ask(settings, "GET", "/api/identities", token=_token(settings))["identities"]
+            found = ask(settings, "GET", "/api/identities")["identities"]
             return [line for one in found for line in _person(one)]
         case "changes":
-            found = _ask(settings, "GET", "/api/identities/changes", token=_token(settings))["changes"]
+            found = ask(settings, "GET", "/api/identities/changes")["changes"]
             return [_change(one) for one in found]
-    login = {"user": wanted.by, "password": _secret(f"密码 password ({wanted.by}): ")}
-    cookie = _login(settings, login)
+    cookie = login(settings, wanted.by, _secret(f"密码 password ({wanted.by}): "))
     path = f"/api/identities/{quote(wanted.user, safe='')}"
     if wanted.act == "check":
         body = {name: getattr(wanted, name) for name in ("name", "phone", "kind", "how")}
         body["number"] = _secret("证件号码 number of the document: ")
     else:
         path, body = f"{path}/{wanted.act}", {"change": wanted.change}
-    done = _ask(settings, "POST", path, body=body, cookie=cookie)
+    done = ask(settings, "POST", path, body=body, cookie=cookie)
     waits = f"  {done['change']}  → {_time(done['until'])}" if done["state"] == "waits" else ""
     return [f"{wanted.user}: {WORDS[done['state']]}{waits}"]
 
@@ -100,46 +80,6 @@ def _secret(prompt: str) -> str:
     if sys.stdin.isatty():
         return getpass.getpass(prompt)
     return sys.stdin.readline().rstrip("\r\n")
-
-
-def _token(settings: Settings) -> str:
-    return str(json.loads(settings.credentials.read_bytes())["api_token"])
-
-
-def _request(
-    settings: Settings, method: str, path: str, body: dict[str, Any] | None
-) -> urllib.request.Request:
-    host = settings.http.host if settings.http.host not in {"0.0.0.0", "::"} else "127.0.0.1"
-    return urllib.request.Request(
-        f"http://{host}:{settings.http.port}{path}",
-        None if body is None else json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-        method=method,
-    )
-
-
-def _login(settings: Settings, login: dict[str, Any]) -> str:
-    request = _request(settings, "POST", "/api/login", login)
-    with urllib.request.urlopen(request, timeout=API_SECONDS) as answer:  # noqa: S310 - as above
-        return str(answer.headers["Set-Cookie"]).partition(";")[0]
-
-
-def _ask(
-    settings: Settings,
-    method: str,
-    path: str,
-    *,
-    body: dict[str, Any] | None = None,
-    token: str | None = None,
-    cookie: str | None = None,
-) -> Any:
-    request = _request(settings, method, path, body)
-    if token is not None:
-        request.add_header("Authorization", f"Bearer {token}")
-    if cookie is not None:
-        request.add_header("Cookie", cookie)
-    with urllib.request.urlopen(request, timeout=API_SECONDS) as answer:  # noqa: S310 - as above
-        return json.load(answer)
 
 
 def _person(one: dict[str, Any]) -> list[str]:
@@ -169,11 +109,3 @@ def _change(one: dict[str, Any]) -> str:
 
 def _time(at: float) -> str:
     return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="seconds")
-
-
-def _reason(body: bytes) -> str:
-    try:
-        error = json.loads(body)["error"]
-    except (ValueError, KeyError, TypeError):
-        return "the exchange refused it"
-    return f"{error['zh']} · {error['en']}"

@@ -81,6 +81,8 @@ log = structlog.get_logger("signalling")
 
 GOODBYE_SECONDS = 4.0
 """How long a stop waits for phones to answer BYE and for evidence to close."""
+GOODBYE_LOOK_SECONDS = 0.05
+"""Between two looks whether everybody has said goodbye."""
 RECONCILE_SECONDS = 1.0
 """How often seats, dialogs and rooms are compared."""
 FEED_SECONDS = 0.1
@@ -339,7 +341,7 @@ class Signalling:
             self._control.hang_up_all()
         deadline = time.monotonic() + (GOODBYE_SECONDS if ordered else 0.0)
         while self._exchange.calls and time.monotonic() < deadline:  # noqa: ASYNC110 - once, at the very end
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(GOODBYE_LOOK_SECONDS)
         self._control.close()
         if ordered:
             self._survival.end()
