@@ -13,27 +13,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 import structlog
-from aiohttp import web
 
 from pbx import credentials, identity, listening
-from pbx.api.app import Listener, build, listen
+from pbx.api.app import Listener, listen
 from pbx.api.feed import Feed
-from pbx.api.identities import IdentityRoutes
-from pbx.api.places import PlaceRoutes
-from pbx.api.roles import RoleRoutes
-from pbx.api.snapshot import SnapshotRoutes
-from pbx.api.trunks import Handlers
 from pbx.binding import Binding
 from pbx.call.answering import Answering, Registrations
 from pbx.call.call import State as CallState
 from pbx.call.control import Control, Rim, mint
 from pbx.call.exchange import Exchange
 from pbx.call.heartbeat import Heartbeat
-from pbx.call.keeping import LOG_FOLDER, Keeping
-from pbx.call.looking import Looking
-from pbx.call.places_service import PlacesService
+from pbx.call.keeping import Keeping
 from pbx.call.reconcile import reconcile
-from pbx.call.routing_service import RoutingService, queues_view
+from pbx.call.routing_service import queues_view
 from pbx.call.service import Service
 from pbx.call.supervision import set_supervisors
 from pbx.call.survival import Machines, Survival
@@ -49,7 +41,7 @@ from pbx.location.client import LocationClient
 from pbx.media_link import media_link
 from pbx.metrics import Metrics, watch_loop
 from pbx.packet_counts import PacketCounts
-from pbx.people import ApiPeople, RoleService
+from pbx.people import ApiPeople
 from pbx.registrar import Effect as BindingChange
 from pbx.registrar import Registrar
 from pbx.scribe import Scribe
@@ -72,9 +64,9 @@ from pbx.storage.roles import Roles
 from pbx.tasks import Tasks
 from pbx.transport.endpoint import Endpoint
 from pbx.transport.resolver import DNS_PORT, Resolver, system_servers
-from pbx.transport.websocket import SipSocket
 from pbx.trunks import secret
 from pbx.trunks.trunks import Trunks
+from pbx.web import web_application
 from rtp.control import Event, LegReport, SoundLoad
 
 log = structlog.get_logger("signalling")
@@ -234,29 +226,19 @@ class Signalling:
         self._tasks.spawn(phones.bring_back(self._database, self._adopt), name="registrations")
         await self._media.connect()
         await self._endpoint.start()
-        table = RoleService(self._roles, self._database)
-        application = build(
+        application = web_application(
+            settings,
+            self._control,
             self._service,
-            token=self._token,
-            evidence=settings.evidence_folder,
-            metrics=self._metrics,
-            max_readers=settings.limits.feed_readers,
-            more=self._web_routes(),
-            further=[
-                *Handlers(self._trunks).routes(),
-                *self._place_routes(),
-                *RoleRoutes(table).routes(),
-                *self._picture_routes(),
-                *IdentityRoutes(self._identities).routes(),
-            ],
+            endpoint=self._endpoint,
+            trunks=self._trunks,
+            roles=self._roles,
             people=ApiPeople(self._accounts, self._roles, settings.sip.realm),
-            changed=self._roles.on_change,
-            routing=RoutingService(
-                self._control,
-                self._keeping.callbacks,
-                log=settings.state / LOG_FOLDER,
-                evidence=settings.evidence_folder,
-            ),
+            database=self._database,
+            identities=self._identities,
+            keeping=self._keeping,
+            metrics=self._metrics,
+            token=self._token,
         )
         certificates, endpoint = self._certificates, self._endpoint
         self._listener = await listen(
@@ -278,20 +260,6 @@ class Signalling:
         self._tasks.spawn(self._reconcile(), name="reconcile")
         self._tasks.spawn(listening.watch(self._certificates), name="certificate")
         log.info("signalling_started", sip_port=self._endpoint.port, http_port=self._listener.port)
-
-    def _web_routes(self) -> list[web.RouteDef]:
-        wanted = self._settings.websocket
-        if not wanted.enabled:
-            return []
-        door = SipSocket(self._endpoint.links, self._endpoint.limits, wanted.origins)
-        return [web.get(wanted.path, door.handle, allow_head=False)]
-
-    def _place_routes(self) -> list[web.RouteDef]:
-        service = PlacesService(self._exchange, self._settings.location, self._settings.state)
-        return PlaceRoutes(service).routes()
-
-    def _picture_routes(self) -> list[web.RouteDef]:
-        return SnapshotRoutes(Looking(self._control, self._settings.state)).routes()
 
     def _place(self) -> None:
         """State where we listen, now that every port is known."""
