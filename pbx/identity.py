@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 Role = Literal["anonymous", "caller", "dispatcher", "trunk"]
-Target = Literal["own", "emergency", "feature", "seat", "room", "number", "other"]
+Target = Literal["own", "emergency", "feature", "seat", "room", "phones", "number", "other"]
 Proof = Literal["digest", "registration", "none"]
 Trouble = Literal["missing", "wrong", "stale", "replayed", "malformed", "locked"]
 
@@ -70,6 +70,9 @@ RULES: Final[dict[tuple[str, Target], frozenset[Role]]] = {
     ("INVITE",   "room"):      frozenset({"dispatcher"}),  # only with Replaces, and only the own one
     ("INVITE",   "number"):    frozenset({"dispatcher"}),  # beside the permanent call, to ask somebody outside
     ("MESSAGE",  "emergency"): _ACCOUNTS,
+    # A desk's phone that sends texts outside dialogs sends them to whom it is talking with.
+    ("MESSAGE",  "feature"):   frozenset({"dispatcher"}),
+    ("MESSAGE",  "room"):      frozenset({"dispatcher"}),  # only the own one
     ("OPTIONS",  "own"):       _EVERYBODY,
     ("OPTIONS",  "emergency"): _EVERYBODY,
     ("OPTIONS",  "feature"):   _EVERYBODY,
@@ -81,6 +84,7 @@ RULES: Final[dict[tuple[str, Target], frozenset[Role]]] = {
     ("SUBSCRIBE", "own"):      frozenset({"dispatcher"}),
     ("SUBSCRIBE", "seat"):     frozenset({"dispatcher"}),
     ("SUBSCRIBE", "room"):     frozenset({"dispatcher"}),
+    ("SUBSCRIBE", "phones"):   frozenset({"dispatcher"}),  # an account's, by `reg`: administrators only
 }  # fmt: skip
 
 NUMBER: Final = re.compile(r"\+?[0-9]{3,15}")
@@ -252,11 +256,13 @@ class Authenticator:
             return self._challenge(request, now, source, trouble or "missing", to_tag)
         if method == "REGISTER":
             target = "own" if self._is_own(request, account) else "other"
-        elif method in {"SUBSCRIBE", "REFER"} or (method == "INVITE" and target == "other"):
+        elif method in {"SUBSCRIBE", "REFER"} or (method in {"INVITE", "MESSAGE"} and target == "other"):
             target, desk = self.seat(request.uri)
             target = "own" if target == "seat" and desk == account.user else target
             if method == "INVITE" and target == "other" and self._is_number(desk):
                 target = "number"
+            if method == "SUBSCRIBE" and target == "other" and desk in self._accounts:
+                target = "phones"
         if account.kind not in RULES.get((method, target), ()):
             return Denied(request.response(403, to_tag=to_tag), account)
         return Authenticated(account, "digest", emergency, feature)

@@ -155,9 +155,15 @@ class Notifier:
             out += self._told(found, found.tell(now))
         return out
 
-    def forbid(self, user: str, now: float) -> list[Effect]:
-        """End what an account watches: it may not any more."""
-        return self._end_all(self._users.get(user, ()), "rejected", now)
+    @property
+    def topics(self) -> list[Topic]:
+        """What anybody watches."""
+        return list(self._topics)
+
+    def forbid(self, user: str, now: float, topic: Topic | None = None) -> list[Effect]:
+        """End what an account watches, or only this: it may not any more."""
+        mine = [key for key in self._users.get(user, ()) if topic in {None, self._subscriptions[key].topic}]
+        return self._end_all(mine, "rejected", now)
 
     def close(self, now: float) -> list[Effect]:
         """End everything: the exchange is being stopped. Watchers come back spread out."""

@@ -27,7 +27,7 @@ from pbx.call.keeping import Keeping
 from pbx.call.reconcile import reconcile
 from pbx.call.routing_service import queues_view
 from pbx.call.service import Service
-from pbx.call.supervision import set_supervisors
+from pbx.call.supervision import set_roles
 from pbx.call.survival import Machines, Survival
 from pbx.call.trunk_service import TrunkService
 from pbx.call.watch import Watch
@@ -111,6 +111,7 @@ class Signalling:
         key = DocumentKey(settings.state / "document.key")
         self._identities = IdentityService(self._proofs, self._accounts, self._database, key)
         self._exchange.supervisors = self._roles.holders("supervisor")
+        self._exchange.administrators = self._roles.holders("admin")
         self._scribe = scribe
         self._survival = Survival(self._outbox, self._metrics)
         self._keeping = Keeping(settings.state, self._exchange, scribe, self._survival.outward)
@@ -342,8 +343,8 @@ class Signalling:
                 self._packets.add(event.leg, stream)
 
     def _roles_changed(self, _users: frozenset[str]) -> None:
-        holders = self._roles.holders("supervisor")
-        self._control.look("roles", lambda now: set_supervisors(self._exchange, holders, now))
+        exchange, watching = self._exchange, self._answering.watching
+        self._control.look("roles", lambda now: set_roles(exchange, watching, self._roles.holders, now))
 
     def _bindings(self, user: str, now: float) -> tuple[Binding, ...]:
         account = self._directory.account(user)

@@ -73,7 +73,7 @@ def answer(leg: Leg, now: float, headers: Iterable[tuple[str, str]] = ()) -> lis
             sdp = leg.negotiation.offer() if body is None else leg.negotiation.answer(body)
     except SipError as error:
         return [
-            *leg.reject(error.status),
+            *leg.reject(error.status, error.headers),
             ToMedia(CloseLeg(leg.id)),
             LegEnded(leg.id, "refused", error.status),
             LegGone(leg.id),

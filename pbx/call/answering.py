@@ -10,7 +10,17 @@ from typing import Final
 
 from pbx import claims, identity, proxied
 from pbx.binding import Binding
-from pbx.call import emergency_call, half_open, indialog, owners, refer, referral, seats, trunk_arrival
+from pbx.call import (
+    emergency_call,
+    half_open,
+    indialog,
+    owners,
+    refer,
+    referral,
+    seats,
+    texting,
+    trunk_arrival,
+)
 from pbx.call import room as rooms
 from pbx.call.effects import Effect, Item, MoveFlow, Note, Refuse, Respond
 from pbx.call.emergency_call import Said
@@ -312,7 +322,13 @@ class Answering:
     def _text(self, event: RequestArrived, account: identity.Account, now: float) -> list[Item]:
         """Give a text to the call of the same person; without a call nobody would read it, and the sender is told."""
         response, text = indialog.message(event.request)
+        target, desk = self._phones.gate.seat(event.request.uri)
+        if target == "room" and desk != account.user:
+            raise SipError(403)
         call = next((c for c in self._exchange.calls.values() if c.caller.user == account.user), None)
+        if call is None and account.kind == "dispatcher" and text is not None:
+            passed = texting.outside(self._exchange, account.user, text)
+            return [Respond(event.transaction, response), *passed]
         if call is None and response.status == 200:
             return [Respond(event.transaction, self._refusal(event.request, 480))]
         if call is None or response.status != 200:

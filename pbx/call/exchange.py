@@ -96,6 +96,8 @@ class Exchange:
         """It is being stopped: who asks whether we take calls is told to go elsewhere."""
         self.hands = visits.Hands()
         self.supervisors = frozenset(site.hands.supervisors)
+        self.administrators: frozenset[str] = frozenset()
+        """Dispatchers who may watch anybody's phones."""
         self.last_resort = LastResort()
         self.directory: Directory = visits.NOBODY
         """Who has an account and where phones are; given by whoever knows."""

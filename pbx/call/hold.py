@@ -101,4 +101,4 @@ def put_off(leg: Leg, status: int) -> list[Effect | LegEvent]:
         return []
     transaction, request = leg.waiting
     leg.waiting = None
-    return [Respond(transaction, request.response(status))]
+    return [Respond(transaction, request.response(status, headers=SipError(status).headers))]

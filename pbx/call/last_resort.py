@@ -24,6 +24,8 @@ from pbx.call.impossible import Impossible
 from pbx.call.owner import Owner
 from pbx.call.trunk_calls import Outside
 from pbx.location import writing
+from pbx.sip.message import MAX_FORWARDS
+from pbx.trunks import caller_id
 from routing.acd import OverflowToTrunk, TrunkFailed
 from rtp.control import Play
 
@@ -103,6 +105,11 @@ def wanted(exchange: Exchange, effect: OverflowToTrunk, now: float) -> list[Item
 
 
 def _place(exchange: Exchange, call: Call, effect: OverflowToTrunk, now: float) -> tuple[str, list[Item]]:
+    invite = exchange.legs[call.leg].invite
+    hops = MAX_FORWARDS if invite is None else invite.hops_left
+    if not hops:
+        # Two exchanges that send on to each other what neither can take would do so for ever (RFC 5393 §1, bars S9).
+        raise Impossible("too_many_hops")
     name = f"{effect.number}.{exchange.mint('party')}"
     room = rooms.Room(name, outside=True)
     said = Outside(
@@ -114,6 +121,8 @@ def _place(exchange: Exchange, call: Call, effect: OverflowToTrunk, now: float) 
         ring_seconds=RING_SECONDS,
         headers=(SILENT,) if call.silent else (),
         location=_location(exchange, call.id, effect.trunk),
+        hops=hops,
+        private=invite is not None and caller_id.is_private(invite),
     )
     leg, opening = trunk_calls.place(exchange, said, Owner("desk", name), now)
     exchange.rooms[name] = room

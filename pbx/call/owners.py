@@ -20,6 +20,7 @@ from pbx.call import (
     referral,
     routed,
     seat_call,
+    texting,
     visits,
 )
 from pbx.call import call_events as events
@@ -108,7 +109,7 @@ def _call_leg_said(exchange: Exchange, call: str, event: LegEvent, now: float) -
         case LegText(_, text):
             return [*texted(exchange, call, text), *exchange.to_call(call, events.SignOfLife("text"), now)]
         case LegTextDelivered(_, delivered):
-            return [Note("text_delivered", call, {"delivered": delivered})]
+            return texting.outcome(exchange, call, delivered=delivered)
         case LegDigit(_, digit):
             stays = exchange.to_call(call, events.SignOfLife("key"), now)
             return [Note("dtmf", call, {"from": "caller", "digit": digit}), *stays]
@@ -142,10 +143,8 @@ def _desk_leg_said(exchange: Exchange, desk: str, event: LegEvent, now: float) -
             )
             stated += negotiated.of_visitor(exchange, exchange.hands.visits.get(desk))
             return [*stated, *_phone_holds(exchange, room, held=held, now=now)]
-        case LegText(_, text) if room.guest is not None and room.guest in exchange.calls:
-            guest = exchange.calls[room.guest]
-            noted = Note("text", guest.id, {"from": desk, "text": text})
-            return [noted, events.Say(guest.leg, text)]
+        case LegText(_, text):
+            return texting.from_desk(exchange, desk, text)
     return []
 
 

@@ -1,13 +1,14 @@
-"""Who may supervise, as it changes while calls run.
+"""Who may supervise and administrate, as it changes while calls run.
 
-in → out: the users who are supervisors now → nothing, or the end of what somebody may no longer do.
+in → out: the users who are supervisors or administrators now → nothing, or the end of what somebody may no longer do.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from pbx.call import visits
 from pbx.call.effects import Effect, Item, Note
 from pbx.call.exchange import Exchange
+from pbx.call.watching import Watching
 
 
 def set_supervisors(exchange: Exchange, users: Collection[str], now: float) -> list[Effect]:
@@ -19,3 +20,11 @@ def set_supervisors(exchange: Exchange, users: Collection[str], now: float) -> l
             out.append(Note("supervision_revoked", None, {"desk": visit.host, "who": visit.who}))
             out += visits.end(exchange, visit.visitor, "role_revoked", now)
     return exchange.run(out, now)
+
+
+def set_roles(
+    exchange: Exchange, watching: Watching, holders: Callable[[str], Collection[str]], now: float
+) -> list[Effect]:
+    """Take who holds the roles from now on. `holders`: role → users. Who is no administrator any more sees nobody else's phones."""
+    exchange.administrators = frozenset(holders("admin"))
+    return [*set_supervisors(exchange, holders("supervisor"), now), *watching.roles_changed(now)]

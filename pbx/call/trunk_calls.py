@@ -16,7 +16,7 @@ from pbx.call.owner import Owner
 from pbx.location.writing import CONTENT_ID
 from pbx.sdp.capabilities import CAPABILITIES
 from pbx.sip.flow import Flow
-from pbx.sip.message import Request
+from pbx.sip.message import MAX_FORWARDS, Request
 from pbx.sip.uri import NameAddr
 from pbx.trunks import caller_id
 from pbx.trunks.line import Line
@@ -51,6 +51,10 @@ class Outside:
     """Further headers of the INVITE; never a stranger's words."""
     location: bytes | None = None
     """PIDF-LO of the caller who goes on there (RFC 6442)."""
+    hops: int = MAX_FORWARDS
+    """Max-Forwards of the INVITE: of a call that came from elsewhere, what is left of its own (RFC 5393)."""
+    private: bool = False
+    """Whose number is shown wants it kept back from all but those who must know (RFC 3323, RFC 3325)."""
 
 
 def place(exchange: Exchange, wanted: Outside, owner: Owner, now: float) -> tuple[str, list[Item]]:
@@ -66,7 +70,9 @@ def place(exchange: Exchange, wanted: Outside, owner: Owner, now: float) -> tupl
     first, *rest = targets
     flow = _flow(exchange, first.hop.param("transport") or "udp", first.hop.host)
     settings = trunk.settings
-    us, said = caller_id.ours(settings, settings.domain or exchange.site.host, wanted.shown)
+    us, said = caller_id.ours(
+        settings, settings.domain or exchange.site.host, wanted.shown, private=wanted.private
+    )
     if wanted.urgent:
         said.append(caller_id.EMERGENCY)
     if wanted.location is not None:
@@ -80,6 +86,7 @@ def place(exchange: Exchange, wanted: Outside, owner: Owner, now: float) -> tupl
         call_id=exchange.mint("sip_call"),
         cseq=1,
         contact=contact,
+        max_forwards=wanted.hops,
         headers=(*said, *wanted.headers),
     )
     setup = replace(

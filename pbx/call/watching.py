@@ -48,12 +48,13 @@ class Watching:
         wish = table.read(request)
         target, desk = self._gate.seat(request.uri)
         if wish.package == REG:
-            # Nobody is an administrator yet, so everybody's own phones are all there is to see.
-            if (target, desk) != ("seat", account.user):
-                raise SipError(403)
+            aor = self._phones_of(desk, account)
+            if target == "room":
+                raise SipError(404)
             contact = self._exchange.contact(_escaped(desk), flow)
-            document = self._registration(account.aor, now)
-            return Watch(account.user, (REG, account.aor), wish, document, contact)
+            return Watch(account.user, (REG, aor), wish, self._registration(aor, now), contact)
+        if target not in {"seat", "room"}:
+            raise SipError(403)  # a caller has nothing else to watch
         owner = self._gate.account(desk)
         if owner is None or (target == "room" and wish.package != "conference"):
             raise SipError(404)
@@ -63,6 +64,17 @@ class Watching:
         else:
             contact = self._exchange.contact(_escaped(desk), flow)
         return Watch(account.user, (wish.package, desk), wish, seen, contact)
+
+    def _phones_of(self, user: str, watcher: Account) -> str:
+        """Return the address-of-record of an account whose phones somebody may watch. Raises SipError(403)."""
+        # RFC 3680 §4.6 wants administrators, and everybody for the own address-of-record, to be let in.
+        owner = self._gate.account(user)
+        if owner is None or not self._may_see(watcher, owner.aor):
+            raise SipError(403)
+        return owner.aor
+
+    def _may_see(self, watcher: Account, aor: str) -> bool:
+        return watcher.aor == aor or watcher.user in self._exchange.administrators
 
     def _registration(self, aor: str, now: float) -> Registration:
         return Registration.of(aor, self._registrar.lookup(aor, now))
@@ -102,7 +114,14 @@ class Watching:
             account = self._gate.account(user)
             if account is None or account.kind != "dispatcher":
                 out += self.notifier.forbid(user, now)
+            elif topic[0] == REG and not self._may_see(account, topic[1]):
+                out += self.notifier.forbid(user, now, topic)
         return out
+
+    def roles_changed(self, now: float) -> list[Effect]:
+        """Hear that the administrators are others now: who is none any more sees nobody else's phones from this moment."""
+        watched = [topic for topic in self.notifier.topics if topic[0] == REG]
+        return [effect for topic in watched for effect in self._forbid(topic, now)]
 
     # --- answers and time -------------------------------------------------------------------------------------------
 

@@ -73,6 +73,11 @@ def takes(offer: Description, media: Media, encryption: Encryption) -> bool:
         return True
     if protocol not in PLAIN and protocol not in SECURED:
         return False
+    return encrypts(offer, media, encryption)
+
+
+def encrypts(offer: Description, media: Media, encryption: Encryption) -> bool:
+    """Whether an answer to an m-line would encrypt it."""
     return _choose(offer, media, encryption) is not None
 
 

@@ -21,6 +21,8 @@ from rtp.control import Address, Codec, Medium, Stream
 
 PTIME: Final = 20  # ms; what the mixer and the players of this exchange run at
 _IN_THE_CLEAR: Final = Encryption()
+_BESIDE: Final = frozenset({"slides", "alt"})
+"""Values of a=content: a presentation, another source of the same (RFC 4796 §5). `sl` is the person, who signs."""
 MUX: Final = "rtcp-mux"  # RFC 5761
 _MEDIA: Final[dict[str, Medium]] = {"audio": "audio", "video": "video"}
 _BANDWIDTH: Final = re.compile(r"(?:AS|TIAS):[0-9]{1,10}")
@@ -268,18 +270,32 @@ def _fits_answer(offered: Codec, answered: Codec) -> bool:
 def _acceptable(
     offer: Description, capabilities: Capabilities, encryption: Encryption
 ) -> dict[int, tuple[Medium, tuple[tuple[Codec, Codec], ...]]]:
-    """Return by m-line index the first acceptable line of each medium and its (offered, ours) codecs."""
-    chosen: dict[int, tuple[Medium, tuple[tuple[Codec, Codec], ...]]] = {}
-    seen: set[Medium] = set()
+    """Return by m-line index the best acceptable line of each medium and its (offered, ours) codecs, in the offer's order.
+
+    One stream of a kind is taken. Of several the first, unless a later one shows the person where that shows slides, or is
+    encrypted where that, its alternative, is not.
+    """
+    found: dict[Medium, list[tuple[int, tuple[tuple[Codec, Codec], ...]]]] = {}
     for index, media in enumerate(offer.media):
         medium = _MEDIA.get(media.kind)
-        if medium is None or medium in seen or not media.port or not keys.takes(offer, media, encryption):
+        if medium is None or not media.port or not keys.takes(offer, media, encryption):
             continue
         pairs = common(media.codecs, capabilities.taken(medium))
         if pairs:
-            seen.add(medium)
-            chosen[index] = (medium, pairs)
-    return chosen
+            found.setdefault(medium, []).append((index, pairs))
+
+    def rank(line: tuple[int, object]) -> tuple[bool, bool]:
+        media = offer.media[line[0]]
+        return _is_beside(media), not keys.encrypts(offer, media, encryption)
+
+    best = [(lines[0] if len(lines) == 1 else min(lines, key=rank), m) for m, lines in found.items()]
+    return {index: (medium, pairs) for (index, pairs), medium in sorted(best, key=lambda one: one[0][0])}
+
+
+def _is_beside(media: Media) -> bool:
+    """Whether a stream says that it shows something else than who speaks (RFC 4796 §5)."""
+    said = frozenset((media.attribute("content") or "").lower().replace(" ", "").split(","))
+    return bool(said & _BESIDE) and "main" not in said
 
 
 def _flags(theirs: Media) -> tuple[bool, bool]:

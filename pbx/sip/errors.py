@@ -88,6 +88,11 @@ REASONS: Final[dict[int, str]] = {
 """Reason phrases by status (RFC 3261 §21 and the IANA registry of SIP response codes)."""
 
 
+NOT_ACCEPTABLE_HERE: Final = 488
+NOT_ACCEPTABLE: Final = ("Warning", '305 at110 "Incompatible media format"')
+"""RFC 3261 §13.3.1.3: a 488 "SHOULD include a Warning header field value explaining why the offer was rejected"."""
+
+
 class SipError(Exception):
     """A request that is answered with an error.
 
@@ -100,5 +105,5 @@ class SipError(Exception):
     ) -> None:
         self.status = status
         self.reason = reason or REASONS.get(status, "Error")
-        self.headers = tuple(headers)
+        self.headers = tuple(headers) or ((NOT_ACCEPTABLE,) if status == NOT_ACCEPTABLE_HERE else ())
         super().__init__(f"{status} {self.reason}")

@@ -26,6 +26,9 @@ from pbx.sip.uri import (
 
 __all__ = ["REASONS", "CSeq", "Request", "Response"]
 
+MAX_FORWARDS: Final = 70
+"""Hops a request of ours may take (RFC 3261 §8.1.1.6)."""
+
 _CSEQ: Final = re.compile("([0-9]{1,10}) ([A-Z]{1,20})")
 """A CSeq as nearly everybody writes it; others are read with more patience."""
 _DIALOG_MAKERS: Final = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
@@ -124,6 +127,12 @@ class _Message:
         return None if value is None else grammar.number(value, 255)
 
     @property
+    def hops_left(self) -> int:
+        """How many hops a request made because of this one may take: one less (RFC 3261 §16.6), 70 when it does not say."""
+        stated = self.max_forwards
+        return MAX_FORWARDS if stated is None else max(0, min(stated, MAX_FORWARDS) - 1)
+
+    @property
     def content_type(self) -> str | None:
         """`type/subtype` in lower case without parameters; None when absent."""
         value = self.headers.get("Content-Type")
@@ -171,7 +180,7 @@ class Request(_Message):
         cseq: int,
         contact: NameAddr | None = None,
         routes: Iterable[NameAddr] = (),
-        max_forwards: int = 70,
+        max_forwards: int = MAX_FORWARDS,
         headers: Iterable[tuple[str, str]] = (),
         body: bytes = b"",
         content_type: str | None = None,

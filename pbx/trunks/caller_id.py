@@ -21,6 +21,8 @@ MAX_LENGTH: Final = 256
 
 EMERGENCY: Final = ("Resource-Priority", "esnet.0")
 """RFC 7135: calls of public safety answering points, callbacks among them."""
+ANONYMOUS: Final = NameAddr("Anonymous", Uri("sip", "anonymous", None, "anonymous.invalid"))
+"""RFC 3323 §4.1.1.3."""
 LEVELS: Final = frozenset({f"esnet.{level}" for level in range(5)})
 """RFC 7135 §4."""
 
@@ -52,7 +54,7 @@ class Calling:
 
 def calling(request: Request, trunk: TrunkSettings) -> Calling:
     """Return who calls. Any request gives an answer; none raises."""
-    private = _private(request)
+    private = is_private(request)
     withheld = Calling(numbers.Number("", "withheld"), None, None, private, _priority(request))
     for header in trunk.identity:
         addresses = _addresses(request, header)
@@ -86,7 +88,8 @@ def _name(display: str | None) -> str | None:
     return None if not display else display[:MAX_LENGTH]
 
 
-def _private(request: Request) -> bool:
+def is_private(request: Request) -> bool:
+    """Say whether its sender wants its number kept back (RFC 3323 §4.2, RFC 3325 §9.3)."""
     words = {
         grammar.lower(word.strip(" \t"))
         for line in request.headers.lines("Privacy")
@@ -107,18 +110,24 @@ def _priority(request: Request) -> str | None:
 
 
 def ours(
-    trunk: TrunkSettings, domain: str, number: str | None = None
+    trunk: TrunkSettings, domain: str, number: str | None = None, *, private: bool = False
 ) -> tuple[NameAddr, list[tuple[str, str]]]:
     """Return our From (without tag) and the headers that say who we are there.
 
-    `number`: shown instead of the trunk's own; `domain`: host of our From.
+    `number`: shown instead of the trunk's own; `domain`: host of our From; `private`: whose number that is wants it kept
+    back. It is told to the other emergency centre all the same, where only that and the exchanges between see it.
     """
-    shown = number or trunk.caller_id
-    address = NameAddr(None, Uri("sip", shown, None, domain))
+    address = NameAddr(None, Uri("sip", number or trunk.caller_id, None, domain))
+    kept = private and number is not None
+    # RFC 3325 §9.3: "id" has the network take P-Asserted-Identity out where trust ends; From is left to us.
+    wish = [("Privacy", "id")] if kept else []
+    shown = ANONYMOUS if kept else address
     match trunk.caller_id_in:
         case "p-asserted-identity":
-            return address, [("P-Asserted-Identity", str(address))]
+            return shown, [("P-Asserted-Identity", str(address)), *wish]
         case "remote-party-id":
-            return address, [("Remote-Party-ID", f"{address};party=calling;screen=yes;privacy=off")]
+            full = "full" if kept else "off"
+            return shown, [("Remote-Party-ID", f"{address};party=calling;screen=yes;privacy={full}"), *wish]
         case "from":
-            return address, []
+            # There is no other place for it, and help matters more: who answers must know whom to call back.
+            return address, wish

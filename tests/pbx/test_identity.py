@@ -355,6 +355,7 @@ ALLOWED = {
     ("INVITE", "dispatcher", "feature"), ("INVITE", "dispatcher", "seat"), ("INVITE", "dispatcher", "room"),
     ("REFER", "dispatcher", "room"),
     ("MESSAGE", "caller", "emergency"), ("MESSAGE", "dispatcher", "emergency"),
+    ("MESSAGE", "dispatcher", "feature"), ("MESSAGE", "dispatcher", "room"),
     ("REGISTER", "caller", "own"), ("REGISTER", "dispatcher", "own"),
     ("SUBSCRIBE", "dispatcher", "own"), ("SUBSCRIBE", "dispatcher", "seat"), ("SUBSCRIBE", "dispatcher", "room"),
     *((method, role, target) for method in ("ACK", "CANCEL", "OPTIONS")

@@ -402,6 +402,19 @@ def test_useless_sdp_is_refused_with_488():
     assert world.call("bob") is None
 
 
+def test_a_refusal_for_the_media_says_so():
+    """RFC 3261 §13.3.1.3, §20.43."""
+    world = World()
+    world.sign_in("d1")
+    for method in ("INVITE", "UPDATE"):
+        asked = world.desk_request("d1", method, body=b"v=1\r\n", content_type="application/sdp")
+        refusal = world.answers[asked][-1]
+        assert (refusal.status, refusal.headers.get("Warning")) == (
+            488,
+            '305 at110 "Incompatible media format"',
+        )
+
+
 def test_caller_with_no_medium_we_know_is_answered_all_the_same():
     world = World()
     world.invite(

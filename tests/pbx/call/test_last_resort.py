@@ -271,6 +271,95 @@ def test_number_and_place_are_passed_where_the_trunk_may_know_them():
     assert invite.headers.get("Geolocation") == f"<cid:{parts[0].content_id}>"
 
 
+@pytest.mark.parametrize(
+    ("where", "shown", "header", "value"),
+    [
+        (
+            "p-asserted-identity",
+            '"Anonymous" <sip:anonymous@anonymous.invalid>',
+            "P-Asserted-Identity",
+            "<sip:+8613800138000@192.0.2.1>",
+        ),
+        (
+            "remote-party-id",
+            '"Anonymous" <sip:anonymous@anonymous.invalid>',
+            "Remote-Party-ID",
+            "<sip:+8613800138000@192.0.2.1>;party=calling;screen=yes;privacy=full",
+        ),
+        ("from", "<sip:+8613800138000@192.0.2.1>", "P-Asserted-Identity", None),
+    ],
+)
+def test_a_number_that_is_to_be_kept_back_is_shown_to_the_other_centre_alone(where, shown, header, value):
+    """RFC 3323, RFC 3325 §9.3: kept from those on the way; whoever is to help sees it."""
+    made = world(tells=["number"], caller_id_in=where)
+    asserted = ("P-Asserted-Identity", "<tel:+8613800138000>")
+    made.comes("13800138000", headers=(("Privacy", "id"), asserted))
+    made.ack("13800138000")
+    invite = made.out("INVITE")[0][1]
+    assert str(invite.from_).partition(";tag=")[0] == shown
+    assert invite.headers.get(header) == value
+    assert invite.headers.get("Privacy") == "id"
+    assert made.arrival()["number"].endswith("13800138000"), "the dispatcher here sees it too"
+
+
+def test_without_such_a_wish_nothing_is_kept_back():
+    made = world(tells=["number"])
+    made.comes("13800138000", headers=(("P-Asserted-Identity", "<tel:+8613800138000>"),))
+    made.ack("13800138000")
+    invite = made.out("INVITE")[0][1]
+    assert invite.from_.uri.user == "+8613800138000"
+    assert invite.headers.get("Privacy") is None
+
+
+# --- exchanges that send on to each other -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stated", "sent"), [("70", "69"), ("12", "11"), ("2", "1"), ("255", "69"), (None, "70"), ("x", "70")]
+)
+def test_what_goes_on_has_one_hop_less_to_go(stated, sent):
+    made = world()
+    request = made.request("INVITE", "sip:110@192.0.2.1", "bob", body=sdp(), content_type="application/sdp")
+    request.headers.set("Max-Forwards", stated) if stated else request.headers.remove("Max-Forwards")
+    made.invites["bob"], made.transactions["bob"] = request, made.arrive(request, "bob")
+    made.ack("bob")
+    assert made.out("INVITE")[0][1].headers.lines("Max-Forwards") == [sent]
+
+
+@pytest.mark.parametrize("stated", ["1", "0"])
+def test_a_call_that_has_come_a_long_way_waits_here_and_is_not_lost(stated):
+    made = world()
+    request = made.request("INVITE", "sip:110@192.0.2.1", "bob", body=sdp(), content_type="application/sdp")
+    request.headers.set("Max-Forwards", stated)
+    made.invites["bob"], made.transactions["bob"] = request, made.arrive(request, "bob")
+    assert made.last_answer("bob").status == 200
+    made.ack("bob")
+    assert made.out("INVITE") == []
+    assert made.noted("overflow_failed")[-1].fields["why"] == "too_many_hops"
+    assert made.call("bob").state == "waiting"
+    made.sign_in("d1")
+    assert made.call("bob").desk == "d1"
+
+
+def test_two_exchanges_that_send_on_to_each_other_come_to_an_end():
+    """RFC 5393, bars S9: seventy hops in all, however long nobody is there on either side."""
+    hops, calls, left = 70, 0, True
+    while left:
+        made = world()
+        request = made.request(
+            "INVITE", "sip:110@192.0.2.1", "bob", body=sdp(), content_type="application/sdp"
+        )
+        request.headers.set("Max-Forwards", str(hops))
+        made.invites["bob"], made.transactions["bob"] = request, made.arrive(request, "bob")
+        made.ack("bob")
+        sent = made.out("INVITE")
+        left = bool(sent)
+        if left:
+            calls += 1
+            hops = sent[0][1].max_forwards
+    assert calls == 69
+
+
 def test_a_claimed_number_is_not_passed_on_as_ours():
     made = world(tells=["number", "location"])
     waiting(made, "13911112222")

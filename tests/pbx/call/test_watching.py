@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pbx.call import lamps, seats
 from pbx.call.effects import SendRequest
 from pbx.call.seats import Impossible
+from pbx.call.supervision import set_roles
 from rtp.control import Dtmf
 from tests.kit.life import Life
 from tests.kit.watcher import Told, WatchedWorld
@@ -128,6 +129,39 @@ def test_ones_own_phones_are_told_by_reg():
         assert world.again("d1", key, cseq=cseq, expires=3600).status == 200
     world.wait(3700)
     assert world.told[key].phones == [], "the registration ended by itself"
+
+
+def administrators(world, *users):
+    world.run(
+        set_roles(world.exchange, world.answering.watching, {"admin": users, "supervisor": ()}.get, world.now)
+    )
+
+
+def test_an_administrator_sees_the_phones_of_every_account():
+    """RFC 3680 §4.6."""
+    world = WatchedWorld()
+    administrators(world, "d2")
+    desks, callers = (world.watch("d2", "reg", f"sip:{name}@{HOST}") for name in ("d1", "alice"))
+    world.register("alice")
+    world.wait(1.0)
+    assert world.told[callers].phones == ["sip:alice@192.0.2.77:5000"]
+    assert world.told[desks].phones == []
+    assert world.again("d2", callers, cseq=9, expires=600).status == 200
+    # What is no account has no phones, and a caller's seat can't be watched by anybody.
+    assert world.ask("d2", "reg", f"sip:nobody@{HOST}", call_id="x").status == 403
+    assert world.ask("d2", "dialog", f"sip:alice@{HOST}", call_id="y").status == 403
+
+
+def test_who_is_no_administrator_any_more_sees_only_the_own_phones():
+    world = WatchedWorld()
+    administrators(world, "d2")
+    others, own = world.watch("d2", "reg", f"sip:d1@{HOST}"), world.watch("d2", "reg")
+    lamp = world.watch("d2", "dialog", f"sip:d1@{HOST}")
+    administrators(world)
+    assert world.state_of(others) == "terminated;reason=rejected"
+    assert all(world.state_of(key).startswith("active") for key in (own, lamp))
+    assert world.ask("d2", "reg", f"sip:d1@{HOST}", call_id="x").status == 403
+    assert len(world.notifier) == 2
 
 
 @pytest.mark.parametrize(

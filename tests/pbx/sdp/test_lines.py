@@ -6,6 +6,7 @@ import pytest
 
 from pbx.sdp.capabilities import CAPABILITIES
 from pbx.sdp.description import parse
+from pbx.sdp.encryption import Encryption
 from pbx.sdp.offer_answer import accept, answer, offer, reoffer
 
 ADDRESS = "192.0.2.1"
@@ -140,9 +141,48 @@ def test_of_two_pictures_the_first_that_can_be_is_taken():
     ]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "taken"),
+    [
+        ("slides", "main", 1),
+        ("slides", None, 1),
+        ("alt", None, 1),
+        (None, "slides", 0),
+        ("main,slides", "main", 0),
+        ("sl", None, 0),
+        ("slides", "slides", 0),
+        ("speaker", "main", 0),
+    ],
+)
+def test_who_speaks_is_shown_rather_than_slides(first, second, taken):
+    """RFC 4796 §5: what a stream shows; `sl` is a person who signs."""
+    said = [f"a=content:{value}" for value in (first, second) if value is not None]
+    lines = [("m=video 5002 RTP/AVP 96", *H264), ("m=video 5006 RTP/AVP 96", *H264)]
+    offered = (
+        [*lines[0], *said[:1], *lines[1], *said[1:]] if first is not None else [*lines[0], *lines[1], *said]
+    )
+    description, streams = answered(*offered, "m=audio 5000 RTP/AVP 8")
+    assert [media.port > 0 for media in description.media] == [taken == 0, taken == 1, True]
+    assert [(stream.index, stream.medium) for stream in streams] == [(taken, "video"), (2, "audio")]
+
+
+def test_of_a_plain_and_an_encrypted_line_the_encrypted_one_is_taken():
+    """Phones that encrypt where they can offer both (RFC 3264 §6 leaves the choice to us)."""
+    key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40
+    for lines, taken in (
+        (("m=audio 5000 RTP/AVP 8", "m=audio 5002 RTP/SAVP 8", key), 1),
+        (("m=audio 5000 RTP/SAVP 8", key, "m=audio 5002 RTP/AVP 8"), 0),
+        (("m=audio 5000 RTP/AVP 8", "m=audio 5002 RTP/SAVP 8", "a=crypto:1 UNHEARD_OF inline:AAAA"), 0),
+    ):
+        keys = Encryption(policy="opportunistic", sdes=True, secret=b"s" * 32)
+        description, streams = answer(sdp(*lines), CAPABILITIES, **HERE, encryption=keys)
+        assert [media.port > 0 for media in description.media] == [taken == 0, taken == 1]
+        assert streams[0].index == taken
+
+
 def test_what_was_refused_stays_in_its_place_when_we_offer():
     """RFC 3264 §8: 'the number of "m=" lines … MUST NOT decrease'."""
-    said, _ = answered("m=audio 5000 RTP/AVP 8", *SLIDES, "m=video 5002 RTP/AVP 96", *H264)
+    said, _ = answered("m=audio 5000 RTP/AVP 8", *SLIDES[:3], "m=video 5002 RTP/AVP 96", *H264)
     again = reoffer(said, version=2)
     assert [(media.kind, media.port > 0) for media in again.media] == [
         ("audio", True),
