@@ -109,6 +109,8 @@ class Exchange:
         self.presence = Presence(mint)
         self._agenda = Agenda()
         self._touched: set[str] = set()
+        self._told: set[str] = set()
+        """Calls of which only the place in the queue is to be looked at again."""
         self.changed: set[str] = set()
         """Legs and calls that were touched, for whoever keeps a journal; it takes them out."""
         self.placed: set[str] = set()
@@ -288,7 +290,7 @@ class Exchange:
 
     def _settle(self) -> None:
         """Look again at what was touched: its wake-up, and whether it is over."""
-        for key in self._touched | self.placed if self.placed else self._touched:
+        for key in self._touched | self._told if self._told else self._touched:
             if (leg := self.legs.get(key)) is not None:
                 self._agenda.set(key, leg.next_due)
                 if leg.state is LegState.TERMINATED and not self._needed(self.owners[key]):
@@ -299,6 +301,9 @@ class Exchange:
                 self._agenda.set(key, None)
         self.changed |= self._touched
         self._touched.clear()
+        if self._told:
+            self.placed |= self._told
+            self._told.clear()
         self._agenda.set("acd", self.acd.next_due)
         self._agenda.set("trunks", self.trunks.next_due)
         self._agenda.set("presence", self.presence.next_due)
@@ -342,7 +347,7 @@ class Exchange:
     def to_call(self, call: str, event: events.CallEvent, now: float) -> list[Item]:
         """Give a call an event; nothing happens if it is over."""
         found = self.calls.get(call)
-        (self.placed if isinstance(event, events.PlaceTold) else self._touched).add(call)
+        (self._told if isinstance(event, events.PlaceTold) else self._touched).add(call)
         return [] if found is None else list(found.receive(event, now))
 
     def forget(self, call: str) -> None:
