@@ -4,6 +4,7 @@
 #   make test    everything: style, types, unit tests, and calls with real phones
 #   make lint | unit | live   the parts of it
 #   make test-sanitize   the native media engine under ASan+UBSan and TSan: its tests, and some of the soak
+#   make bars    the scenarios at the full size of their bars: 12,000 calls over bad roads and more (an hour or two)
 #   make soak    random calls on both media engines, every packet accounted for (SOAK_MINUTES=5)
 #   make bench   measure and write bench.json
 #   make fuzz    60 s of fuzzing per target, with atheris where it can be installed (FUZZ_SECONDS=60)
@@ -14,7 +15,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .NOTPARALLEL:
-.PHONY: run test test-sanitize native lint unit live bench soak fuzz clean python ensurepip debian
+.PHONY: run test test-sanitize native lint unit live bench bars soak fuzz clean python ensurepip debian
 MAKEFLAGS   += --no-print-directory
 
 PYTHON ?= python3
@@ -124,6 +125,10 @@ test-sanitize: $(VENV)/.installed-test debian
 bench: $(VENV)/.installed-test
 	@$(BIN)/python -c 'import aiosipua' 2>/dev/null || $(PIP) install --quiet --editable '.[bench]' || echo "at110: aiosipua can't be installed; the parser is compared with nothing / 无法安装 aiosipua"
 	@$(BIN)/python -m tests.bench.run
+
+# What the unit tests do a part of, as often as the bars ask for; see tests/kit/size.py.
+bars: $(VENV)/.installed-test
+	@export AT110_BARS=full; $(call timed,bars,$(BIN)/pytest -q -n auto --durations=20 tests/scenarios tests/pbx/test_identity_guesses.py tests/pbx/sip/test_parser_limits.py)
 
 soak: $(VENV)/.installed-test debian native
 	@$(call timed,soak,$(BIN)/python -m tests.soak.run --minutes $(or $(SOAK_MINUTES),5))

@@ -135,7 +135,7 @@ def test_the_table_of_rights_is_the_one_of_the_gate() -> None:
         for (method, target), roles in identity.RULES.items()
     }
     said = re.findall(
-        r"^\| [A-Z]+ \| (?:own|emergency|feature|seat|room|number|other) \|.*$",
+        r"^\| [A-Z]+ \| (?:own|emergency|feature|seat|room|phones|number|other) \|.*$",
         text("docs/security.md"),
         re.MULTILINE,
     )

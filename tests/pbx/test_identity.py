@@ -119,6 +119,23 @@ def test_the_right_password_is_let_in(which):
     assert verdict.verified
 
 
+@pytest.mark.parametrize("algorithm", ["SHA-256", "MD5"])
+def test_auth_int_is_understood_though_it_is_not_offered(algorithm):
+    """RFC 7616 §3.4.3: the digest covers the body; another body is another request."""
+    for body, good in ((b"v=0\r\n", True), (b"v=1\r\n", False), (b"", False)):
+        authenticator = gate()
+        value = next(v for v in challenge_of(authenticator) if f"algorithm={algorithm}" in v)
+        assert 'qop="auth"' in value
+        token = authorize(
+            value.replace('qop="auth"', 'qop="auth-int"'), user="alice", password="pw-alice", method="REGISTER",
+            uri=REGISTRAR, cnonce="c", nc=1, body=b"v=0\r\n",
+        )  # fmt: skip
+        assert "qop=auth-int" in token
+        message = request("REGISTER", REGISTRAR, authorization=[token])
+        message.body = body
+        assert isinstance(judge(authenticator, message), Authenticated) is good
+
+
 def test_users_are_any_text():
     authenticator = gate()
     value = challenge_of(authenticator)[0]

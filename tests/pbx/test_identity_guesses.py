@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 
 import pytest
 
@@ -11,6 +12,7 @@ from pbx.sip.digest import NonceCounts, Nonces, authorize, ha1
 from pbx.sip.headers import Headers
 from pbx.sip.message import Request
 from pbx.sip.uri import parse_uri
+from tests.kit.size import times
 
 REALM = "110.example"
 HERE, ELSEWHERE = "203.0.113.9", "203.0.113.10"
@@ -88,6 +90,88 @@ def test_the_true_owner_is_not_locked_out():
     assert attempt(it, "alice", "right", 2.0, source=ELSEWHERE) == Authenticated(ALICE, "digest")
     # The same address, as behind one NAT, but the flow the account is registered from.
     assert attempt(it, "alice", "right", 2.0, registered=(ALICE.aor,)) == Authenticated(ALICE, "digest")
+
+
+@pytest.mark.limit(times(120, 1200))
+def test_a_tool_that_guesses_for_an_hour_gets_ten_a_minute_and_locks_nobody_out():
+    """S4: as svcrack does, from one address, sixteen guesses a second; the right password is among them again and again."""
+    it, count = gate(), times(10_000, 100_000)
+    heard, let_in, wrong, owner = [], 0, 0, 0
+    value, issued = "", -100.0
+    for n in range(count):
+        now = n / 16
+        if now - issued > 50.0:
+            challenge = it.check(request("REGISTER", f"sip:{REALM}", "alice"), now, HERE, to_tag="t")
+            value, issued = challenge.response.headers.all("WWW-Authenticate")[0], now
+        # Each thirteenth guess is right: while the pair is locked not even that is told.
+        password = "right" if n % 13 == 12 else f"guess-{n}"
+        token = authorize(
+            value,
+            user="alice",
+            password=password,
+            method="REGISTER",
+            uri=f"sip:{REALM}",
+            cnonce=f"c{n}",
+            nc=1,
+        )
+        verdict = it.check(request("REGISTER", f"sip:{REALM}", "alice", [token]), now, HERE, to_tag="t")
+        heard.append(now) if not isinstance(verdict, Denied) else None
+        let_in += isinstance(verdict, Authenticated)
+        wrong += isinstance(verdict, Challenge) and verdict.why == "wrong"
+        if n % 500 == 499:
+            # The owner's phone, behind the same address, refreshes; and calls for help.
+            owner += isinstance(attempt(it, "alice", "right", now, registered=(ALICE.aor,)), Authenticated)
+            called = attempt(
+                it, "alice", "right", now, method="INVITE", uri=f"sip:110@{REALM}", registered=(ALICE.aor,)
+            )
+            assert isinstance(called, Authenticated)
+            assert called.account == ALICE
+    assert owner == count // 500
+    assert wrong <= 10 * (1 + count / 16 / 60)
+    # Ten wrong ones a minute is all that was looked at, and what was right among so few.
+    assert let_in <= 2 * (1 + count / 16 / 60)
+    assert (
+        max(sum(at - 60 < other <= at for other in heard) for at in heard[:: max(1, len(heard) // 50)]) <= 12
+    )
+    assert len(it._guesses) <= 2
+
+
+@pytest.mark.parametrize("method", ["REGISTER", "INVITE", "OPTIONS", "MESSAGE", "SUBSCRIBE"])
+def test_a_thousand_numbers_look_the_same_whether_they_exist_or_not(method):
+    """S5: as svwar does with 1000 to 1999, of which every seventh exists; without and with a wrong password."""
+    accounts = {
+        str(n): Account(
+            str(n), REALM, {"SHA-256": ha1(str(n), REALM, "x", "SHA-256")}, ("caller", "dispatcher")[n % 2]
+        )
+        for n in range(1000, 2000, 7)
+    }
+    it = Authenticator(
+        IdentitySettings(REALM),
+        accounts,
+        Nonces(b"secret", 60.0),
+        NonceCounts(),
+        secret=b"other",
+        guesses=Guesses(10),
+    )
+    bare, guessed = set(), set()
+    for n in range(1000, 2000):
+        user = str(n)
+        uri = f"sip:{REALM}" if method == "REGISTER" else f"sip:{user}@{REALM}"
+        verdict = it.check(request(method, uri, user), 1.0, HERE, to_tag="t")
+        bare.add(shape(verdict, user))
+        challenge = it.check(request("REGISTER", f"sip:{REALM}", user), 1.0, HERE, to_tag="t")
+        value = challenge.response.headers.all("WWW-Authenticate")[0]
+        token = authorize(value, user=user, password="guess", method=method, uri=uri, cnonce="c", nc=1)
+        guessed.add(shape(it.check(request(method, uri, user, [token]), 1.0, HERE, to_tag="t"), user))
+    assert len(bare) == len(guessed) == 1
+
+
+def shape(verdict, user):
+    """What is to be seen of a verdict from outside, without the number that was asked for and the nonce."""
+    if isinstance(verdict, Authenticated):
+        return "let in"
+    said = re.sub(rb'nonce="[^"]*"', lambda found: b"n" * len(found[0]), verdict.response.encode())
+    return said.replace(user.encode(), b"USER")
 
 
 def test_an_emergency_call_is_never_locked():

@@ -9,11 +9,13 @@ from pbx.sip.dialog import Dialog
 from pbx.sip.message import Request
 from pbx.sip.parser import parse
 from tests.kit.place import Place
+from tests.kit.size import times
 from tests.kit.stand import SERVER
 from tests.kit.world import sdp
 
-TIMES = 150
-"""The bar asks for 1,000 of each; the machine has no memory between them, so CI lives fewer."""
+pytestmark = pytest.mark.limit(times(120, 1800))
+TIMES = times(150, 1000)
+"""The machine has no memory between them, so CI lives fewer than the bar asks for."""
 
 
 def invites(place):
@@ -90,7 +92,7 @@ def test_lost_ack_once_is_no_harm():
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_ack_that_never_comes(transport):
     place = Place(transport, auto=("ok",))
-    for number in range(TIMES // 10):
+    for number in range(times(15, 1000)):
         start = place.network.clock.now
         place.caller.invite()
         place.run(31.9)
@@ -103,7 +105,7 @@ def test_ack_that_never_comes(transport):
         assert place.network.clock.now - start >= 32.0
         place.run(40.0)
         place.caller.ladder.clear()
-    all_gone(place, TIMES // 10)
+    all_gone(place, times(15, 1000))
 
 
 def test_lost_200_to_bye():
@@ -157,7 +159,7 @@ class Fork:
 
 
 def test_forked_invite_that_two_phones_answer():
-    for _ in range(TIMES // 10):
+    for _ in range(times(15, 1000)):
         place = Place("udp", desk=True)
         invite = place.desk.requests[-1][1]
         fork = Fork(place, invite)

@@ -75,6 +75,7 @@ def begun(stand):
     }
 
 
+@pytest.mark.limit(300)
 @pytest.mark.parametrize("variant", ["nothing", "ack", "cancel"])
 def test_flood(variant):
     network = Network(110)

@@ -96,6 +96,28 @@ def test_rfc_2617_without_qop() -> None:
     assert verify(parse_credentials(value), "GET", b"", keys("CircleOfLife", realm="testrealm@host.com"))
 
 
+def test_rfc_7616_section_3_9_2() -> None:
+    """With a hashed name, and the values as erratum 4897 has them: the RFC's own were made with another hash function."""
+    challenge = (
+        'Digest realm="api@example.org", qop="auth", algorithm=SHA-512-256, '
+        'nonce="5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK", charset=UTF-8, userhash=true'
+    )
+    value = authorize(
+        challenge, user="Jäsøn Doe", password="Secret, or not?", method="GET", uri="/doe.json",
+        cnonce="NTg6RKcb9boFIAS3KrFK9BGeh+niz/sm", nc=1,
+    )  # fmt: skip
+    assert 'username="793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b"' in value
+    assert "userhash=true" in value
+    assert "Doe" not in value
+    plain = authorize(
+        challenge.replace("userhash=true", "userhash=false"), user="Jäsøn Doe", password="Secret, or not?", method="GET",
+        uri="/doe.json", cnonce="NTg6RKcb9boFIAS3KrFK9BGeh+niz/sm", nc=1,
+    )  # fmt: skip
+    # RFC 7616 §3.4.4: only the name is another one, the response is not.
+    assert parse_credentials(plain).response == parse_credentials(value).response
+    assert parse_credentials(plain).username == "Jäsøn Doe"
+
+
 # --- both sides ---------------------------------------------------------------------------------------------------
 
 
