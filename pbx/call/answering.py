@@ -22,11 +22,11 @@ from pbx.call import (
     trunk_arrival,
 )
 from pbx.call import room as rooms
-from pbx.call.effects import Effect, Item, MoveFlow, Note, Refuse, Respond
+from pbx.call.effects import Effect, Item, MoveFlow, Note, Refuse, Respond, SendRequest
 from pbx.call.emergency_call import Said
 from pbx.call.exchange import Exchange
 from pbx.call.leg import Leg
-from pbx.call.moved import hops
+from pbx.call.moved import fitted, hops, reroute
 from pbx.call.moved import move as move_dialogs
 from pbx.call.newcomer import with_contact
 from pbx.call.owner import Owner
@@ -39,12 +39,13 @@ from pbx.registrar import BindingAdded, BindingRefreshed, Registrar
 from pbx.registrar import Effect as BindingChange
 from pbx.sip import acceptance
 from pbx.sip import refer as read_refer
-from pbx.sip.effects import RequestArrived
+from pbx.sip.effects import RequestArrived, ResponseArrived, TransactionFailed
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
 from pbx.sip.outgoing import MAX_DATAGRAM, VIA_BYTES
 from pbx.targets import FeatureCode, feature_code
+from pbx.ways import Again, Reached, Ways
 
 SCHEMES: Final = frozenset({"sip", "sips", "tel", "urn"})
 
@@ -78,6 +79,7 @@ class Answering:
         self._phones = registrations
         self.watching = Watching(exchange, registrations.registrar, registrations.gate)
         exchange.directory = self
+        self._ways = Ways(registrations.registrar.lookup)
         self._identities: Buckets[str] = Buckets(registrations.per_identity, MAX_IDENTITIES)
 
     def bindings(self, account: identity.Account, now: float) -> tuple[Binding, ...]:
@@ -121,6 +123,7 @@ class Answering:
         added = self._phones.registrar.adopt(bindings, now)
         for change in added:
             self._phones.flows.registered(change.binding, direct=change.binding.direct)
+            self._ways.registered(change.binding)
         return self.watching.registered(added, now)
 
     def _bindings_changed(self, changes: Sequence[BindingChange], now: float) -> list[Effect]:
@@ -137,6 +140,25 @@ class Answering:
         if flow.reliable or len(request.encode()) + VIA_BYTES <= MAX_DATAGRAM:
             return flow
         return self._phones.flows.reliable(flow) or flow
+
+    def leaves(self, ref: str, request: Request, flow: Flow) -> Flow:
+        """Return the flow a request of ours takes, and remember that it takes it."""
+        road = self.road(request, flow)
+        self._ways.sent(ref, request, road)
+        return road
+
+    def cancelled(self, ref: str) -> None:
+        """Hear that a request of ours is wanted no more."""
+        self._ways.cancelled(ref)
+
+    def other_way(self, event: ResponseArrived | TransactionFailed, now: float) -> SendRequest | None:
+        """Return the request again, over another way to its phone; None: how it ended is for whoever sent it."""
+        match self._ways.ended(event, now):
+            case Again(ref, request, phone):
+                return SendRequest(ref, fitted(self._exchange, request, phone.flow), phone.flow)
+            case Reached(ref, phone):
+                reroute(self._exchange, ref.split("/")[0], phone)
+        return None
 
     def _moved(self, moved: Sequence[FlowMoved]) -> list[Effect]:
         for move in moved:
@@ -265,6 +287,7 @@ class Answering:
         for change in changes:
             if isinstance(change, BindingAdded | BindingRefreshed):
                 moved += self._phones.flows.registered(change.binding, direct=is_direct(request))
+                self._ways.registered(change.binding)
             else:
                 self._phones.flows.removed(change.binding, now)
         return self._moved(moved)

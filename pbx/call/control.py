@@ -211,6 +211,10 @@ class Control:
                 self._transmit(data, flow)
             case sip.RequestArrived():
                 return list(self._answering.request(effect, now, time.time()))
+            case sip.ResponseArrived() | sip.TransactionFailed() if (
+                again := self._answering.other_way(effect, now)
+            ) is not None:
+                return [again]
             case sip.ResponseArrived(ref) | sip.TransactionFailed(ref) if ref.startswith(REF):
                 return list(self._answering.watching.outcome(effect, now))
             case sip.ResponseArrived() | sip.TransactionFailed():
@@ -229,7 +233,7 @@ class Control:
                     )
                 )
             case SendRequest(ref, request, flow):
-                return self._request(ref, request, self._answering.road(request, flow), now)
+                return self._request(ref, request, self._answering.leaves(ref, request, flow), now)
             case SendAck(request, flow):
                 branch = f"z9hG4bK{_RANDOM.hex(12)}"
                 here = self.exchange.site.here(flow)
@@ -240,6 +244,7 @@ class Control:
             case MoveFlow(old, new):
                 return list(self._layer.moved(old, new))
             case SendCancel(ref, headers):
+                self._answering.cancelled(ref)
                 given_up = self._steps(self._outgoing.cancel(ref), now)
                 return [*given_up, *self._layer.cancel(ref, now, headers=headers)]
             case ToMedia(command):

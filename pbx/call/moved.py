@@ -5,9 +5,12 @@ in → out: the flow it had and the flow it has → legs and subscriptions whose
 
 from msgspec import structs
 
+from pbx.binding import Binding
 from pbx.call.exchange import Exchange
+from pbx.call.leg import Leg
 from pbx.sip.flow import Flow
-from pbx.sip.uri import Uri
+from pbx.sip.message import Request
+from pbx.sip.uri import NameAddr, Uri
 
 
 def move(exchange: Exchange, old: Flow, new: Flow) -> None:
@@ -16,14 +19,44 @@ def move(exchange: Exchange, old: Flow, new: Flow) -> None:
     for leg in exchange.legs.values():
         if leg.flow != old:
             continue
-        leg.flow = new
-        exchange.changed.add(leg.id)
-        uri = leg.contact.uri
-        moved = exchange.contact(uri.user or "", new, secure=uri.scheme == "sips")
-        # What the Contact says beside where, such as isfocus, stays.
-        leg.contact = structs.replace(leg.contact, uri=moved.uri)
-        if leg.dialog is not None:
-            leg.dialog.contact = leg.contact
+        _go(exchange, leg, new)
+
+
+def _go(exchange: Exchange, leg: Leg, new: Flow) -> None:
+    leg.flow = new
+    exchange.changed.add(leg.id)
+    leg.contact = _fitting(exchange, leg.contact, new)
+    if leg.dialog is not None:
+        leg.dialog.contact = leg.contact
+
+
+def _fitting(exchange: Exchange, contact: NameAddr, flow: Flow) -> NameAddr:
+    uri = contact.uri
+    moved = exchange.contact(uri.user or "", flow, secure=uri.scheme == "sips")
+    # What the Contact says beside where, such as isfocus, stays.
+    return structs.replace(contact, uri=moved.uri)
+
+
+def fitted(exchange: Exchange, request: Request, flow: Flow) -> Request:
+    """Return a request of ours with the Contact that fits the flow it leaves over."""
+    if request.contact is None:
+        return request
+    copy = request.copy()
+    copy.headers.set("Contact", str(_fitting(exchange, request.contact, flow)))
+    return copy
+
+
+def reroute(exchange: Exchange, leg: str, phone: Binding) -> None:
+    """Let a dialog go the way its phone was reached now.
+
+    RFC 3261 §12.2 keeps a route set for the life of the dialog; but its first proxy says that this way is dead (RFC 5626 §11.5),
+    and the phone has laid another since by its registration. Without it the call could never be ended from here.
+    """
+    found = exchange.leg(leg)
+    if found is None or found.dialog is None:
+        return
+    found.dialog.route_set, found.dialog.remote_target = phone.path, phone.target
+    _go(exchange, found, phone.flow)
 
 
 def hops(exchange: Exchange, flow: Flow) -> list[Uri]:

@@ -116,6 +116,10 @@ class Stand(World, Node):
                 self.put(data, flow)
             case sip.RequestArrived():
                 return self.answering.request(effect, self.now, 1.8e9)
+            case sip.ResponseArrived() | sip.TransactionFailed() if (
+                again := self.answering.other_way(effect, self.now)
+            ) is not None:
+                return [again]
             case (
                 sip.AckArrived() | sip.Cancelled() | sip.ResponseArrived() | sip.TransactionFailed()
                 | sip.StrayResponse() | sip.ServerTimeout()
@@ -128,10 +132,12 @@ class Stand(World, Node):
                     transaction, response.status, self.now, reason=response.reason, headers=effect.headers
                 )
             case SendRequest(ref, request, flow):
-                return self.layer.request(request, flow, self.now, ref=ref, **self.via())
+                road = self.answering.leaves(ref, request, flow)
+                return self.layer.request(request, road, self.now, ref=ref, **self.via())
             case SendAck(request, flow):
                 return self.layer.send_ack(request, flow, self.now, **self.via())
             case SendCancel(ref, headers):
+                self.answering.cancelled(ref)
                 return self.layer.cancel(ref, self.now, headers=headers)
             case ToMedia(command):
                 self._media(command)

@@ -143,7 +143,12 @@ class World:
                 case Respond(transaction, response) | Refuse(transaction, response):
                     self.answers.setdefault(transaction, []).append(response)
                     self.sent.append(effect)
-                case SendRequest() | wishes.SendElsewhere() | SendAck() | SendCancel():
+                case SendRequest(ref, request, flow):
+                    self.answering.leaves(ref, request, flow)
+                    self.sent.append(effect)
+                case wishes.SendElsewhere() | SendAck() | SendCancel():
+                    if isinstance(effect, SendCancel):
+                        self.answering.cancelled(effect.ref)
                     self.sent.append(effect)
         self.check()
 
@@ -403,7 +408,7 @@ class World:
         response.headers.prepend("Via", "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKdesk")
         answer = parse(response.encode())
         assert isinstance(answer, Response)
-        self.run(self.exchange.sip(ResponseArrived(sent.ref, answer, self.flow(desk)), self.now))
+        self.outcome(ResponseArrived(sent.ref, answer, self.flow(desk)))
 
     # --- what the exchange asked of a phone ---
 
@@ -425,11 +430,16 @@ class World:
         response.headers.prepend("Via", "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKasked")
         answer = parse(response.encode())
         assert isinstance(answer, Response)
-        self.run(self.exchange.sip(ResponseArrived(sent.ref, answer, sent.flow), self.now))
+        self.outcome(ResponseArrived(sent.ref, answer, sent.flow))
+
+    def outcome(self, event):
+        """Hear how a request of ours ended, as the shell does: perhaps it goes another way first."""
+        again = self.answering.other_way(event, self.now)
+        self.run(self.exchange.sip(event, self.now) if again is None else [again])
 
     def fails(self, method, why="timeout"):
         """Leave the newest request of that method unanswered."""
-        self.run(self.exchange.sip(TransactionFailed(self.asked(method).ref, why), self.now))
+        self.outcome(TransactionFailed(self.asked(method).ref, why))
 
     def desk_leg(self, desk):
         return self.exchange.leg(self.exchange.room(desk).leg or "")

@@ -3,6 +3,7 @@
 Phones know nothing but the proxy: the exchange is reached through it, and reaches them through it.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from tests.live.conftest import _exchanges
 from tests.live.kit.baresip import Account, Baresip
 from tests.live.kit.exchange import Exchange
+from tests.live.kit.flowphone import FlowPhone
 from tests.live.kit.kamailio import Inner, Kamailio
 from tests.live.kit.media import Media
 from tests.live.kit.ports import free_port
@@ -154,3 +156,47 @@ def test_calls_outlive_a_restart_of_the_proxy(exchange: Exchange, edge: NewEdge,
     exchange.sign_out(*(one.user for one in people))
     for desk in desks:
         exchange.until(partial(is_closed, desk), "no BYE comes to a desk")
+
+
+def test_a_flow_that_failed_is_not_the_end_of_a_phone(exchange: Exchange, edge: NewEdge) -> None:
+    """RFC 5626 §7: the proxy says 430 of a connection that is gone; the phone is reached over its other one. And one that broke off
+    in the middle of a call and came back is reached over its new one."""
+    proxy = edge("tcp")
+    person, kate = exchange.dispatchers[0], exchange.callers[0]
+
+    async def scenario() -> None:
+        first = FlowPhone(person.user, "tcp", proxy.door("tcp"))
+        second = FlowPhone(person.user, "tls", proxy.door("tls"))
+        second.instance, second.reg_id = first.instance, 2
+        for flow in (first, second):
+            await flow.connect()
+            await flow.register(person.password)
+        await second.drop()  # the one that is called first
+        await asyncio.to_thread(exchange.desk, person.user, "sign-in")
+        invite = await first.asked("INVITE")
+        await first.accept(invite)
+        await first.asked("ACK")
+        await asyncio.to_thread(exchange.wait_desk, person.user, "free")
+
+        caller = FlowPhone(kate.user, "tcp", proxy.door("tcp"))
+        await caller.connect()
+        await caller.register(kate.password)
+        await caller.call()
+        call = await asyncio.to_thread(partial(exchange.call_of, kate.user, state="active"))
+        await caller.drop()
+        await caller.connect()
+        await caller.register(kate.password)
+        caller.got.clear()
+        await asyncio.to_thread(exchange.desk, person.user, "end-call")
+        await caller.asked("BYE")
+        await asyncio.to_thread(exchange.wait_gone, call["call"])
+        await asyncio.to_thread(exchange.sign_out, person.user)
+        await first.asked("BYE")
+        for flow in (first, caller):
+            await flow.drop()
+
+    async def whole() -> None:
+        async with asyncio.timeout(60):
+            await scenario()
+
+    asyncio.run(whole())

@@ -56,6 +56,8 @@ class FlowPhone:
         self.pongs = 0
         self.closed = asyncio.Event()
         self.sequence = 0
+        self.reg_id = 1
+        """Which of the instance's flows this is (RFC 5626 §4.2)."""
         self.binary = False
         """Send binary WebSocket messages."""
         self.kinds: set[str] = set()
@@ -179,9 +181,8 @@ class FlowPhone:
     @property
     def contact(self) -> str:
         token = "ws" if self.transport in ("ws", "wss") else self.transport
-        return (
-            f'<sip:{self.user}@{self.host};transport={token};ob>;reg-id=1;+sip.instance="<{self.instance}>"'
-        )
+        named = f'reg-id={self.reg_id};+sip.instance="<{self.instance}>"'
+        return f"<sip:{self.user}@{self.host};transport={token};ob>;{named}"
 
     async def ask(
         self, method: str, uri: str, *, call_id: str, to: str, sequence: int | None = None,
@@ -234,6 +235,7 @@ class FlowPhone:
         lines = [
             f"SIP/2.0 {status} OK",
             *(f"Via: {via}" for via in request.all("via")),
+            *(f"Record-Route: {hop}" for hop in request.all("record-route")),
             f"From: {request.get('from')}",
             f"To: {to if ';tag=' in to else to + ';tag=me'}",
             f"Call-ID: {request.get('call-id')}",
@@ -283,7 +285,13 @@ class FlowPhone:
         return answer
 
     async def in_dialog(self, method: str, answer: wire.Message, *, sequence: int | None = None) -> None:
-        """Send a request in the dialog that `answer` made."""
+        """Send a request in the dialog that `answer` made, by the way its proxies recorded (RFC 3261 §12.1.2)."""
+        hops = [hop for line in answer.all("record-route") for hop in line.split(",")]
         await self.ask(
-            method, answer.contact, call_id=answer.get("call-id"), to=answer.get("to"), sequence=sequence
+            method,
+            answer.contact,
+            call_id=answer.get("call-id"),
+            to=answer.get("to"),
+            sequence=sequence,
+            headers=tuple(f"Route: {hop.strip()}" for hop in reversed(hops)),
         )
