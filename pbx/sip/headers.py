@@ -173,6 +173,15 @@ class Headers:
         value = self._parsed[name] = parse(self._lines(_KEYS.get(name) or _key(name)) or [])
         return value
 
+    def opened(self) -> tuple[dict[str, list[str]], dict[str, object]]:
+        """Give the lines by name in lower case, and what `parsed` keeps by name: for who reads many fields at once. Never change
+        the former.
+        """
+        if self._index is None:
+            self._lines("")
+        assert self._index is not None, "made by now"
+        return self._index, self._parsed
+
     def add(self, name: str, value: str) -> None:
         """Append a field."""
         self._items.append(_checked(name, value))

@@ -5,7 +5,7 @@ the headers when first asked for and kept until the headers change.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -52,6 +52,23 @@ class _Message:
     __slots__ = ("body", "headers")
     headers: Headers
     body: bytes
+
+    def read(self) -> tuple[Via, ...]:
+        """Read at once what every message has, and keep it; return the Via values. Raises SipError(400) for what is malformed or
+        missing, but for the Via, whose absence is for who asked to judge.
+        """
+        lines, kept = self.headers.opened()
+        vias = kept["Via"] = parse_via_list(lines.get("via", ()))
+        kept["From"] = _parse_from(lines.get("from", ()))
+        kept["To"] = _parse_to(lines.get("to", ()))
+        kept["CSeq"] = _parse_cseq(lines.get("cseq", ()))
+        contact = lines.get("contact")
+        kept["Contact"] = () if contact is None else _parse_contacts(contact)
+        if "record-route" in lines:
+            kept["Record-Route"] = _parse_addresses(lines["record-route"])
+        if "route" in lines:
+            kept["Route"] = _parse_addresses(lines["route"])
+        return vias
 
     @property
     def vias(self) -> tuple[Via, ...]:
@@ -292,19 +309,19 @@ class Response(_Message):
         return f"<Response {self.status} {self.reason!r} {self.headers.get('CSeq')} {self.headers.get('Call-ID')}>"
 
 
-def _parse_from(lines: list[str]) -> NameAddr:
+def _parse_from(lines: Sequence[str]) -> NameAddr:
     if not lines:
         raise SipError(400, "Missing From")
     return parse_name_addr(lines[0])
 
 
-def _parse_to(lines: list[str]) -> NameAddr:
+def _parse_to(lines: Sequence[str]) -> NameAddr:
     if not lines:
         raise SipError(400, "Missing To")
     return parse_name_addr(lines[0])
 
 
-def _parse_cseq(lines: list[str]) -> CSeq:
+def _parse_cseq(lines: Sequence[str]) -> CSeq:
     if not lines:
         raise SipError(400, "Missing CSeq")
     if (plain := _CSEQ.fullmatch(lines[0])) is not None and (sequence := int(plain[1])) <= MAX_UINT32:
@@ -316,9 +333,11 @@ def _parse_cseq(lines: list[str]) -> CSeq:
     return CSeq(number, words[-1])
 
 
-def _parse_addresses(lines: list[str]) -> tuple[NameAddr, ...]:
+def _parse_addresses(lines: Sequence[str]) -> tuple[NameAddr, ...]:
+    if len(lines) == 1 and "," not in lines[0]:
+        return (parse_name_addr(lines[0]),)
     return tuple([address for line in lines for address in parse_name_addr_list(line)])
 
 
-def _parse_contacts(lines: list[str]) -> tuple[NameAddr, ...]:
-    return () if lines == ["*"] else _parse_addresses(lines)
+def _parse_contacts(lines: Sequence[str]) -> tuple[NameAddr, ...]:
+    return () if len(lines) == 1 and lines[0] == "*" else _parse_addresses(lines)

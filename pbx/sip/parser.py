@@ -179,35 +179,48 @@ def _read(text: str) -> Request | Response:
     if uri.headers:
         raise SipError(400, "Headers in Request-URI")
     message = Request(method, uri, Headers.parse(fields))
-    _judge(message)
+    via = _judge(message)
     if message.cseq.method != method:
         raise SipError(400, "CSeq method does not match") if method in KNOWN_METHODS else SipError(501)
-    # RFC 3261 §8.1.1.7: the branch "MUST always begin with" z9hG4bK; alone it tells nobody apart (RFC 4475 §3.2.1).
-    if (branch := message.via.branch) is not None and len(branch) == 7 and grammar.lower(branch) == "z9hg4bk":
-        raise SipError(400, "Empty Via branch")
+    for _, value in via.params:
+        if value is not None and len(value) in _BARE_BRANCH:
+            _check_branch(via)
     if len(message.contacts) > MAX_CONTACTS:
         raise SipError(400, "Too many Contact values")
     return message
 
 
-def _judge(message: Request | Response) -> None:
-    """Check what requests and responses share; the typed values read here stay cached. Raises SipError(400)."""
+def _check_branch(via: Via) -> None:
+    # RFC 3261 §8.1.1.7: the branch "MUST always begin with" z9hG4bK; alone it tells nobody apart (RFC 4475 §3.2.1).
+    if (branch := via.branch) is not None and len(branch) == 7 and grammar.lower(branch) == "z9hg4bk":
+        raise SipError(400, "Empty Via branch")
+
+
+_BARE_BRANCH: Final = (7, 9)
+"""Characters of a branch that is nothing but the magic cookie, without and with quotes."""
+
+
+def _judge(message: Request | Response) -> Via:
+    """Check what requests and responses share; the typed values read here stay cached. Returns the topmost Via. Raises
+    SipError(400).
+    """
     headers = message.headers
-    for key, lines in headers.repeated():
-        if key in _SINGLE and lines.count(lines[0]) != len(lines):
-            raise SipError(400, f"More than one {_SINGLE[key]}")
-    vias = message.vias
+    fields, _ = headers.opened()
+    if len(fields) < len(headers):
+        for key, lines in fields.items():
+            if len(lines) > 1 and key in _SINGLE and lines.count(lines[0]) != len(lines):
+                raise SipError(400, f"More than one {_SINGLE[key]}")
+    vias = message.read()
     if len(vias) > MAX_VIAS:
         raise SipError(400, "Too many Via values")
     if not vias:
         raise SipError(400, "Missing Via")
-    _ = message.from_, message.to, message.cseq, message.contacts
-    if "Record-Route" in headers:
-        _ = message.record_routes
-    if "Route" in headers:
-        _ = message.routes
-    if _CALL_ID.fullmatch(message.call_id) is None:
+    call_id = fields.get("call-id")
+    if call_id is None or not call_id[0]:
+        raise SipError(400, "Missing Call-ID")
+    if _CALL_ID.fullmatch(call_id[0]) is None:
         raise SipError(400, "Malformed Call-ID")
+    return vias[0]
 
 
 def _body_length(headers: Headers, available: int | None) -> int:

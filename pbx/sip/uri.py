@@ -5,7 +5,7 @@ what the RFC allows where real peers are (bare URIs with parameters, `#` in user
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Final
 from urllib.parse import quote as escape
@@ -31,9 +31,10 @@ _VIA: Final = re.compile(
     rf"[ \t]*+[Ss][Ii][Pp][ \t]*+/[ \t]*+2\.0[ \t]*+/[ \t]*+([{WORD_CHARS}]++)[ \t]++{HOST}(?:[ \t]*+:[ \t]*+([0-9]{{1,5}}))?+"
 )
 _PLAIN_VIA: Final = re.compile(
-    r"SIP/2\.0/([A-Z]{2,3}) ([A-Za-z0-9.\-]++)(?::([0-9]{1,4}))?+;(branch)=([A-Za-z0-9.\-]++)(?:;(rport))?+"
+    r"SIP/2\.0/([A-Z]{2,3}) ([A-Za-z0-9.\-]++)(?::([0-9]{1,4}))?+"
+    r";(branch)=([A-Za-z0-9.\-]++)(?:;(rport)|;(i)=([0-9a-f]++))?"
 )
-"""A Via as nearly every phone writes it; others are read parameter by parameter."""
+"""A Via as nearly every phone writes it, or Kamailio (`i`); others are read parameter by parameter."""
 _USER_SAFE: Final = (
     "-_.!~*'()&=+$,;?/"  # RFC 3261 §25.1 mark and user-unreserved: never escaped in an address-of-record
 )
@@ -352,8 +353,11 @@ def parse_via(text: str) -> Via:
     """Read one Via value, with or without branch. Raises SipError(400)."""
     plain = _PLAIN_VIA.fullmatch(text)
     if plain is not None:
-        transport, name, port_text, branch, value, rport = plain.groups()
-        params: Params = ((branch, value), (rport, None)) if rport else ((branch, value),)
+        transport, name, port_text, branch, value, rport, connection, number = plain.groups()
+        if rport:
+            params: Params = ((branch, value), (rport, None))
+        else:
+            params = ((branch, value), (connection, number)) if connection else ((branch, value),)
         return Via(transport, name, int(port_text) if port_text else None, params)
     match = _VIA.match(text)
     if match is None:
@@ -366,8 +370,10 @@ def parse_via(text: str) -> Via:
     return Via(transport, literal or name, port, params)
 
 
-def parse_via_list(lines: Iterable[str]) -> tuple[Via, ...]:
+def parse_via_list(lines: Sequence[str]) -> tuple[Via, ...]:
     """Read the Via values of a message, topmost first. Raises SipError(400), also for an empty element."""
+    if len(lines) == 1 and "," not in lines[0]:
+        return (parse_via(lines[0]),)
     return tuple(
         [parse_via(p) for line in lines for p in (grammar.split_list(line) if "," in line else (line,))]
     )
