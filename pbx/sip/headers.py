@@ -5,6 +5,7 @@ in → out: text lines → `Headers`; `Headers` → lines. Nothing with CR or LF
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from pbx.sip import grammar
@@ -17,6 +18,13 @@ MAX_HEADERS: Final = 256
 
 MAX_HEADER_LINE: Final = 16 * 1024
 """Characters of one header field, folds undone (bars B7): an Identity with a long certificate chain stays below 8 KiB."""
+
+REMEMBERED: Final = 2048
+"""Lines kept as they were read: all phones of a make write the same Allow and Supported, and the messages of one dialog the same
+From, To, Contact and Call-ID."""
+
+REMEMBERED_LENGTH: Final = 2048
+"""Characters of a header section whose lines are worth keeping: strangers can't fill more than 2048 × some 4 KiB."""
 
 COMPACT: Final[dict[str, str]] = {
     "a": "Accept-Contact",
@@ -113,22 +121,16 @@ class Headers:
             raise SipError(400, "Too many header fields")
         if len(text) > MAX_HEADER_LINE and max(map(len, lines)) > MAX_HEADER_LINE:
             raise SipError(513, "Header field too long")
-        if text.count("\n") >= len(lines) or text.count("\r") >= len(lines):
-            raise SipError(400, "Bare CR or LF in a header field")
+        read = _remembered if len(text) <= REMEMBERED_LENGTH else _read
         index: dict[str, list[str]] = {}
-        add, spellings = headers._items.append, _KNOWN
+        add = headers._items.append
         for line in lines:
-            name, colon, value = line.partition(":")
-            known = spellings.get(name) if colon else None
-            if known is None:
-                known = _unknown(name, colon)
-            key, name = known
-            value = value.strip(" \t")
-            add((name, value))
+            key, field = read(line)
+            add(field)
             if key in index:
-                index[key].append(value)
+                index[key].append(field[1])
             else:
-                index[key] = [value]
+                index[key] = [field[1]]
         headers._index = index
         return headers
 
@@ -258,6 +260,19 @@ class Headers:
     def encode(self) -> str:
         """The fields as lines, each with its CRLF."""
         return "".join([f"{name}: {value}\r\n" for name, value in self._items])
+
+
+def _read(line: str) -> tuple[str, tuple[str, str]]:
+    """Read one line without folds: key, then name for the wire and value. Raises SipError(400)."""
+    if "\r" in line or "\n" in line:
+        raise SipError(400, "Bare CR or LF in a header field")
+    name, colon, value = line.partition(":")
+    known = _KNOWN.get(name) if colon else None
+    key, name = known or _unknown(name, colon)
+    return key, (name, value.strip(" \t"))
+
+
+_remembered: Final = lru_cache(REMEMBERED)(_read)
 
 
 def _unknown(name: str, colon: str) -> tuple[str, str]:
