@@ -14,23 +14,22 @@ from pbx.sdp.codecs import format_rtpmap
 from pbx.sdp.lines import (
     BANDWIDTH,
     CONNECTION,
-    FORMAT_LINES,
     MEDIA,
     NAME,
-    NO_FORMATS,
     ORIGIN,
     OTHER,
     PLAIN,
     PTIME,
+    REMEMBERED_TEXT,
     RTCP,
     RTPMAP,
     WAY,
     Direction,
     Feedback,
-    Formats,
     Origin,
-    read_formats,
     read_line,
+    read_medium,
+    remembered_line,
 )
 from pbx.sip.errors import SipError
 from rtp.control import Codec
@@ -42,7 +41,6 @@ Attributes = tuple[tuple[str, str | None], ...]
 MAX_BODY: Final = 16 * 1024  # bytes; an offer of a browser with all codecs and candidates is about 8 KiB
 MAX_MEDIA: Final = 10  # m-lines; a conference phone with sound, picture, slides, floor and text has six
 _PORT: Final = re.compile(r"([0-9]{1,5})(?:/[0-9]{1,5})?")
-_PAYLOAD_TYPES: Final = {f"{number:0{width}}": number for number in range(128) for width in (1, 2, 3)}
 _BLANK: Final = re.compile(r"[ \t]+")
 # RFC 8866 §5: the order of lines is fixed. Letters not named here are nobody's and go last.
 _BEFORE_CONNECTION: Final = "iuep"
@@ -127,30 +125,26 @@ def parse(body: bytes) -> Description:
         raise SipError(400, "SDP Does Not Begin With v=")
     if lines[0][2:].strip(" \t") != "0":
         raise SipError(488, "SDP Version Not Supported")
-    session = section = _Section("", 0)
+    session = section = _Section("")
     sections: list[_Section] = []
-    for number, line in enumerate(lines[1:], 1):
-        if line.startswith(FORMAT_LINES):
-            section.shared.append(line)
-            continue
-        kind, value = read_line(line)
+    read = remembered_line if len(text) <= REMEMBERED_TEXT else read_line
+    for line in lines[1:]:
+        kind, value = read(line)
         if kind == PLAIN:
             section.attributes.append(value)
+        elif kind >= RTPMAP:
+            section.shared.append(line)
         elif kind == WAY:
             section.direction = section.direction or value
         elif kind == RTCP:
             section.rtcp = section.rtcp or value
-        elif kind >= RTPMAP:
-            section.shared.append(line)
         elif kind != MEDIA:
             section.take(kind, value)
         elif len(sections) == MAX_MEDIA:
             raise SipError(400, "Too Many Media Lines In SDP")
         else:
-            section = _Section(value, number)
+            section = _Section(value)
             sections.append(section)
-    for section in (session, *sections):
-        section.settle(lines)
     others = session.others
     if not any(key == "t" for key, _ in others):
         others.append(("t", "0 0"))  # RFC 8866 §5: t= is mandatory; some phones leave it out
@@ -173,15 +167,13 @@ class _Section:
     """The lines of the session, or of one medium, sorted by what they say. The first of equal lines counts."""
 
     __slots__ = (
-        "attributes", "bandwidth", "begin", "connection", "direction", "formats", "name", "origin", "others",
-        "ptime", "rtcp", "shared", "start",
+        "attributes", "bandwidth", "connection", "direction", "name", "origin", "others", "ptime", "rtcp", "shared",
+        "start",
     )  # fmt: skip
 
-    def __init__(self, start: str, begin: int) -> None:
+    def __init__(self, start: str) -> None:
         self.start = start
         """The m-line; empty: this is the session."""
-        self.begin = begin
-        """The number of that line."""
         self.origin: Origin | None = None
         self.name: str | None = None
         self.connection: str | None = None
@@ -190,8 +182,7 @@ class _Section:
         self.attributes: list[tuple[str, str | None]] = []
         self.others: list[tuple[str, str]] = []
         self.shared: list[str] = []
-        """Lines about formats, not read yet."""
-        self.formats: Formats = NO_FORMATS
+        """Lines about formats, as they stand."""
         self.rtcp: tuple[int, str | None] | None = None
         self.ptime: int | None = None
 
@@ -210,56 +201,33 @@ class _Section:
         elif kind == NAME:
             self.name = self.name or value
 
-    def settle(self, lines: list[str]) -> None:
-        """Read the lines about formats, of all `lines`; one that can't be read stays in its place as an attribute."""
-        if not self.shared:
-            return
-        self.formats, odd = read_formats(tuple(self.shared))
-        if odd:
-            self.attributes.clear()
-            for line in lines[self.begin + 1 :]:
-                kind, value = read_line(line)
-                if kind == MEDIA:
-                    return
-                if kind == PLAIN:
-                    self.attributes.append(value)
-
 
 def _media(section: _Section, session: _Section) -> Media:
     start = section.start
-    kind, *words = _BLANK.split(start) if "  " in start or "\t" in start else start.split(" ")
-    if len(words) < 2:
+    words = _BLANK.split(start, 2) if "  " in start or "\t" in start else start.split(" ", 2)
+    if len(words) < 3:
         raise SipError(400, "Malformed Media Line In SDP")  # nothing that could be refused in place
-    found = _PORT.fullmatch(words[0])
+    found = _PORT.fullmatch(words[1])
     port = int(found[1]) if found is not None else 0
-    protocol, formats = words[1], tuple(words[2:])
+    protocol, formats, codecs, feedback = read_medium(words[2], tuple(section.shared))
     rtcp_port, rtcp_address = section.rtcp or (None, None)
     return Media(
-        kind,
+        words[0],
         # A medium that can't be is refused in place, and the call goes on with the others.
         port if port <= 65535 else 0,
         protocol,
         formats,
-        _codecs(formats, section.formats[0]) if "RTP/" in protocol.upper() else (),
+        codecs,
         section.connection or session.connection,
         section.direction or session.direction or "sendrecv",
         rtcp_port,
         rtcp_address,
-        section.formats[1],
+        feedback,
         section.ptime,
         tuple(section.bandwidth),
         tuple(section.attributes),
         _ranked(section.others),
     )
-
-
-def _codecs(formats: tuple[str, ...], known: dict[int, Codec]) -> tuple[Codec, ...]:
-    found: dict[int, Codec] = {}
-    for text in formats:
-        number = _PAYLOAD_TYPES.get(text)
-        if number is not None and (codec := known.get(number)) is not None:
-            found[number] = codec
-    return tuple(found.values())
 
 
 def _ranked(lines: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

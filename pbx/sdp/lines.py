@@ -17,12 +17,15 @@ from rtp.control import Codec
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 
 MAX_PTIME: Final = 1000  # ms
+REMEMBERED_LINES: Final = 2048
+"""Lines kept as they were read: most of them stand in the descriptions of all phones of a make."""
+REMEMBERED_TEXT: Final = 4096
+"""Characters of a description whose lines are worth keeping: strangers can't fill more than 2048 × some 8 KiB. What a browser
+writes is longer, and hardly a line of it is anybody else's."""
 REMEMBERED: Final = 256
 """Sets of formats kept as they were read: all phones of a make write the same."""
 REMEMBERED_LENGTH: Final = 2048
 """Characters of a set worth keeping: strangers can't fill more than 256 × some 8 KiB."""
-FORMAT_LINES: Final = ("a=rtpmap:", "a=fmtp:", "a=rtcp-fb:")
-"""How lines begin that phones share; what each call has of its own would only push them out."""
 _MEANT: Final = frozenset(
     {"rtpmap", "fmtp", "rtcp-fb", "rtcp", "ptime", "sendrecv", "sendonly", "recvonly", "inactive"}
 )
@@ -42,6 +45,7 @@ _MILLISECONDS: Final = re.compile(r"[0-9]{1,4}")
 _FMTP: Final = re.compile(r"([0-9]{1,3})[ \t]+(.*)", re.DOTALL)
 _RTCP_FB: Final = re.compile(r"([0-9]{1,3}|\*)[ \t]+(.*)", re.DOTALL)
 _BLANK: Final = re.compile(r"[ \t]+")
+_PAYLOAD_TYPES: Final = {f"{number:0{width}}": number for number in range(128) for width in (1, 2, 3)}
 
 
 class Origin(Struct, frozen=True, gc=False):
@@ -82,38 +86,48 @@ class Feedback(Struct, frozen=True, gc=False):
 
 Formats = tuple[dict[int, Codec], tuple[Feedback, ...]]
 """What the formats of a section are, and what feedback is wanted of them."""
+Medium = tuple[str, tuple[str, ...], tuple[Codec, ...], tuple[Feedback, ...]]
+"""Of an m-line and its section: protocol, formats as written, those with a known meaning, feedback."""
 
 
-def read_formats(lines: tuple[str, ...]) -> tuple[Formats, bool]:
-    """Read a=rtpmap, a=fmtp and a=rtcp-fb; tell too whether one of them says nothing that can be. Never change the dictionary."""
-    short = sum(map(len, lines)) <= REMEMBERED_LENGTH
-    return _remembered(lines) if short else _read_formats(lines)
-
-
-def _read_formats(lines: tuple[str, ...]) -> tuple[Formats, bool]:
+def _read_formats(lines: tuple[str, ...]) -> Formats:
     rtpmap: dict[int, Codec] = {}
     fmtp: dict[int, str] = {}
     feedback: list[Feedback] = []
-    odd = False
     for line in lines:
         kind, value = read_line(line)
         if kind == RTPMAP:
             rtpmap.setdefault(value.payload_type, value)
         elif kind == FORMAT:
             fmtp.setdefault(*value)
-        elif kind == FEEDBACK:
-            feedback.append(value)
         else:
-            odd = True
+            feedback.append(value)
     codecs = {**STATIC, **rtpmap}
     for number in codecs.keys() & fmtp.keys():
         if fmtp[number]:
             codecs[number] = structs.replace(codecs[number], fmtp=fmtp[number])
-    return (codecs, tuple(feedback)), odd
+    return codecs, tuple(feedback)
 
 
-NO_FORMATS: Final[Formats] = (STATIC, ())
-_remembered: Final = lru_cache(REMEMBERED)(_read_formats)
+def _read_medium(rest: str, lines: tuple[str, ...]) -> Medium:
+    protocol, *formats = _BLANK.split(rest) if "  " in rest or "\t" in rest else rest.split(" ")
+    known, feedback = _read_formats(lines)
+    codecs: dict[int, Codec] = {}
+    if "RTP/" in protocol.upper():
+        for text in formats:
+            number = _PAYLOAD_TYPES.get(text)
+            if number is not None and (codec := known.get(number)) is not None:
+                codecs[number] = codec
+    return protocol, tuple(formats), tuple(codecs.values()), feedback
+
+
+_remembered_medium: Final = lru_cache(REMEMBERED)(_read_medium)
+
+
+def read_medium(rest: str, lines: tuple[str, ...]) -> Medium:
+    """Read what an m-line says behind its port, and the a=rtpmap, a=fmtp and a=rtcp-fb lines (of those kinds alone) of its section."""
+    short = len(rest) + sum(map(len, lines)) <= REMEMBERED_LENGTH
+    return _remembered_medium(rest, lines) if short else _read_medium(rest, lines)
 
 
 def read_line(line: str) -> tuple[int, Any]:
@@ -139,6 +153,10 @@ def read_line(line: str) -> tuple[int, Any]:
         case "s":
             return NAME, value
     return OTHER, (key, value)
+
+
+remembered_line: Final = lru_cache(REMEMBERED_LINES)(read_line)
+"""`read_line` for descriptions of at most `REMEMBERED_TEXT` characters."""
 
 
 def _read_attribute(name: str, colon: str, rest: str) -> tuple[int, Any]:

@@ -408,7 +408,7 @@ class World:
         response.headers.prepend("Via", "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKdesk")
         answer = parse(response.encode())
         assert isinstance(answer, Response)
-        self.outcome(ResponseArrived(sent.ref, answer, self.flow(desk)))
+        self.concluded(ResponseArrived(sent.ref, answer, self.flow(desk)))
 
     # --- what the exchange asked of a phone ---
 
@@ -430,16 +430,16 @@ class World:
         response.headers.prepend("Via", "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKasked")
         answer = parse(response.encode())
         assert isinstance(answer, Response)
-        self.outcome(ResponseArrived(sent.ref, answer, sent.flow))
+        self.concluded(ResponseArrived(sent.ref, answer, sent.flow))
 
-    def outcome(self, event):
+    def concluded(self, event):
         """Hear how a request of ours ended, as the shell does: perhaps it goes another way first."""
         again = self.answering.other_way(event, self.now)
         self.run(self.exchange.sip(event, self.now) if again is None else [again])
 
     def fails(self, method, why="timeout"):
         """Leave the newest request of that method unanswered."""
-        self.outcome(TransactionFailed(self.asked(method).ref, why))
+        self.concluded(TransactionFailed(self.asked(method).ref, why))
 
     def desk_leg(self, desk):
         return self.exchange.leg(self.exchange.room(desk).leg or "")

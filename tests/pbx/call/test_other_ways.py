@@ -171,7 +171,7 @@ def test_an_edge_that_is_dead_itself():
     world = EdgeWorld()
     world.register_both("d1")
     world.sign_in("d1", answer=False)
-    world.outcome(TransactionFailed(world.last.ref, "transport"))
+    world.concluded(TransactionFailed(world.last.ref, "transport"))
     assert way(world.last) == FIRST
 
 

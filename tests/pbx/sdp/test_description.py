@@ -264,3 +264,31 @@ def test_any_bytes_are_a_description_or_an_error_with_a_verdict(data):
         assert error.status in (400, 488)  # noqa: PT017 - the other outcome is as good
         return
     assert parse(description.encode()) == description
+
+
+def test_a_line_about_formats_that_says_nothing_stays_in_its_place() -> None:
+    body = b"v=0\r\nm=audio 4000 RTP/AVP 0 96\r\na=first\r\na=rtpmap:x\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:\r\na=rtcp-fb:x\r\na=last\r\n"
+    for _ in range(2):
+        [media] = parse(body).media
+        assert [name for name, _ in media.attributes] == ["first", "rtpmap", "fmtp", "rtcp-fb", "last"]
+        assert [codec.name for codec in media.codecs] == ["PCMU", "OPUS"]
+
+
+def test_one_medium_is_not_taken_for_another() -> None:
+    """What is remembered of a section is known by all it says."""
+    lines = "a=rtpmap:96 VP8/90000\r\n"
+    found = [
+        parse(f"v=0\r\nm={start}\r\n{lines}".encode()).media[0]
+        for start in (
+            "video 4000 RTP/AVP 96",
+            "video 4000 RTP/AVPF 96",
+            "video 4002 RTP/AVP 96 97",
+            "video 4000 X 96",
+        )
+    ]
+    assert [(one.protocol, one.formats, len(one.codecs)) for one in found] == [
+        ("RTP/AVP", ("96",), 1),
+        ("RTP/AVPF", ("96",), 1),
+        ("RTP/AVP", ("96", "97"), 1),
+        ("X", ("96",), 0),
+    ]

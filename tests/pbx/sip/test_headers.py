@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pbx.sip import headers as headers_module
 from pbx.sip.errors import SipError
 from pbx.sip.headers import COMPACT, MAX_HEADER_LINE, MAX_HEADERS, Headers
 
@@ -184,3 +185,31 @@ def test_copy_is_apart() -> None:
     assert "A" in repr(headers)
     with pytest.raises(TypeError):
         hash(headers)
+
+
+def test_what_is_remembered_of_a_line_is_no_messages_own() -> None:
+    text = "Allow: INVITE\r\nSubject: one\r\nSubject: two"
+    first, second = Headers.parse(text), Headers.parse(text)
+    first.add("Allow", "ACK")
+    first.set("Subject", "three")
+    assert second.lines("Allow") == ["INVITE"]
+    assert second.lines("Subject") == ["one", "two"]
+    assert Headers.parse(text) == second
+
+
+@pytest.mark.parametrize(
+    "line", ["Subject: a\rb", "Subject: a\nb", "\rSubject: a", "Subject: a\r", "Sub ject: a", ": a"]
+)
+def test_a_line_that_was_refused_is_refused_again(line: str) -> None:
+    for _ in range(2):
+        with pytest.raises(SipError):
+            Headers.parse(f"Allow: INVITE\r\n{line}\r\nTo: <sip:a@b>")
+
+
+def test_long_messages_push_nothing_out_of_memory() -> None:
+    before = headers_module._remembered.cache_info().currsize
+    Headers.parse("\r\n".join(f"X-{number}: {'y' * 100}" for number in range(100)))
+    assert headers_module._remembered.cache_info().currsize == before
+    for number in range(headers_module.REMEMBERED + 10):
+        Headers.parse(f"X-Own: {number}")
+    assert headers_module._remembered.cache_info().currsize == headers_module.REMEMBERED
