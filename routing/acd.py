@@ -111,6 +111,11 @@ class Acd:
         """Return the place of a waiting caller."""
         return self._floor.line.find(call)
 
+    @property
+    def tell_at(self) -> float | None:
+        """When callers who moved up are told where they stand now; None while everybody knows."""
+        return self._floor.tell_at
+
     def scene(self, now: float) -> Scene:
         """Return the desks as they stand, to ask who may take whom."""
         return self._floor.scene(now)
@@ -167,7 +172,7 @@ class Acd:
         for place in self.queue:
             if place.only is not None and place.until is not None and place.until <= now:
                 floor.gives_up(place, place.only, now, out)
-        floor.settle(now, out)
+        floor.settle(now, out, due=True)
         return out
 
     def snapshot(self) -> dict[str, Any]:

@@ -32,6 +32,9 @@ HANDLING: Final = 120.0
 """Seconds a caller keeps a desk, until there is experience; only for the expected wait that callers are told."""
 NEWEST: Final = 0.1
 """What the newest call counts in the average of these."""
+TELL_SECONDS: Final = 1.0
+"""Callers who moved up are told at most so often: whoever leaves a queue of hundreds moves all of them, and the desk that became
+free, and who is next, must not wait for that."""
 
 Out = list[AcdEffect]
 Change = tuple[str, str, dict[str, Any] | None]
@@ -51,6 +54,9 @@ class Floor:
         self._last: dict[str, str] = {}
         self._handling = HANDLING
         self._alarms: list[float] = []  # a heap of moments at which something may be due
+        self._told_at = -TELL_SECONDS
+        self.tell_at: float | None = None
+        """When those who moved up are told; None while everybody knows his place."""
 
     # --- what stands ---
 
@@ -168,16 +174,17 @@ class Floor:
 
     # --- the rule ---
 
-    def settle(self, now: float, out: Out) -> None:
-        """Let nobody wait for whom a desk is allowed and idle; tell the others where they stand."""
+    def settle(self, now: float, out: Out, *, due: bool = False) -> None:
+        """Let nobody wait for whom a desk is allowed and idle; tell who is new where he stands, the others when that is `due`."""
         if not len(self.line):
+            self.tell_at = None
             return
         scene = self.scene(now)
         for old, new, told in list(overflow.widen(self.line, scene)):
             self.line.change(old, new)
             out += told
         self._assign(scene, now, out)
-        self._tell(now, out)
+        self._tell(now, out, everybody=due and self.tell_at is not None and self.tell_at <= now)
 
     def _assign(self, scene: Scene, now: float, out: Out) -> None:
         for place in tuple(self.line) if self.desks.idle else ():
@@ -188,7 +195,9 @@ class Floor:
             if not self.desks.idle:
                 break
 
-    def _tell(self, now: float, out: Out) -> None:
+    def _tell(self, now: float, out: Out, *, everybody: bool) -> None:
+        if everybody:
+            self._told_at, self.tell_at = now, None
         scene = self.scene(now)
         ahead: Counter[str] = Counter()
         pace: dict[str, float | None] = {}
@@ -196,6 +205,11 @@ class Floor:
             ahead[place.queue] += 1
             position = ahead[place.queue]
             if place.told == position:
+                continue
+            if place.told and not everybody:
+                if self.tell_at is None:
+                    self.tell_at = max(now, self._told_at + TELL_SECONDS)
+                    self.alarm(self.tell_at)
                 continue
             if place.queue not in pace:
                 staff = scene.staffed(place.queue)
@@ -235,7 +249,12 @@ class Floor:
 
     def rest(self) -> dict[str, Any]:
         """Return what is no place, desk, person or alarm."""
-        return {"last": dict(self._last), "handling": self._handling}
+        return {
+            "last": dict(self._last),
+            "handling": self._handling,
+            "told_at": self._told_at,
+            "tell_at": self.tell_at,
+        }
 
     def changes(self) -> Iterator[Change]:
         """Give places, desks and persons that came, changed or went since this was asked last."""
@@ -258,6 +277,7 @@ class Floor:
         if rules.no_sound is not None:
             alarms += [desk.since + rules.no_sound for desk in self.desks.unheard.values()]
         alarms += [gone + rules.redial for gone in self.persons.kept_since()]
+        alarms += [] if self.tell_at is None else [self.tell_at]
         self._alarms = sorted(alarms)
 
     def unpack(self, data: dict[str, Any]) -> None:
@@ -268,6 +288,7 @@ class Floor:
         self.persons = Persons.unpack(data["persons"])
         self._last = dict(data["last"])
         self._handling = data["handling"]
+        self._told_at, self.tell_at = data["told_at"], data["tell_at"]
         if data["alarms"] is None:
             self._rearm()
         else:
@@ -285,6 +306,8 @@ def assembled(parts: Parts) -> dict[str, Any]:
         "number": 0,
         "last": {},
         "handling": HANDLING,
+        "told_at": -TELL_SECONDS,
+        "tell_at": None,
         **parts.get("acd", {}).get("", {}),
         "queue": list(parts.get("place", {}).values()),
         "desks": [desks[name] for name in sorted(desks, key=lambda name: ranks[name][0])],

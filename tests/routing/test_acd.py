@@ -16,6 +16,7 @@ from routing.acd import (
     PositionChanged,
     PutThrough,
 )
+from routing.floor import TELL_SECONDS
 
 
 def put_through(effects):
@@ -42,7 +43,24 @@ def test_waits_in_order_and_is_told_the_position():
     assert positions(acd.receive(CallWaits("c"), 3.0)) == [("c", 2)]
     effects = acd.receive(CallEnds("a"), 4.0)
     assert put_through(effects) == [("b", "d1")]
-    assert positions(effects) == [("c", 1)]
+    assert positions(effects) == [], "who is next does not wait until all others are told"
+    assert acd.next_due == 4.0
+    assert positions(acd.expire(4.0)) == [("c", 1)]
+
+
+def test_who_moved_up_is_told_once_a_second_however_many_leave():
+    acd = Acd()
+    for n in range(10):
+        acd.receive(CallWaits(f"c{n}"), 0.0)
+    acd.receive(CallEnds("c0"), 5.0)
+    assert positions(acd.expire(5.0)) == [(f"c{n}", n) for n in range(1, 10)]
+    for n in range(1, 5):
+        assert positions(acd.receive(CallEnds(f"c{n}"), 5.0 + n / 10)) == []
+        assert positions(acd.expire(5.0 + n / 10)) == []
+    assert acd.next_due == acd.tell_at == 5.0 + TELL_SECONDS
+    assert positions(acd.receive(CallWaits("new"), 5.5)) == [("new", 6)], "who is new hears at once"
+    assert positions(acd.expire(6.0)) == [(f"c{n}", n - 4) for n in range(5, 10)]
+    assert acd.tell_at is None
 
 
 def test_longest_idle_desk_first():
@@ -73,7 +91,8 @@ def test_lost_desk_sends_its_caller_to_the_head():
     acd.receive(CallWaits("b"), 2.0)
     effects = acd.receive(DeskSignsOut("d1"), 3.0)
     assert BackToQueue("a", "d1") in effects
-    assert positions(effects) == [("a", 1), ("b", 2)]
+    assert positions(effects) == [("a", 1)]
+    assert positions(acd.expire(3.0)) == [("b", 2)]
     assert put_through(acd.receive(DeskSignsIn("d2"), 4.0)) == [("a", "d2")]
 
 
@@ -195,7 +214,8 @@ def test_no_order_of_events_loses_or_doubles_a_caller(steps, wrap_up, cut):
         talking = [d.call for d in acd.desks if d.call is not None]
         assert sorted(queued + talking) == sorted(inside)
         assert not (queued and any(d.state is DeskState.IDLE for d in acd.desks))
-        assert [w.told for w in acd.queue] == list(range(1, len(queued) + 1))
+        told = [w.told for w in acd.queue] == list(range(1, len(queued) + 1))
+        assert told if acd.tell_at is None else acd.tell_at <= now + TELL_SECONDS
         ordered = sorted(acd.queue, key=lambda w: (not w.returned, w.since))
         assert [w.call for w in ordered] == queued
         for desk in acd.desks:

@@ -35,6 +35,7 @@ from routing.acd import (
     ToHead,
     TrunkFailed,
 )
+from routing.floor import TELL_SECONDS
 
 EXAMPLES, STEPS = 42, 200
 WRAP_UPS = (0.0, 3.0)
@@ -171,14 +172,17 @@ class Life:
         assert [p.key for p in queue] == sorted(p.key for p in queue)
         for name in QUEUES:
             told = [p.told for p in queue if p.queue == name]
-            assert told == list(range(1, len(told) + 1))
+            known = told == list(range(1, len(told) + 1))
+            assert known if acd.tell_at is None else acd.tell_at <= self.now + TELL_SECONDS
+            assert 0 not in told
         scene = acd.scene(self.now)
         for place in queue:
             assert not [d for d in scene.desks if scene.verdict(place, d) == "free"], (
                 "an allowed desk is idle"
             )
         self._check_decisions(effects, scene, before)
-        assert acd.next_due is None or acd.next_due > self.now or not effects
+        due = acd.next_due
+        assert due is None or due > self.now or due == acd.tell_at or not effects
 
     def _check_decisions(self, effects, scene, before):
         routed = [e for e in effects if isinstance(e, Routed) and e.desk is not None]

@@ -122,6 +122,7 @@ def test_whoever_was_only_told_a_place_is_told_it_again():
     kept.live.lazily()
     kept.turn()
     world.bye("ann")
+    world.wait(0.01)
     kept.turn()
     assert [world.call(name).position for name in ("bob", "carol")] == [1, 2]
     kept.rebuild()

@@ -184,6 +184,7 @@ def test_priority_gives_no_advantage():
     for n in range(20):
         world.invite(f"pushy{n}", headers=(("Resource-Priority", "esnet.4"), ("Priority", "emergency")))
     world.sign_in("d1")
+    world.wait(0.01)
     assert world.call("first").state is State.TALKING
     assert [world.call(f"pushy{n}").position for n in range(20)] == list(range(1, 21))
 
