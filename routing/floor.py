@@ -77,7 +77,8 @@ class Floor:
     @property
     def next_due(self) -> float | None:
         """When something may be due."""
-        return self._alarms[0] if self._alarms else None
+        dues = self._alarms[:1] if self.tell_at is None else [*self._alarms[:1], self.tell_at]
+        return min(dues, default=None)
 
     def alarm(self, due: float) -> None:
         """Ask to be looked at then."""
@@ -209,7 +210,6 @@ class Floor:
             if place.told and not everybody:
                 if self.tell_at is None:
                     self.tell_at = max(now, self._told_at + TELL_SECONDS)
-                    self.alarm(self.tell_at)
                 continue
             if place.queue not in pace:
                 staff = scene.staffed(place.queue)
@@ -277,7 +277,6 @@ class Floor:
         if rules.no_sound is not None:
             alarms += [desk.since + rules.no_sound for desk in self.desks.unheard.values()]
         alarms += [gone + rules.redial for gone in self.persons.kept_since()]
-        alarms += [] if self.tell_at is None else [self.tell_at]
         self._alarms = sorted(alarms)
 
     def unpack(self, data: dict[str, Any]) -> None:
