@@ -1,7 +1,4 @@
-"""What of a track goes along when its leg goes to another media process: everything a phone, a report or evidence would miss.
-
-Not along: the packets kept for NACK (`history`), which begin anew with the next one the peer misses.
-"""
+"""What of a track goes along when its leg goes to another media process: everything a phone, a report or evidence would miss."""
 
 from typing import Any
 
@@ -10,6 +7,7 @@ import msgspec
 from rtp.control import Address, Medium, Stream
 from rtp.flood import seconds_per_byte
 from rtp.gop import Group
+from rtp.history import History
 from rtp.latch import Latch
 from rtp.loop import Handler, Loop
 from rtp.outstream import FIELDS as NUMBERS
@@ -71,6 +69,7 @@ class Carried:
             "out": {name: getattr(self.sender.out, name) for name in NUMBERS},
             "codec": self.sender.codec,
             "sent": {name: getattr(self.sender, name) for name in SENT},
+            "history": None if self.sender.history is None else self.sender.history.snapshot(),
             "own": {name: getattr(self, name) for name in OWN},
         }
 
@@ -98,6 +97,7 @@ class Carried:
             setattr(out, name, data["out"][name])
         out.part()  # sources have other numbers here
         self._seconds_per_byte = seconds_per_byte(stream)
+        self.sender.history = None if data["history"] is None else History.restore(data["history"])
         self.sender.configure(stream)
         for codec in stream.send if stream is not None else ():
             if msgspec.to_builtins(codec) == data["codec"]:

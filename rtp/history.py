@@ -7,7 +7,7 @@ It is made with the first NACK of a peer, so a leg that loses nothing pays nothi
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 MAX_PACKETS: Final = 256
 """Four seconds of a picture; who misses more needs a key frame."""
@@ -72,3 +72,22 @@ class History:
             self._spent += 1
             found.append(kept)
         return found
+
+    def snapshot(self) -> dict[str, Any]:
+        """Give the whole state as plain data; a packet that left as it was stands there once."""
+        return {
+            "kept": [[clear, None if wire == clear else wire] for clear, wire in self._kept.values()],
+            "again": [[sequence, times, at] for sequence, (times, at) in self._again.items()],
+            "second": self._second,
+            "spent": self._spent,
+        }
+
+    @classmethod
+    def restore(cls, data: dict[str, Any]) -> "History":
+        """Make a history that goes on where `snapshot` was taken."""
+        history = cls()
+        for clear, wire in data["kept"]:
+            history._kept[int.from_bytes(clear[2:4], "big")] = (clear, clear if wire is None else wire)
+        history._again = {sequence: (times, at) for sequence, times, at in data["again"]}
+        history._second, history._spent = data["second"], data["spent"]
+        return history

@@ -16,13 +16,19 @@ NOBODY: Final = 0
 """The source before the first and between two."""
 MAX_LEAD_SECONDS: Final = 1.0
 """How far the timestamps of a source that resumes may run ahead of the time that passed and still be believed."""
+MAX_LATE: Final = 100
+"""Packets of sound a source may have missing when it resumes and still get a number each: 2 s, later nobody plays them."""
+MAX_RESUMED: Final = 25
+"""Resumptions whose numbering is remembered for late packets: silence begins after 40 ms, so these are a second at least."""
 SEAM_SECONDS: Final = 0.060
 """A pause up to this long is no pause of the speaker but of the way: three packets, as in `local`."""
 
 
 FIELDS: Final = (
     "_ahead",
+    "_before",
     "_floor",
+    "_left",
     "_offset_source",
     "at",
     "rate",
@@ -62,6 +68,10 @@ class Numbering:
     _offset_source: int
     _floor: int
     """The newest number used by the source before this one."""
+    _left: int
+    """The newest number of the relayed source that resumes, when something else took its place."""
+    _before: tuple[tuple[int, int, int, int], ...]
+    """How that source was numbered before it last resumed, newest first: (`_floor`, `_left`, offset of sequence, of timestamp)."""
     _ahead: int
     """Ticks by which timestamps ran ahead of time, given back at the next change of source."""
 
@@ -77,18 +87,32 @@ class Numbering:
         self.sequence_offset = 0
         self.timestamp_offset = 0
         self._offset_source = NOBODY
-        self._floor = sequence
+        self._floor = self._left = sequence
+        self._before = ()
         self._ahead = 0
 
     def enter(self, source: int, sequence: int, timestamp: int, rate: int, step: int, now: float) -> None:  # noqa: PLR0917  # keywords cost on the packet road
         """Let a relayed source begin, or resume, with the packet that has this sequence number and timestamp.
 
-        `step`: the fewest timestamp units between two sources' packets. The packet itself is then mapped by `relay`.
+        `step`: the fewest timestamp units between two sources' packets; 1 for a picture. The packet itself is then mapped by
+        `relay`; one that was overtaken by its successors and by something local is mapped without that its source resumes.
         """
         elapsed = self._elapsed(rate, now)
         resumed = source == self._offset_source and rate == self.rate
-        if not (resumed and 0 < (sequence + self.sequence_offset - self.sequence) & MASK16 < MAX_DROPOUT):
-            self.sequence_offset = (self.sequence + 1 - sequence) & MASK16
+        room = 0
+        if resumed:
+            missing = (sequence + self.sequence_offset - self._left - 1) & MASK16
+            older = (timestamp + self.timestamp_offset - self.timestamp) & MASK32 >= HALF32
+            if older and MASK16 - missing <= MAX_LATE:
+                return  # it was sent before what this source sent last: `relay` knows its place
+            if step > 1 and missing <= MAX_LATE:
+                room = missing  # a number for each: they were overtaken by something local and may still come
+            left = (self._floor, self._left, self.sequence_offset, self.timestamp_offset)
+            self._before = (left, *self._before[: MAX_RESUMED - 1])
+        else:
+            self._before = ()
+        if not (resumed and room < (sequence + self.sequence_offset - self.sequence) & MASK16 < MAX_DROPOUT):
+            self.sequence_offset = (self.sequence + 1 + room - sequence) & MASK16
         lead = (timestamp + self.timestamp_offset - self.timestamp) & MASK32
         if not (resumed and step <= lead <= elapsed + ticks(MAX_LEAD_SECONDS, rate)):
             late = resumed and (lead < step or lead >= HALF32)
@@ -115,16 +139,26 @@ class Numbering:
             self.timestamp = timestamp
             self.at = now
         elif (sequence - self._floor - 1) & MASK16 >= HALF16:
-            return None
+            return self._late(sequence - self.sequence_offset, timestamp - self.timestamp_offset)
         return sequence, timestamp
+
+    def _late(self, sequence: int, timestamp: int) -> tuple[int, int] | None:
+        """Map a packet that its source sent before it last resumed, as it was mapped then; None without a place of its own."""
+        for floor, left, sequence_offset, timestamp_offset in self._before:
+            number = (sequence + sequence_offset) & MASK16
+            if (number - floor - 1) & MASK16 < HALF16 and (left - number) & MASK16 < HALF16:
+                return number, (timestamp + timestamp_offset) & MASK32
+        return None
 
     def local(self, source: int, rate: int, step: int, now: float) -> tuple[int, int, bool]:
         """Number the next packet of a local source: (sequence, timestamp, whether it is the source's first).
 
         `step`: timestamp units since the source's last packet; 0 repeats the timestamp (RFC 4733 events), and leaves `at`.
         """
-        self.sequence = (self.sequence + 1) & MASK16
         first = source != self.source
+        if first and self.source == self._offset_source:
+            self._left = self.sequence
+        self.sequence = (self.sequence + 1) & MASK16
         elapsed = self._elapsed(rate, now)
         if first or elapsed > 3 * step > 0:  # after a stall, time has passed that no packet stands for
             self.timestamp = (self.timestamp + self._advance(elapsed, step)) & MASK32
@@ -178,7 +212,8 @@ class Numbering:
 
     def snapshot(self) -> dict[str, Any]:
         """Give the whole state as plain data."""
-        return {name: getattr(self, name) for name in FIELDS}
+        data = {name: getattr(self, name) for name in FIELDS}
+        return {**data, "_before": [list(numbers) for numbers in self._before]}
 
     @classmethod
     def restore(cls, data: dict[str, Any]) -> Self:
@@ -186,6 +221,7 @@ class Numbering:
         stream = cls(data["ssrc"], data["sequence"], data["timestamp"])
         for name in FIELDS:
             setattr(stream, name, data[name])
+        stream._before = tuple(tuple(numbers) for numbers in data["_before"])  # our own
         return stream
 
 

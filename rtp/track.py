@@ -183,7 +183,7 @@ class Track(Carried):
             self.want_picture(now)
 
     def want_picture(self, now: float) -> None:
-        """Ask the peer for a key frame, at most once a second; a peer that sent nothing yet begins with one."""
+        """Ask the peer for a key frame, at most every 0.7 s; a peer that sent nothing yet begins with one."""
         if self.source.ssrc >= 0 and self.pictures.want(now):
             self.ask_picture()
 

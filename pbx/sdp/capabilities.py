@@ -48,6 +48,7 @@ CAPABILITIES: Final = Capabilities(
         Codec("H265", 99, 90000),
         Codec("H264", 103, 90000, 1, "profile-level-id=4d001f;packetization-mode=1"),
         Codec("H264", 104, 90000, 1, "profile-level-id=64001f;packetization-mode=1"),
+        Codec("H263-1998", 108, 90000, 1, "CIF=1;QCIF=1"),
     ),
 )
 """Everything this exchange relays; level 3.1 is 720p at 30 pictures a second."""

@@ -96,6 +96,9 @@ def taken(offered: Codec, ours: Codec) -> Codec:
         fmtp = _without_sprop(offered.fmtp)
     elif offered.name in _AMR:
         fmtp = _amr_answer(offered.fmtp)
+    elif offered.name == "H263-1998":
+        # RFC 4629 §8.2: sizes and annexes say what a side receives; relayed as it is, so the phone's own limits stand for the other's.
+        fmtp = offered.fmtp
     else:
         fmtp = ours.fmtp
     return Codec(offered.name, offered.payload_type, offered.clock_rate, offered.channels, fmtp)

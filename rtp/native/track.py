@@ -53,7 +53,7 @@ class NativeSource(SourceFields, Counting):
 class NativeOut(OutFields, Numbering):
     """`OutStream` with its numbers where C numbers too."""
 
-    __slots__ = ()
+    __slots__ = ("_before", "_left")
 
 
 class NativeActivity(ActivityFields, Restlessness):

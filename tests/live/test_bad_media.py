@@ -4,12 +4,15 @@ The road is spoilt before the media process, by a seeded hand that writes down w
 """
 
 import heapq
+import os
 import random
 import socket
 import struct
 import time
 from dataclasses import dataclass, field
 from functools import partial
+
+import pytest
 
 from rtp import control as c
 from rtp.packet import parse
@@ -21,7 +24,9 @@ from tests.live.test_media_worker import FRAME, MediaProcess, Phone, both_engine
 
 __all__ = ["media"]
 
-SECONDS = 3.0
+SECONDS = float(os.environ.get("AT110_ROADS_SECONDS", "3"))
+CALLS = int(os.environ.get("AT110_ROADS_CALLS", "1"))
+"""Calls on each road; the bar's own size, 20 of 60 s each, is asked for by the environment."""
 SO_TIMESTAMPNS = 35
 PATIENCE = 20.0
 
@@ -60,7 +65,7 @@ class Road:
     offered: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._dice = random.Random(self.profile.name)
+        self._dice = random.Random(f"{self.profile.name} {self.phone.ssrc}")
         self._bad = False
         self._waiting: list[tuple[float, int, bytes]] = []
         self._order = 0
@@ -108,21 +113,12 @@ def _payload(number: int) -> bytes:
     return b"seq" + number.to_bytes(4) + b"x" * 153
 
 
-def late(came: list[bytes]) -> set[bytes]:
-    """What came behind something newer. When silence, sent in its place for 40 ms, was followed by that, its place is gone."""
-    found, highest = set(), b""
-    for payload in came:
-        if payload < highest:
-            found.add(payload)
-        highest = max(highest, payload)
-    return found
-
-
+@pytest.mark.limit(120 + 4 * SECONDS)
 @both_engines
 def test_nothing_is_lost_inside_and_the_order_stays(media: MediaProcess) -> None:
     s = media.signalling
     roads, hosts = [], []
-    for number, profile in enumerate(PROFILES):
+    for number, profile in enumerate(PROFILES * CALLS):
         guest, host = Phone(ssrc=0x1000 + number, sequence=65_500), Phone(ssrc=0x2000 + number)
         s.send(c.OpenEvidence(f"call-{number}", str(media.folder)))
         s.wait(c.EvidenceOpened)
@@ -137,7 +133,7 @@ def test_nothing_is_lost_inside_and_the_order_stays(media: MediaProcess) -> None
         hosts.append(host)
     media.settle()
     began, said = time.monotonic(), 0
-    heard: list[list[bytes]] = [[] for _ in PROFILES]
+    heard: list[list[bytes]] = [[] for _ in roads]
 
     def hear() -> None:
         for number, host in enumerate(hosts):
@@ -183,7 +179,8 @@ def test_nothing_is_lost_inside_and_the_order_stays(media: MediaProcess) -> None
             f"{name}: relayed in another order than it came"
         )
         missing = set(came) - set(ours[number])
-        assert missing <= late(came), f"{name}: lost inside"
+        # What left before the first that came has no number: the stream begins with that one.
+        assert all(payload < came[0] for payload in missing), f"{name}: lost inside: {len(missing)}"
     assert sum(len(road.lost) for road in roads) > 20, "the roads were bad"
     assert any(road.left != sorted(road.left) for road in roads)
 
@@ -229,7 +226,7 @@ def test_what_a_phone_asks_for_when_it_loses_pictures(media: MediaProcess, measu
     exchange_rtcp = (host.exchange[0], host.exchange[1] + 1)
     until(guest.rtcp, partial(_holds, PictureLoss))  # the one for the join
     deadline, asked, came = time.monotonic() + PATIENCE, 0.0, None
-    while came is None and time.monotonic() < deadline:  # at most one a second is passed on
+    while came is None and time.monotonic() < deadline:  # at most one each 0.7 s is passed on
         asked = time.time()
         host.rtcp.sendto(encode_rtcp([ReceiverReport(1), PictureLoss(1, 2)]), exchange_rtcp)
         found = stamped(guest.rtcp)

@@ -264,7 +264,7 @@ class MediaProcess:
         ]
 
 
-PORTS = 60
+PORTS = 60 * int(os.environ.get("AT110_ROADS_CALLS", "1"))
 """Of one media process."""
 # Below the range from which the system gives ports to others (net.ipv4.ip_local_port_range).
 _next_port = 10000 + os.getpid() % 8 * 1200

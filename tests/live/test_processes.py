@@ -192,7 +192,7 @@ def exchange() -> Iterator[Exchange]:
 def test_calls_across_processes_and_one_process_dies(
     exchange: Exchange, phone: NewPhone, desk_phone: NewPhone
 ) -> None:
-    here, there = phone("anna", tone=440), phone("bert", tone=550)
+    here, there = phone("anna", tone=440, encryption="dtls_srtp"), phone("bert", tone=550)
     desks = [desk_phone(0, tone=1000), desk_phone(1, tone=1200)]
     number = f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}"
     # She waits in one process; her desk is given the other, which has less to do.
@@ -207,6 +207,8 @@ def test_calls_across_processes_and_one_process_dies(
         lambda: desks[0].hears(440), "the desk doesn't hear the caller of the other process", timeout=20
     )
     assert "legs_taken_over" in exchange.log
+    keys = {event["by"] for event in exchange.events(first) if event["event"] == "media_encrypted"}
+    assert keys == {"dtls"}, "the caller is encrypted, and its keys went along"
     there.dial(number)
     second = exchange.call_of("bert", state="waiting")["call"]
     exchange.sign_in(desks[1].account.user)

@@ -1,5 +1,6 @@
 """A phone that misses packets says so, and gets the very same ones again (RFC 4585 §6.2.1)."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -161,3 +162,13 @@ def test_without_an_address_nothing_is_sent_and_a_full_socket_is_counted():
     seen.track.sender.target(None, connected=False)
     seen.track.sender.repeat([number], seen.wire.loop.now)
     assert seen.left() == []
+
+
+def test_a_restored_history_goes_on_alike():
+    one = History()
+    sent_through(one, 1, 2, seal=lambda data: data + b"tag")
+    sent_through(one, 3)
+    assert numbers(one.wanted([1], 10.0)) == [1]
+    two = History.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(one.snapshot())))
+    for wanted, at in (([1, 2, 3], 10.01), ([1, 2, 3, 4], 10.1), ([1], 10.2), ([1], 10.3)):
+        assert two.wanted(wanted, at) == one.wanted(wanted, at)

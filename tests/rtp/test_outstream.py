@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtp.outstream import NOBODY, OutStream
+from rtp.outstream import MAX_RESUMED, NOBODY, OutStream
 
 STEP = 160
 RATE = 8000
@@ -109,12 +109,67 @@ def test_a_burst_that_was_late_runs_ahead_and_the_lead_is_given_back():
     assert abs(numbers[1] - (160 + int(0.4 * RATE))) <= STEP
 
 
+ROADS = st.lists(st.tuples(st.booleans(), st.floats(0.0, 0.9)), min_size=2, max_size=60)
+
+
+@given(STARTS, STARTS, ROADS)
+def test_what_is_overtaken_by_silence_of_ours_has_a_place_of_its_own(ours, theirs, road):
+    """Packets are lost, late and in disorder, silence fills each 40 ms: all that come leave, each as a number in its source's order."""
+    stream = OutStream(1, *ours)
+    arrivals = sorted(
+        (0.02 * index + delay, index) for index, (lost, delay) in enumerate(road) if not lost or index == 0
+    )
+    left, filled, at, resumed = {}, [], arrivals[0][0], 0
+    for arrival, index in arrivals:
+        at += 0.04
+        while at < arrival:
+            filled.append(stream.local(1, RATE, STEP, at)[0])
+            at += 0.02
+        at = arrival
+        packet = ((theirs[0] + index) & 0xFFFF, (theirs[1] + index * STEP) & 0xFFFFFFFF)
+        if stream.source != 2:
+            stream.enter(2, *packet, RATE, STEP, at)
+            resumed += stream.source == 2
+        left[index] = stream.relay(*packet, at)
+    first = arrivals[0][1]
+    late = {
+        index for index in left if index < first
+    }  # older than the source's first packet: there is no place before it
+    numbers = [
+        (left[index][0] - ours[0]) & 0xFFFF
+        for index in sorted(left)
+        if index not in late and left[index] is not None
+    ]
+    if resumed <= MAX_RESUMED:
+        assert all(left[index] is not None for index in left if index not in late)
+    assert numbers == sorted(set(numbers))
+    assert not set(numbers) & {(number - ours[0]) & 0xFFFF for number in filled}
+
+
+def test_a_packet_overtaken_by_its_successor_and_by_silence_keeps_its_number():
+    stream = OutStream(1, 0, 0)
+    sent_by(stream, 2, [(0, 0), (2, 2 * STEP)], 0.0)
+    stream.local(1, RATE, STEP, 0.1)
+    assert sent_by(stream, 2, [(1, STEP)], 0.11) == [(2, 160 + STEP)]
+    assert stream.source == 1, "what is newer is what resumes the source"
+    assert sent_by(stream, 2, [(3, 3 * STEP)], 0.12)[0][0] == 5
+
+
+def test_a_long_absence_leaves_no_room():
+    stream = OutStream(1, 0, 0)
+    sent_by(stream, 2, [(0, 0)], 0.0)
+    stream.local(1, RATE, STEP, 3.0)
+    stream.local(1, RATE, STEP, 3.02)
+    [(number, _)] = sent_by(stream, 2, [(40_000, 150 * STEP)], 3.04)
+    assert number == 4
+
+
 def test_what_was_really_lost_stays_visible_when_the_source_resumes():
     stream = OutStream(1, 0, 0)
     sent_by(stream, 2, [(i, i * STEP) for i in range(5)], 0.0)
     stream.local(1, RATE, STEP, 0.13)
     [(number, stamp)] = sent_by(stream, 2, [(9, 9 * STEP)], 0.18)
-    assert number == 10  # its own place: 5…8 lost, one replaced by silence, three missing
+    assert number == 11  # 5…8 lost: silence has a number of its own, and the four may still come
     assert stamp == 160 + 9 * STEP
 
 

@@ -219,6 +219,21 @@ def test_gates_modes_and_rooms_come_along(two):
     assert there.engine._legs[GUEST].tracks["audio"].sender.silent
 
 
+def test_what_a_phone_may_still_miss_comes_along(two):
+    here, there = two
+    for name in (HOST, GUEST):
+        here.leg(name, "audio", "video")
+    here.do(c.Join("room", HOST, "host"), c.Join("room", GUEST, "guest"))
+    here.say(GUEST, 1, "video", payload_type=96)
+    here.engine._legs[GUEST].tracks["video"].sender.repeat([], here.loop.now)  # its first NACK
+    here.say(HOST, 300, "video", payload_type=96)
+    missed = sent(here, GUEST, "video")[-1]
+    move(two, HOST, GUEST)
+    before = len(sent(there, GUEST, "video"))
+    there.engine._legs[GUEST].tracks["video"].sender.repeat([missed.sequence], there.loop.now)
+    assert sent(there, GUEST, "video")[before:] == [missed]
+
+
 def test_keys_come_along_and_counts_with_them(two):
     here, there = two
     key = bytes(range(30))

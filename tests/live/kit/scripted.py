@@ -124,6 +124,10 @@ class Phone:
             text = text.replace("RTP/AVP", "RTP/SAVP") + line
         return text
 
+    def answer_to(self, offer: str) -> str:
+        """The description that answers an offer: sound alone."""
+        return self.sdp() + "m=video 0 RTP/AVP 96\r\n" * offer.count("m=video ")
+
     def ask(self, method: str, *headers: str, body: str = "", number: int | None = None) -> None:
         if number is None:
             self.number += 1
@@ -203,6 +207,12 @@ class Phone:
         elif message.method == "INVITE" and self.up and message.sequence == self.number:
             self._again = time.monotonic() + 0.7  # it crossed one of the exchange's (RFC 3261 §14.1)
 
+    def refuse(self, request: Message, status: str) -> None:
+        """Answer a request with nothing but a status."""
+        lines = [f"SIP/2.0 {status}", *(f"Via: {via}" for via in request.all("via"))]
+        lines += [f"{name}: {request.get(name.lower())}" for name in ("From", "To", "Call-ID", "CSeq")]
+        self.sip.sendto(("\r\n".join([*lines, "Content-Length: 0"]) + "\r\n\r\n").encode(), self.exchange)
+
     def _answer(self, request: Message) -> None:
         body = ""
         if request.method == "MESSAGE":
@@ -213,7 +223,7 @@ class Phone:
             self.invites += 1
             self.port = wire.media_port(request.body) or self.port
             self.up, self.up_at = True, self.up_at or time.time()
-            body = self.sdp() + "m=video 0 RTP/AVP 96\r\n" * request.body.count("m=video ")
+            body = self.answer_to(request.body)
         host, port = self.sip.getsockname()
         to = request.get("to") if request.tag_to else f"{request.get('to')};tag={self.tag}"
         lines = ["SIP/2.0 200 OK", *(f"Via: {via}" for via in request.all("via"))]

@@ -145,6 +145,54 @@ def aligned():
     return world
 
 
+MODES = (
+    sdp(video="96 97", address="192.0.2.88")
+    + b"a=rtpmap:97 H264/90000\r\na=fmtp:97 profile-level-id=42e01f;packetization-mode=0\r\n"
+)
+MODE_0 = (
+    sdp(video="97") + b"a=rtpmap:97 H264/90000\r\na=fmtp:97 profile-level-id=42e01f;packetization-mode=0\r\n"
+)
+
+
+def pictures_offered(world):
+    """The formats of picture in the newest INVITE to the desk."""
+    _, _, video = world.asked("INVITE").request.body.partition(b"m=video ")
+    return [line for line in video.decode().splitlines() if line.startswith(("a=rtpmap", "a=fmtp"))]
+
+
+def test_a_guest_who_takes_only_single_nal_units_has_the_desk_send_those():
+    """RFC 6184 §8.2.2: packetization modes 0 and 1 are two formats; fragments of mode 1 mean nothing to mode 0."""
+    world = World(desks=("d1",))
+    world.sign_in("d1", answer=False)
+    world.pick_up("d1", body=MODES)
+    first = world.asked("INVITE")
+    world.invite("bob", body=MODE_0)
+    world.ack("bob")
+    assert world.asked("INVITE") is not first
+    assert pictures_offered(world) == [
+        "a=rtpmap:97 H264/90000",
+        "a=fmtp:97 profile-level-id=42e01f;packetization-mode=0",
+    ]
+    # The next one sends fragments: the desk, which now knows single units alone, is asked for both again.
+    world.answer_reinvite("d1", MODE_0.replace(b"192.0.2.77", b"192.0.2.88"))
+    second = world.asked("INVITE")
+    world.bye("bob")
+    world.invite("eve", body=sdp(video="96"))
+    world.ack("eve")
+    assert world.asked("INVITE") is not second
+    assert "a=fmtp:96 profile-level-id=42e01f;packetization-mode=1" in pictures_offered(world)
+
+
+def test_a_desk_whose_picture_fits_is_left_alone():
+    world = World(desks=("d1",))
+    world.sign_in("d1", answer=False)
+    world.pick_up("d1", body=MODES)
+    first = world.asked("INVITE")
+    world.invite("bob", body=sdp(video="96"))
+    world.ack("bob")
+    assert world.asked("INVITE") is first
+
+
 def test_glare_is_tried_again_after_2_1_to_4_seconds_because_the_call_id_is_ours():
     world = aligned()
     first = world.asked("INVITE")

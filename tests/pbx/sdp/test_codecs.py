@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pbx.sdp.capabilities import CAPABILITIES
 from pbx.sdp.codecs import STATIC, common, format_rtpmap, parameters, parse_rtpmap, same_format, taken
 from rtp.control import Codec
 
@@ -154,3 +155,10 @@ def test_common_keeps_the_peers_order_and_needs_more_than_events():
 def test_rtpmap_round_trip(payload_type, name, clock_rate, channels):
     codec = Codec(name, payload_type, clock_rate, channels)
     assert parse_rtpmap(format_rtpmap(codec)) == codec
+
+
+def test_h263_of_1998_is_taken_as_it_is_offered():
+    # RFC 4629 §8.1.1: sizes say what their side receives; this exchange relays, so they are the phone's own.
+    offered = Codec("H263-1998", 120, 90000, 1, "CIF=1;QCIF=2;F=1")
+    ((theirs, ours),) = common((offered,), CAPABILITIES.video)
+    assert taken(theirs, ours) == offered
