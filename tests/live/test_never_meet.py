@@ -93,7 +93,7 @@ class Town:
         self.pump.rest(PAUSE)
 
     def _caller_acts(self, caller: Speaker) -> None:
-        self.pump.until(lambda: not caller.asking, f"{caller.user}: no answer to INVITE", PATIENCE)
+        self.settled(caller)
         if not caller.up:
             caller.call_id, caller.tag, caller.direction = (
                 os.urandom(8).hex(),
@@ -120,7 +120,8 @@ class Town:
         mine = desks[desk.user]
         busy = [user for user, view in desks.items() if view["state"] == "busy" and user != desk.user]
         verb = self.dice.choice(VERBS.get(str(mine["state"]), ("resume",)))
-        path, body = f"/api/desks/{desk.user}/{verb}", None
+        path = f"/api/desks/{desk.user}/{verb}"
+        body: dict[str, object] | None = None
         if verb in AT_BUSY:
             if not busy:
                 return
@@ -151,11 +152,13 @@ class Town:
         )
         self.done["media lost"] += 1
 
+    def settled(self, caller: Speaker) -> None:
+        """Wait until nothing is left unanswered that the caller asked."""
+        self.pump.until(lambda: not caller.asking, f"{caller.user}: no answer to INVITE", PATIENCE)
+
     def close(self) -> None:
         for caller in self.callers:
-            self.pump.until(
-                lambda caller=caller: not caller.asking, f"{caller.user}: no answer to INVITE", PATIENCE
-            )  # type: ignore[misc]
+            self.settled(caller)
             caller.hang_up()
         for desk in self.desks:
             with suppress(ApiError):

@@ -140,7 +140,7 @@ class Speaker(Phone):
         """Those of `marks` whose tone was heard."""
         payloads = b"".join(data[12:] for data in self.heard if data[1] & 0x7F == 8)
         heard = sound.alaw(payloads)
-        found = set()
+        found: set[int] = set()
         for start in np.arange(0.0, heard.seconds - WINDOW, WINDOW / 2):
             window = heard.part(float(start), float(start) + WINDOW)
             if window.rms > 100:
