@@ -26,7 +26,7 @@ def strip(request: Request) -> tuple[Request, tuple[str, ...]]:
     claims = (
         CLAIMS - {"referred-by"} if request.method == "REFER" else CLAIMS
     )  # it is noted there, and used for nothing
-    found = tuple(sorted({lower(name) for name, _ in request.headers.items()} & claims))
+    found = tuple(sorted(request.headers.among(claims)))
     if not found:
         return request, ()
     headers = request.headers.copy()

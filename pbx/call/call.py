@@ -11,7 +11,6 @@ An event that a state does not expect is ignored: hang-ups race with everything.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, Final, Self
 
 from pbx.call import gates, texts, waiting
@@ -135,7 +134,7 @@ class Call:
         self.entry = entry or Entry()
         self.diverted = list(claims.get("diverted", ()))
         where = {"silent": silent, "target": target, "queue": self.entry.queue}
-        noted = {**asdict(caller), **where, **claims}
+        noted = {**caller.pack(), **where, **claims}
         return self, [
             Note("call_arrived", call, noted),
             ToMedia(OpenEvidence(call, f"{policy.folder}/{call}")),

@@ -7,7 +7,7 @@ nothing of it is sent on to anybody.
 from typing import Any, Final
 
 from pbx.call.diverted import stations
-from pbx.claims import NAMES
+from pbx.claims import CLAIMS, NAMES
 from pbx.sdp.description import heard
 from pbx.sdp.language import spoken_by
 from pbx.sip import grammar
@@ -24,9 +24,8 @@ MAX_LENGTH: Final = 1024
 def claims(request: Request) -> dict[str, Any]:
     """Return `claims` (header → values), `diverted`, `privacy` and `languages`, each only if the request has some."""
     out: dict[str, Any] = {}
-    found = {name: values for name in NAMES if (values := _values(request, name))}
-    if found:
-        out["claims"] = found
+    if request.headers.among(CLAIMS):
+        out["claims"] = {name: values for name in NAMES if (values := _values(request, name))}
     if came_over := stations(request):
         out["diverted"] = came_over
     if asked := privacy(request):

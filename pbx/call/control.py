@@ -207,8 +207,18 @@ class Control:
 
     def _carry_out(self, effect: Effect | sip.Effect, now: float) -> list[Effect | sip.Effect]:
         match effect:
+            # The first four are nine of ten.
+            case Note():
+                self._rim.watcher.noted(effect, time.time_ns(), now)
+                return list(self._answering.watching.noted(effect, now))
+            case ToMedia(command):
+                if isinstance(command, CloseEvidence):
+                    self._flush_sip_notes()
+                self._rim.media.send(command)
             case sip.Transmit(data, flow):
                 self._transmit(data, flow)
+            case Respond(transaction, response):
+                return list(self._layer.respond(transaction, response, now))
             case sip.RequestArrived():
                 return list(self._answering.request(effect, now, time.time()))
             case sip.ResponseArrived() | sip.TransactionFailed() if (
@@ -224,8 +234,6 @@ class Control:
                 return list(self.exchange.sip(effect, now))
             case SendElsewhere(ref, request, target):
                 return self._steps(self._outgoing.send(ref, request, now, target), now)
-            case Respond(transaction, response):
-                return list(self._layer.respond(transaction, response, now))
             case Refuse(transaction, response):
                 return list(
                     self._layer.refuse(
@@ -247,13 +255,6 @@ class Control:
                 self._answering.cancelled(ref)
                 given_up = self._steps(self._outgoing.cancel(ref), now)
                 return [*given_up, *self._layer.cancel(ref, now, headers=headers)]
-            case ToMedia(command):
-                if isinstance(command, CloseEvidence):
-                    self._flush_sip_notes()
-                self._rim.media.send(command)
-            case Note():
-                self._rim.watcher.noted(effect, time.time_ns(), now)
-                return list(self._answering.watching.noted(effect, now))
             case FetchLocation(call, uri):
                 self._rim.places.fetch(uri, partial(self._fetched, call, uri))
             case AskDistrict(call, place):

@@ -274,17 +274,17 @@ class Exchange:
         out: list[Effect] = []
         self._touched.update(touched)
         todo: deque[Item] = deque(items)
-        while todo or cancel_attempts(self, todo):
+        attempts = self.last_resort.attempts
+        while todo or (attempts and cancel_attempts(self, todo)):
             item = todo.popleft()
-            follow = self._take(item, now)
-            if follow is None:
-                out.append(item)
-                if isinstance(item, CallFinished):
-                    self._forget_call(item.call)
-                elif isinstance(item, SendRequest):
-                    trunk_outcomes.sent(self, item)
-            else:
+            if type(item) not in OUTSIDE and (follow := self._take(item, now)) is not None:
                 todo.extendleft(reversed(follow))
+                continue
+            out.append(item)
+            if type(item) is CallFinished:
+                self._forget_call(item.call)
+            elif type(item) is SendRequest:
+                trunk_outcomes.sent(self, item)
         self._settle()
         return out
 
@@ -310,9 +310,7 @@ class Exchange:
 
     def _take(self, item: Item, now: float) -> list[Item] | None:
         """Give an item to the machine it is for; None means it is for the outside."""
-        if (kind := type(item)) in OUTSIDE:
-            return None
-        if kind in LEG_EVENTS:
+        if (kind := type(item)) in LEG_EVENTS:
             return owners.leg_said(self, item, now)
         match item:
             case events.AnswerLeg(leg, headers):

@@ -39,7 +39,7 @@ def seat(exchange: Exchange, account: Account) -> Seat:
     """Look at the seat of a dispatcher."""
     desk = account.user
     room_user = ROOM + quote(desk, safe="", errors="surrogateescape")
-    room = exchange.rooms.get(desk)
+    room = exchange.rooms.peek(desk)
     state = seat_state(exchange, desk)
     guest = None if room is None else exchange.calls.get(room.guest or "")
     return Seat(

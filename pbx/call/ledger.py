@@ -49,7 +49,7 @@ class Ledger:
             return None
         found = self._exchange.calls.get(note.call or "")
         desk = str(note.fields.get("desk") or "")
-        room = self._exchange.rooms.get(desk)
+        room = self._exchange.rooms.peek(desk)
         record: dict[str, Any] = {"at": wall, "what": what}
         if note.call is not None:
             record |= {"call": note.call, "queue": "default" if found is None else found.entry.queue}

@@ -18,6 +18,10 @@ class Marked(dict[str, V]):
         """Say that an entry changed."""
         self.changed.add(key)
 
+    def peek(self, key: str) -> V | None:
+        """Return an entry only to read it: it is not marked."""
+        return super().get(key)
+
     def __getitem__(self, key: str) -> V:
         self.changed.add(key)
         return super().__getitem__(key)

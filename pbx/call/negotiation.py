@@ -4,7 +4,7 @@ in → out: a body with SDP, ports → our SDP, `Stream`s for the media process.
 """
 
 from collections.abc import Container
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Final, Self
 
 import msgspec
@@ -234,7 +234,7 @@ class Negotiation:
             "peer_addresses": list(self._peer_addresses),
             "pictures": sorted(self.pictures),
             "streams": [msgspec.to_builtins(s) for s in self.streams],
-            "encryption": asdict(self._encryption),
+            "encryption": keys.packed(self._encryption),
             "lost": self._lost,
             "picture_limit": self.picture_limit,
         }

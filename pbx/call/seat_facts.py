@@ -29,7 +29,7 @@ _OF_QUEUE: Final = {
 
 def seat(exchange: Exchange, desk: str) -> tuple[str, str]:
     """Return the state of a seat and the reason it is away for, or is going to be."""
-    room = exchange.rooms.get(desk)
+    room = exchange.rooms.peek(desk)
     if room is None or room.state is rooms.State.ABSENT:
         lost = room is not None and room.fault is not None
         return ("unreachable" if lost else "signed_out"), ""

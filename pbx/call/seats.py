@@ -103,7 +103,7 @@ def _signed_in(exchange: Exchange, desk: str, code: str, now: float) -> list[Eff
 
 def seat_state(exchange: Exchange, desk: str) -> str:
     """Return what a desk is, derived from its room and the queue: `signed_out`, `calling`, `free` and so on."""
-    room = exchange.rooms.get(desk)
+    room = exchange.rooms.peek(desk)
     if room is None or room.state is rooms.State.ABSENT:
         return "signed_out"
     if room.state is rooms.State.JOINING:

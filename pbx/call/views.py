@@ -35,6 +35,16 @@ class Times:
     ended: float | None = None
     silent_off_until: float | None = None
 
+    def pack(self) -> dict[str, float | None]:
+        """Return plain data: the arguments that make it again."""
+        return {
+            "started": self.started,
+            "answered": self.answered,
+            "attached": self.attached,
+            "ended": self.ended,
+            "silent_off_until": self.silent_off_until,
+        }
+
 
 def call_view(exchange: Exchange, call: Call, times: Times) -> dict[str, Any]:
     """Return one call."""
@@ -128,7 +138,7 @@ def queue_view(exchange: Exchange, times: dict[str, Times]) -> list[dict[str, An
 
 def desk_view(exchange: Exchange, desk: str, *, since: float, registered: bool) -> dict[str, Any]:
     """Return one desk."""
-    room = exchange.rooms.get(desk)
+    room = exchange.rooms.peek(desk)
     now, reason = seat(exchange, desk)
     profile = exchange.acd.rules.profile(desk if room is None else room.agent or desk)
     return {

@@ -7,7 +7,6 @@ a call: a log that can't be written is stated and the call goes on.
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -106,7 +105,7 @@ class Watch:
             self._changed.add(note.call)
         if note.event.startswith("trunk_"):
             self._publish({"type": "trunk", "event": note.event, **shown(note)})
-        room = self._exchange.rooms.get(str(note.fields.get("desk")))
+        room = self._exchange.rooms.peek(str(note.fields.get("desk")))
         if note.event.startswith("staff_") and room is not None and not room.outside:
             self._publish({"type": "desk", "desk": self.desk(note.fields["desk"])})
         self._count(note)
@@ -245,7 +244,7 @@ class Watch:
         kept, self._kept = self._kept, set()
         for call in kept:
             times, people = self.times.get(call), self._people.get(call)
-            known = [None if times is None else asdict(times), people, self._lines.get(call)]
+            known = [None if times is None else times.pack(), people, self._lines.get(call)]
             yield call, None if people is None else known
 
     def resume(self, records: Mapping[str, Any]) -> None:

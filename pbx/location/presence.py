@@ -306,6 +306,8 @@ class Presence:
     @property
     def next_due(self) -> float | None:
         """When `expire` wants to be called."""
+        if not self._all:
+            return None  # asked a dozen times in a call
         return min((due for one in self._all.values() if (due := one.next_due) is not None), default=None)
 
     def expire(self, now: float) -> list[Item]:

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Container
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from rtp.control import Address
@@ -26,6 +27,7 @@ def literal(host: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address |
     return address
 
 
+@lru_cache(maxsize=1024)
 def unicast(host: str | None, *, loopback_ok: bool = True) -> str | None:
     """Return the canonical text of an address that one machine may have and RTP may go to, else None.
 

@@ -9,7 +9,7 @@ Keys are derived from a secret of the leg, so nothing here draws lots: the same 
 import base64
 import binascii
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final, Literal
 
 from cryptography.hazmat.primitives import hashes
@@ -56,6 +56,14 @@ class Encryption:
     def required(self) -> bool:
         """Whether a medium in the clear is refused."""
         return self.policy in ("mandatory", "dtls") and not self.patient
+
+
+_FIELDS: Final = tuple(field.name for field in fields(Encryption))
+
+
+def packed(encryption: Encryption) -> dict[str, object]:
+    """Return plain data: the arguments that make it again."""
+    return {name: getattr(encryption, name) for name in _FIELDS}
 
 
 @dataclass(frozen=True, slots=True)

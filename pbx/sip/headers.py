@@ -230,6 +230,11 @@ class Headers:
         index = self._index or {}
         return [] if len(index) == len(self._items) else [pair for pair in index.items() if len(pair[1]) > 1]
 
+    def among(self, keys: frozenset[str]) -> frozenset[str]:
+        """Those of `keys`, long names in lower case, that there is a field of."""
+        self._lines("")
+        return keys.intersection(self._index or ())
+
     def copy(self) -> "Headers":
         twin = Headers()
         twin._items = list(self._items)

@@ -78,6 +78,8 @@ class Trunks:
     @property
     def next_due(self) -> float | None:
         """When `expire` wants to be called."""
+        if not self._trunks:
+            return None  # asked a dozen times in a call
         dues = (trunk.next_due for trunk in self._trunks.values())
         return min((due for due in dues if due is not None), default=None)
 
