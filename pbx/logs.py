@@ -14,11 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-import msgspec
 import structlog
 
 from pbx.scribe import Scribe
-from pbx.storage.plain import is_plain, plain
+from pbx.storage.plain import encoded
 
 __all__ = ["MASK", "Sink", "configure", "mask"]
 
@@ -132,12 +131,7 @@ def configure(
     """Set up logging of this process; every line carries `process`. Calling it again replaces the set-up."""
     sink = Sink(file, stream)
     structlog.configure(
-        processors=[
-            _stamped(process),
-            structlog.processors.format_exc_info,
-            mask,
-            _render,
-        ],
+        processors=[_lines_of(process)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: sink,
         cache_logger_on_first_use=False,
@@ -149,16 +143,18 @@ def configure(
     return sink
 
 
-def _stamped(process: str) -> structlog.typing.Processor:
-    """Add level, time and process: one step, for some lines are written in every call."""
+def _lines_of(process: str) -> structlog.typing.Processor:
+    """Make lines: level, time and process added, secrets masked. One step, for some lines are written in every call."""
 
-    def add(_logger: object, method: str, event: Event) -> Event:
+    def line(logger: object, method: str, event: Event) -> str:
         event["level"] = "error" if method == "exception" else method
-        event["timestamp"] = f"{datetime.now(UTC).replace(tzinfo=None).isoformat()}Z"
+        event["timestamp"] = f"{datetime.now(UTC).isoformat()[:-6]}Z"
         event["process"] = process
-        return event
+        if "exc_info" in event:
+            event = structlog.processors.format_exc_info(logger, method, event)
+        return encoded(mask(logger, method, event)).decode()
 
-    return add
+    return line
 
 
 @lru_cache(1024)
@@ -174,7 +170,3 @@ def _masked(name: object, value: object) -> object:
     if isinstance(value, list | tuple):
         return [_masked(None, item) for item in value]
     return value
-
-
-def _render(_logger: object, _method: str, event: Event) -> str:
-    return msgspec.json.encode(event if is_plain(event) else plain(event)).decode()

@@ -19,7 +19,7 @@ from prometheus_client import Counter, Gauge
 from pbx.live.attempts import Attempts
 from pbx.live.frames import Frame, packed, unpacked
 from pbx.live.journal import Found, Journal
-from pbx.live.outward import ROW, Outward
+from pbx.live.outward import ROW, Outward, opened
 
 GRACE_SECONDS: Final = 8.0
 """How long after a restart nobody is given up for silence: what peers said meanwhile they repeat at least every four."""
@@ -136,8 +136,7 @@ class Continuity:
         newest = 0.0 if left.died is None else left.died[0]
         for turn in sorted(left.turns, key=lambda turn: turn.mono):
             position = turn.base
-            for data in turn.outs:
-                out = unpacked(data)
+            for out in (out for data in turn.outs for out in opened(data)):
                 if out[0] == ROW:
                     position += 1
                     if position > left.last_row:

@@ -10,7 +10,7 @@ an old state would be worse than none, and begun anew as soon as the disk takes 
 import os
 import secrets
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -30,13 +30,15 @@ FILE: Final = "journal"
 REWRITE_BYTES: Final = 4 << 20
 """A file below this is never rewritten: some four hundred calls."""
 REWRITE_FACTOR: Final = 4
-"""A file this many times as large as what it holds is rewritten."""
+"""A file this many times as large as what it holds, doings that are kept included, is rewritten."""
 OUTS_SECONDS: Final = 10.0
 """How long what a turn did to files is kept: threads that write are done with it after milliseconds."""
 BEAT_SECONDS: Final = 0.5
 """A turn that changed nothing is written as a sign of life, but not oftener."""
 BLAME_SECONDS: Final = 1.0
 """How far back what was written last goes, when signalling died of it."""
+GATHERED_OUTS: Final = 500
+"""Doings of several turns that are written as one frame when the file is rewritten: some 200 kB."""
 MAX_OUTS: Final = 20_000
 """Turns whose doings are kept; more wait only while the outbox's disk refuses, and there they are in memory too."""
 
@@ -85,6 +87,7 @@ class Journal:
         self._seal: Seal | None = None
         self._outs: deque[tuple[float, int, Frame]] = deque()
         self._live = 0
+        self._kept = 0  # bytes of what `_outs` hold
         self._written = 0.0
         self.table: dict[str, bytes] = {}
         """Every record as it was written last."""
@@ -176,8 +179,9 @@ class Journal:
         frame = Frame(mono, wall, base, news, outs)
         if outs:
             self._outs.append((mono, base + rows, frame))
+            self._kept += sum(map(len, outs))
             if len(self._outs) > MAX_OUTS:
-                self._outs.popleft()
+                self._drop_oldest()
         if self._file is None or self._seal is None:
             return False
         if not news and not outs and mono - self._written < BEAT_SECONDS:
@@ -198,11 +202,11 @@ class Journal:
         True: a new file stands.
         """
         while self._outs and self._outs[0][0] < mono - OUTS_SECONDS and self._outs[0][1] <= durable:
-            self._outs.popleft()
-        grown = self.size > max(REWRITE_BYTES, REWRITE_FACTOR * self._live)
+            self._drop_oldest()
+        grown = self.size > max(REWRITE_BYTES, REWRITE_FACTOR * (self._live + self._kept))
         if self._file is not None and not grown:
             return False
-        turns = [frame for _, _, frame in self._outs]
+        turns = list(_gathered(self._outs))
         return self.begin(self.table, turns, mono=mono, wall=wall, base=base)
 
     def end(self) -> None:
@@ -225,6 +229,10 @@ class Journal:
             news.append((name, data))
         return news
 
+    def _drop_oldest(self) -> None:
+        _, _, frame = self._outs.popleft()
+        self._kept -= sum(map(len, frame.outs))
+
     def _give_up(self, error: OSError) -> None:
         """Take the file away: what it holds will soon be wrong. Removing needs no room on the disk."""
         self.fault = error.strerror or str(error)
@@ -238,6 +246,20 @@ class Journal:
         descriptor, self._file, self._seal, self.size = self._file, None, None, 0
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _gathered(kept: Iterable[tuple[float, int, Frame]]) -> Iterator[Frame]:
+    """Make few frames of many turns, whose rows follow each other without a gap: thousands would be sealed one by one."""
+    last, behind = None, 0
+    for _, end, turn in kept:
+        if last is None or turn.base != behind or len(last.outs) >= GATHERED_OUTS:
+            if last is not None:
+                yield last
+            last = Frame(turn.mono, turn.wall, turn.base, [], [])
+        last.mono, last.wall, behind = max(last.mono, turn.mono), max(last.wall, turn.wall), end
+        last.outs += turn.outs
+    if last is not None:
+        yield last
 
 
 def _opened(data: memoryview, seal: Seal) -> Found:

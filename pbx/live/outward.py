@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import structlog
 
-from pbx.live.frames import packed
+from pbx.live.frames import packed, unpacked
 from pbx.sip.flow import Flow
 from pbx.storage.plain import plain
 from rtp.control import CloseLeg, Command, Play, StopPlay
@@ -52,7 +52,7 @@ class Outward:
 
     def __init__(self) -> None:
         self._held: deque[Callable[[], object]] = deque()
-        self._outs: list[bytes] = []
+        self._outs: list[Sequence[Any]] = []
         self._rows = 0
         self._holding = False
 
@@ -78,12 +78,12 @@ class Outward:
         self._held.append(work)
         if out is not None:
             self._rows += out[0] == ROW
-            self._outs.append(_plainly(out))
+            self._outs.append(out)  # nobody changes it any more: it is on its way to the thread that writes it
 
     def taken(self) -> tuple[list[bytes], int]:
-        """Return what the journal keeps of this turn, and how many of it are rows."""
+        """Return what the journal keeps of this turn, as `opened` reads it, and how many of it are rows."""
         outs, rows, self._outs, self._rows = self._outs, self._rows, [], 0
-        return outs, rows
+        return _packed_together(outs) if outs else [], rows
 
     def release(self) -> None:
         """Do what was held back."""
@@ -95,11 +95,24 @@ class Outward:
                 log.exception("event_failed", source="outward")
 
 
+def _packed_together(outs: Sequence[Sequence[Any]]) -> list[bytes]:
+    try:
+        return [packed(outs)]
+    except (TypeError, OverflowError):  # somewhere there is a value that no journal knows
+        return [_plainly(out) for out in outs]
+
+
 def _plainly(out: Sequence[Any]) -> bytes:
     try:
-        return packed(out)
-    except TypeError:  # a value no journal knows; JSON would write its text too
-        return packed(plain(list(out)))
+        return packed([out])
+    except (TypeError, OverflowError):  # JSON would write its text too
+        return packed([plain(list(out))])
+
+
+def opened(data: bytes) -> Sequence[Sequence[Any]]:
+    """Return what one of `Outward.taken` holds; its first item each says what it is."""
+    outs: list[Sequence[Any]] = unpacked(data)
+    return outs
 
 
 class HeldTransport:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 MAX_DEPTH: Final = 16
 """Nothing we write is deeper; what is deeper came from a loop."""
 MAX_TEXT: Final = 65_536
@@ -44,20 +46,31 @@ def plain(value: object, depth: int = 0) -> object:
             return text(str(value)) if depth < MAX_DEPTH else None
 
 
-def is_plain(record: Mapping[str, object]) -> bool:
-    """Tell whether a record is surely what `plain` would make of it, as nearly all are; False says nothing."""
-    if type(record) is not dict:
-        return False
-    for name, value in record.items():
-        # NUL and lone surrogates are among what is not printable.
-        if type(name) is not str or not name.isprintable():
-            return False
-        if type(value) is str:
-            if not value.isprintable() or len(value) > MAX_TEXT:
-                return False
-        elif value is not None and type(value) is not bool and not _is_plain(value, 1):
-            return False
-    return True
+_SCALARS: Final = frozenset({str, float, bool, type(None)})
+_NUL: Final = b"\\u0000"
+
+
+def encoded(record: Mapping[str, object]) -> bytes:
+    """Give a record as a JSON object, made `plain` where it is not.
+
+    Nearly all are plain, and the encoder itself finds out: it refuses lone surrogates and numbers beyond 64 bits, and writes
+    NUL in one way only.
+    """
+    return _quickly(record) or msgspec.json.encode(plain(record))
+
+
+def _quickly(record: Mapping[str, object]) -> bytes | None:
+    for value in record.values():
+        if type(value) is int:
+            if not -_I64 <= value < _I64:
+                return None
+        elif type(value) not in _SCALARS and not _is_plain(value, 1):
+            return None
+    try:
+        data = msgspec.json.encode(record)
+    except (UnicodeEncodeError, OverflowError, TypeError):
+        return None
+    return None if _NUL in data or len(data) > MAX_TEXT else data
 
 
 def _is_plain(value: object, depth: int) -> bool:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pbx.storage.plain import is_plain, plain
+from pbx.storage.plain import encoded
 from pbx.storage.segments import MAX_LINE, MAX_SEGMENT, Line, SegmentFile
 
 __all__ = ["Writer"]
@@ -64,10 +64,9 @@ class Writer:
 
     def put(self, kind: str, record: Mapping[str, object]) -> None:
         """Take a record. Never waits, never raises for what the record holds."""
-        fit = record if is_plain(record) else plain(record)
-        assert isinstance(fit, dict)  # plain() of a mapping
+        fit = encoded(record)
         with self._lock:
-            data = _encode(Line(self._last + 1, kind, fit))
+            data = _encode(self._last + 1, kind, fit)
             if self._bytes + len(data) > MAX_WAITING:
                 self._lost += 1
                 return
@@ -129,14 +128,16 @@ class Writer:
                 self._on_fault(error)
 
 
-def _encode(line: Line) -> bytes:
-    data = msgspec.json.encode(line) + b"\n"
+def _encode(n: int, kind: str, record: bytes) -> bytes:
+    """Render one `Line`; `record`: its JSON."""
+    data = b'{"n":%d,"kind":"%b","record":%b}\n' % (n, kind.encode(), record)
     if len(data) <= MAX_LINE:
         return data
     # A reader bounds its lines; what names the row is kept, the rest is stated as too long.
-    short = {name: value for name, value in line.record.items() if len(str(value)) <= 300}
+    whole: dict[str, object] = msgspec.json.decode(record)
+    short = {name: value for name, value in whole.items() if len(str(value)) <= 300}
     short["too_long"] = len(data)
-    data = msgspec.json.encode(Line(line.n, line.kind, short)) + b"\n"
+    data = msgspec.json.encode(Line(n, kind, short)) + b"\n"
     if len(data) <= MAX_LINE:
         return data
-    return msgspec.json.encode(Line(line.n, line.kind, {"too_long": len(data)})) + b"\n"
+    return msgspec.json.encode(Line(n, kind, {"too_long": len(data)})) + b"\n"
