@@ -284,11 +284,6 @@ class Signalling:
             self._metrics.outbox_refused.set(self._outbox.refused)
             self._metrics.scribe_waiting.set(self._scribe.waiting)
             self._metrics.scribe_lost.set(self._scribe.lost)
-            self._trunks.measure()
-            for what, count in asdict(self._endpoint.counts).items():
-                self._metrics.sip_messages.labels(what).set(count)
-            for state, desks in self._watch.desk_states(self._directory.desks()).items():
-                self._metrics.desks.labels(state).set(desks)
 
     async def _reconcile(self) -> None:
         while True:
@@ -297,6 +292,11 @@ class Signalling:
             self._control.look("heartbeat", lambda now: self._heartbeat.look(self._exchange, now))
             self._survival.beat()
             self._keeping.flush()
+            self._trunks.measure()
+            for what, count in asdict(self._endpoint.counts).items():
+                self._metrics.sip_messages.labels(what).set(count)
+            for state, desks in self._watch.desk_states(self._directory.desks()).items():
+                self._metrics.desks.labels(state).set(desks)
             for view in queues_view(self._exchange):
                 self._metrics.waiting.labels(view["queue"]).set(view["waiting"])
 

@@ -24,15 +24,21 @@ _OVER = frozenset({LegState.LEAVING, LegState.TERMINATED})
 
 def reconcile(exchange: Exchange, now: float) -> list[Effect]:
     """Look at everything once; call it every second."""
-    out: list[Effect] = exchange.run(_strangers(exchange, now), now)
+    out = _mended(exchange, _strangers(exchange, now), now)
     for room in list(exchange.rooms.values()):
-        out += exchange.run(_of_room(exchange, room), now)
-    out += exchange.run(_of_queue(exchange), now)
+        out += _mended(exchange, _of_room(exchange, room), now)
+    out += _mended(exchange, _of_queue(exchange), now)
     for desk in list(exchange.acd.desks):
-        out += exchange.run(_of_guest(exchange, desk.desk, now), now)
+        out += _mended(exchange, _of_guest(exchange, desk.desk, now), now)
     for call in list(exchange.calls.values()):
-        out += exchange.run(_of_call(exchange, call), now)
+        out += _mended(exchange, _of_call(exchange, call), now)
     return out
+
+
+def _mended(exchange: Exchange, items: Iterator[Item], now: float) -> list[Effect]:
+    """Run what mends something; nearly always there is nothing."""
+    found = list(items)
+    return exchange.run(found, now) if found else []
 
 
 def _note(what: str, *, call: str | None = None, desk: str | None = None) -> Note:
@@ -109,7 +115,7 @@ def _held_states(call: Call | None) -> frozenset[State]:
 
 def _of_guest(exchange: Exchange, desk: str, now: float) -> Iterator[Item]:
     """The guest of a room is the caller the queue gave its desk."""
-    seat, room = exchange.acd.desk(desk), exchange.rooms.get(desk)
+    seat, room = exchange.acd.desk(desk), exchange.rooms.peek(desk)
     if seat is None or room is None or not room.present:
         return
     call = exchange.calls.get(seat.call or "")

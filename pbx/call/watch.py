@@ -338,9 +338,11 @@ class Watch:
 
     def _desk_changed(self, desk: str, wall_ns: int) -> None:
         self._desk_since[desk] = wall_ns / 1e9
-        view = self.desk(desk)
-        self._publish({"type": "desk", "desk": view})
-        row = {"desk": desk, "account": desk, "state": view["state"], "call": view["call"], "since": wall_ns}
+        if self._watched():
+            self._publish({"type": "desk", "desk": self.desk(desk)})
+        room = self._exchange.rooms.peek(desk)
+        state, guest = seat_state(self._exchange, desk), None if room is None else room.guest
+        row = {"desk": desk, "account": desk, "state": state, "call": guest, "since": wall_ns}
         self._outbox.append("desk", row)
 
     def _count(self, note: Note) -> None:

@@ -146,6 +146,11 @@ class Headers:
         self._index = None
         self._parsed.clear()
 
+    def _changed_only(self, key: str) -> None:
+        if self._index is not None:
+            self._index[key] = [value for name, value in self._items if _key(name) == key]
+        self._parsed = {name: value for name, value in self._parsed.items() if _key(name) != key}
+
     def get(self, name: str) -> str | None:
         """The value of the first field of that name, whole (not split at commas); None when there is none."""
         index = self._index
@@ -210,7 +215,7 @@ class Headers:
             if _key(other) == key:
                 rest = grammar.split_list(line)[1:] if key in _LISTS else []
                 self._items[i] = _checked(name, ", ".join([value, *rest]))
-                self._changed()
+                self._changed_only(key)
                 return
         self.add(name, value)
 

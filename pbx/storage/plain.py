@@ -6,8 +6,8 @@ JSON encoders refuse the first, PostgreSQL `text` and `jsonb` the second. Both b
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -47,6 +47,7 @@ def plain(value: object, depth: int = 0) -> object:
 
 
 _SCALARS: Final = frozenset({str, float, bool, type(None)})
+_LISTS: Final = frozenset({list, tuple})
 _NUL: Final = b"\\u0000"
 
 
@@ -60,12 +61,8 @@ def encoded(record: Mapping[str, object]) -> bytes:
 
 
 def _quickly(record: Mapping[str, object]) -> bytes | None:
-    for value in record.values():
-        if type(value) is int:
-            if not -_I64 <= value < _I64:
-                return None
-        elif type(value) not in _SCALARS and not _is_plain(value, 1):
-            return None
+    if not _is_known(record.values(), 0):
+        return None
     try:
         data = msgspec.json.encode(record)
     except (UnicodeEncodeError, OverflowError, TypeError):
@@ -73,22 +70,20 @@ def _quickly(record: Mapping[str, object]) -> bytes | None:
     return None if _NUL in data or len(data) > MAX_TEXT else data
 
 
-def _is_plain(value: object, depth: int) -> bool:
-    if value is None or type(value) is bool:
-        return True
-    if type(value) is str:
-        return value.isprintable() and len(value) <= MAX_TEXT
-    if type(value) is int:
-        return -_I64 <= value < _I64
-    if type(value) is float:
-        return math.isfinite(value)
+def _is_known(values: Iterable[Any], depth: int) -> bool:
+    """Tell whether the encoder makes of all values what `plain` makes of them, their texts aside."""
     if depth >= MAX_DEPTH:
         return False
-    if type(value) is list:
-        return all(_is_plain(item, depth + 1) for item in value)
-    if type(value) is dict:
-        return all(
-            type(name) is str and name.isprintable() and _is_plain(item, depth + 1)
-            for name, item in value.items()
-        )
-    return False
+    for value in values:
+        kind = type(value)
+        if kind in _SCALARS:
+            continue
+        if kind is int:
+            if not -_I64 <= value < _I64:
+                return False
+        elif kind is dict:
+            if not _is_known(value.values(), depth + 1):
+                return False
+        elif kind not in _LISTS or not _is_known(value, depth + 1):
+            return False
+    return True

@@ -17,6 +17,7 @@ import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ class Round:
     """Of the thread that does the signalling."""
     process: float
     """Of all threads."""
+    threads: dict[str, float]
+    """Of each, by its name."""
 
 
 class Bench:
@@ -146,7 +149,7 @@ class Bench:
     async def calls(self, count: int) -> Round:
         """Have so many calls; return what one of them cost."""
         up: deque[Line] = deque()
-        thread, process = time.thread_time(), time.process_time()
+        thread, process, before = time.thread_time(), time.process_time(), _threads()
         for _ in range(count):
             up.append(self.phones.invite("caller", "110", 9))
             self.settle()
@@ -159,7 +162,8 @@ class Bench:
             await asyncio.sleep(0)
         thread = time.thread_time() - thread
         await asyncio.sleep(0.3)  # what the threads still write belongs to these calls
-        return Round(thread / count * 1e3, (time.process_time() - process) / count * 1e3)
+        threads = {name: (spent - before.get(name, 0.0)) / count * 1e3 for name, spent in _threads().items()}
+        return Round(thread / count * 1e3, (time.process_time() - process) / count * 1e3, threads)
 
     def _end(self, line: Line) -> None:
         self.phones.bye(line)
@@ -173,6 +177,15 @@ class Bench:
         s._control.hang_up_all()  # noqa: SLF001
         self.settle()
         await s._stop(ordered=False)  # noqa: SLF001
+
+
+def _threads() -> dict[str, float]:
+    """Seconds of processor time of each thread, by name."""
+    found: dict[str, float] = {}
+    for thread in threading.enumerate():
+        spent = int(Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text().split()[0]) / 1e9
+        found[thread.name] = found.get(thread.name, 0.0) + spent
+    return found
 
 
 async def _run(settings: Settings, scribe: Scribe, *, calls: int, rounds: int, profile: str | None) -> None:
@@ -197,6 +210,8 @@ async def _run(settings: Settings, scribe: Scribe, *, calls: int, rounds: int, p
         loop, process = (statistics.median(getattr(one, what) for one in found) for what in ("loop", "process"))
         best = min(one.process for one in found)
         print(f"median: loop {loop:.2f} ms, process {process:.2f} ms a call (best {best:.2f})")
+        threads = {name: statistics.median(one.threads.get(name, 0.0) for one in found) for name in found[0].threads}
+        print("  " + ", ".join(f"{name} {spent:.2f}" for name, spent in threads.items()))
     await bench.stop()
 
 

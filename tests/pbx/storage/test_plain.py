@@ -25,7 +25,7 @@ ANYTHING = st.recursive(
 @given(ANYTHING)
 def test_everything_can_be_written_as_json_and_holds_no_nul(value):
     written = msgspec.json.encode(plain(value))
-    assert b"\\u0000" not in written
+    assert b"\\u0000" not in written.replace(b"\\\\", b"")  # six characters that only look like it stay
     assert msgspec.json.decode(written) == plain(value)
 
 
