@@ -78,7 +78,9 @@ class Outward:
         self._held.append(work)
         if out is not None:
             self._rows += out[0] == ROW
-            self._outs.append(out)  # nobody changes it any more: it is on its way to the thread that writes it
+            self._outs.append(
+                out
+            )  # nobody changes it any more: it is on its way to the thread that writes it
 
     def taken(self) -> tuple[list[bytes], int]:
         """Return what the journal keeps of this turn, as `opened` reads it, and how many of it are rows."""

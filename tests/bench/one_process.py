@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import cProfile
 import gc
+import json
 import logging
 import os
 import statistics
@@ -92,9 +93,9 @@ class Bench:
         self._said: deque[tuple[str, Any]] = deque()
         self._ports = 20_000
         self._passwords = credentials.load_or_create(settings.credentials).dispatchers
-        endpoint: Any = self.signalling._endpoint  # noqa: SLF001 - what stands behind it is exchanged here alone
+        endpoint: Any = self.signalling._endpoint
         endpoint.send = self._sent
-        media: Any = self.signalling._media  # noqa: SLF001
+        media: Any = self.signalling._media
         media.send = self._commanded
 
     # --- the outside --------------------------------------------------------------------------------------------------
@@ -124,23 +125,23 @@ class Bench:
             if said:
                 kind, data = said.popleft()
                 if kind == "sip":
-                    self.phones._receive(data, time.time_ns())  # noqa: SLF001
+                    self.phones._receive(data, time.time_ns())
                 else:
                     event: Event = decode_event(data)
-                    s._on_media(event)  # noqa: SLF001
+                    s._on_media(event)
             else:
-                s._endpoint._datagram(lambda: HERE, out.popleft(), PHONE)  # noqa: SLF001
+                s._endpoint._datagram(lambda: HERE, out.popleft(), PHONE)
 
     # --- the load -----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Start what the process has beside the loop, and sign the desks in."""
         s: Any = self.signalling
-        await s._outbox.start()  # noqa: SLF001
-        left = s._survival.resume()  # noqa: SLF001
-        s._survival.go_on(s._control, left)  # noqa: SLF001
-        for task in (s._publish, s._reconcile):  # noqa: SLF001
-            s._tasks.spawn(task(), name=task.__name__)  # noqa: SLF001
+        await s._outbox.start()
+        left = s._survival.resume()
+        s._survival.go_on(s._control, left)
+        for task in (s._publish, s._reconcile):
+            s._tasks.spawn(task(), name=task.__name__)
         for person in self._passwords[:DESKS]:
             line = self.phones.invite(person.user, "*10", 9, password=person.password)
             self.settle()
@@ -174,9 +175,9 @@ class Bench:
     async def stop(self) -> None:
         """End in order."""
         s: Any = self.signalling
-        s._control.hang_up_all()  # noqa: SLF001
+        s._control.hang_up_all()
         self.settle()
-        await s._stop(ordered=False)  # noqa: SLF001
+        await s._stop(ordered=False)
 
 
 def _threads() -> dict[str, float]:
@@ -205,12 +206,19 @@ async def _run(settings: Settings, scribe: Scribe, *, calls: int, rounds: int, p
         profiler.dump_stats(profile)
     for number in range(rounds):
         found.append(await bench.calls(calls))
-        print(f"  round {number + 1}: loop {found[-1].loop:.2f} ms, process {found[-1].process:.2f} ms a call", flush=True)
+        print(
+            f"  round {number + 1}: loop {found[-1].loop:.2f} ms, process {found[-1].process:.2f} ms a call",
+            flush=True,
+        )
     if found:
-        loop, process = (statistics.median(getattr(one, what) for one in found) for what in ("loop", "process"))
+        loop, process = (
+            statistics.median(getattr(one, what) for one in found) for what in ("loop", "process")
+        )
         best = min(one.process for one in found)
         print(f"median: loop {loop:.2f} ms, process {process:.2f} ms a call (best {best:.2f})")
-        threads = {name: statistics.median(one.threads.get(name, 0.0) for one in found) for name in found[0].threads}
+        threads = {
+            name: statistics.median(one.threads.get(name, 0.0) for one in found) for name in found[0].threads
+        }
         print("  " + ", ".join(f"{name} {spent:.2f}" for name, spent in threads.items()))
     await bench.stop()
 
@@ -229,8 +237,6 @@ def main() -> None:
             "callers": [],
             "api_token": "0" * 32,
         }
-        import json
-
         (state / "credentials.json").touch(mode=0o600)
         (state / "credentials.json").write_text(json.dumps(people))
         (state / "at110.toml").write_text('[queue]\nwrap_up_seconds = 0.0\nlanguage = "en"\n')
@@ -238,10 +244,14 @@ def main() -> None:
         settings = load({"AT110_STATE": folder})
         prepare(settings)
         scribe = Scribe(lambda error: print(f"not written: {error!r}", file=sys.stderr))
-        sink = logs.configure("signalling", file=settings.logs / "signalling.log", stream=None, level=logging.INFO)
+        sink = logs.configure(
+            "signalling", file=settings.logs / "signalling.log", stream=None, level=logging.INFO
+        )
         sink.behind = scribe
         try:
-            uvloop.run(_run(settings, scribe, calls=chosen.calls, rounds=chosen.rounds, profile=chosen.profile))
+            uvloop.run(
+                _run(settings, scribe, calls=chosen.calls, rounds=chosen.rounds, profile=chosen.profile)
+            )
         finally:
             scribe.close()
 

@@ -95,6 +95,29 @@ def test_it_is_rewritten_when_it_has_grown(tmp_path, monkeypatch):
     assert not journal.rewrite(mono=104.0, wall=0, base=100, durable=100)
 
 
+def test_what_many_turns_did_becomes_few_frames_when_it_is_rewritten(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "REWRITE_BYTES", 2000)
+    monkeypatch.setattr(module, "GATHERED_OUTS", 30)
+    journal = made(tmp_path)
+    for n in range(100):  # the 50th row is another's: the positions have a gap there
+        base = n if n < 50 else n + 1
+        put(journal, 2.0 + n / 1000, ("a", b"x" * 200), outs=[b"out %d" % n], base=base, rows=1)
+    assert journal.rewrite(mono=3.0, wall=0, base=101, durable=0)
+    turns = [turn for turn in read(tmp_path).turns if turn.outs]
+    assert [(turn.base, len(turn.outs)) for turn in turns] == [(0, 30), (30, 20), (51, 30), (81, 20)]
+    assert [out for turn in turns for out in turn.outs] == [b"out %d" % n for n in range(100)]
+
+
+def test_what_is_kept_of_turns_is_no_reason_to_rewrite_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "REWRITE_BYTES", 2000)
+    journal = made(tmp_path)
+    for n in range(100):
+        put(journal, 2.0 + n / 1000, outs=[b"o" * 300], base=n, rows=1)
+    assert not journal.rewrite(mono=3.0, wall=0, base=100, durable=0)
+    assert journal.rewrite(mono=20.0, wall=0, base=100, durable=100), "it is on the disk, and long ago"
+    assert journal.size < 1000
+
+
 def test_a_death_while_it_is_rewritten_leaves_the_old_one(tmp_path, monkeypatch):
     journal = made(tmp_path, {"a": b"1"})
 

@@ -213,3 +213,22 @@ def test_long_messages_push_nothing_out_of_memory() -> None:
     for number in range(headers_module.REMEMBERED + 10):
         Headers.parse(f"X-Own: {number}")
     assert headers_module._remembered.cache_info().currsize == headers_module.REMEMBERED
+
+
+def test_names_are_found_among_many_in_any_spelling():
+    headers = Headers([("P-Asserted-Identity", "<sip:a@b>"), ("X-Odd", "1"), ("b", "<sip:c@d>")])
+    asked = frozenset({"p-asserted-identity", "x-odd", "referred-by", "diversion"})
+    assert headers.among(asked) == {"p-asserted-identity", "x-odd", "referred-by"}
+    assert Headers().among(asked) == frozenset()
+
+
+def test_a_first_value_replaced_is_seen_by_all_and_leaves_the_others_read():
+    headers = Headers.parse("Via: SIP/2.0/UDP a\r\nTo: <sip:a@b>\r\nv: SIP/2.0/UDP b, SIP/2.0/UDP c")
+    read = []
+    assert headers.parsed("To", lambda lines: read.append(lines) or "read") == "read"
+    assert headers.parsed("Via", tuple) == ("SIP/2.0/UDP a", "SIP/2.0/UDP b, SIP/2.0/UDP c")
+    headers.replace_first("Via", "SIP/2.0/UDP a;received=1")
+    assert headers.parsed("Via", tuple) == ("SIP/2.0/UDP a;received=1", "SIP/2.0/UDP b, SIP/2.0/UDP c")
+    assert headers.lines("v") == ["SIP/2.0/UDP a;received=1", "SIP/2.0/UDP b, SIP/2.0/UDP c"]
+    assert headers.parsed("To", lambda lines: read.append(lines) or "again") == "read"
+    assert len(read) == 1
