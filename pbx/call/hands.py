@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 
 from pbx.call import call_events as events
-from pbx.call import reach, referral, visits
+from pbx.call import quiet, reach, referral, visits
 from pbx.call import room as rooms
 from pbx.call.calling import CallOfOurs, callee
 from pbx.call.effects import Item, Note
@@ -133,13 +133,18 @@ def check_other(exchange: Exchange, desk: str, target: str) -> None:
         raise Impossible("busy")
 
 
-def outside(exchange: Exchange, party: Party, now: float) -> tuple[str, list[Item]]:
-    """Call somebody into a room of its own; returns the id of that room's host. Raises `Impossible`."""
+def outside(
+    exchange: Exchange, party: Party, now: float, call: str | None = None
+) -> tuple[str, list[Item]]:
+    """Call somebody into a room of its own, for the sake of `call`; returns the id of its host. Raises `Impossible`."""
     if party.account is not None and party.account.kind != "dispatcher":
         raise Impossible("is_caller")
     name = f"{party.name}.{exchange.mint('party')}"  # read by people in the events
     room = rooms.Room(name, outside=True)
-    leg, opening = reach.place_call(exchange, party, Owner("desk", name), now, focus=room.id)
+    said = quiet.headers(exchange, call)
+    leg, opening = reach.place_call(
+        exchange, party, Owner("desk", name), now, focus=room.id, headers=said
+    )
     exchange.rooms[name] = room
     return name, [*room.receive(rooms.SignsIn(leg.id)), *opening]
 
@@ -159,7 +164,7 @@ def _invite(
             check_other(exchange, order.desk, desk)
             visitor = desk
         case Party():
-            visitor, opening = outside(exchange, target, now)
+            visitor, opening = outside(exchange, target, now, call)
     role = order.role if purpose == "help" else "dispatcher"
     visit = Visit(visitor, order.desk, purpose, call, order.target, role, mode, order.referral)
     asked = Note(f"{purpose}_asked", call, {"desk": order.desk, "who": order.target, "by": order.by})

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pbx.call import call_events as events
 from pbx.call import room as rooms
-from pbx.call import trunk_calls, visits
-from pbx.call.effects import Item, Note, ToMedia
+from pbx.call import quiet, trunk_calls, visits
+from pbx.call.effects import Item, Note
 from pbx.call.impossible import Impossible
 from pbx.call.owner import Owner
 from pbx.call.trunk_calls import Outside
@@ -27,7 +27,6 @@ from pbx.location import writing
 from pbx.sip.message import MAX_FORWARDS
 from pbx.trunks import caller_id
 from routing.acd import OverflowToTrunk, TrunkFailed
-from rtp.control import Play
 
 if TYPE_CHECKING:
     from pbx.call.call import Call
@@ -44,9 +43,6 @@ TALK_SECONDS: Final = 10.0
 """A trunk that says goodbye sooner after it answered has helped nobody: that is a failure, not the end of the call."""
 NORMAL: Final = frozenset({16, 31})
 """Q.850 causes of a BYE by which people hang up: normal clearing, normal unspecified."""
-SILENT: Final = ("Subject", "静默报警 silent call for help")
-"""RFC 3261 §20.36; says so before anybody speaks. `SILENT_SPOKEN` is for exchanges that pass no headers on."""
-SILENT_SPOKEN: Final = "silent-caller"
 _NUMBER: Final = re.compile(r"\+?[0-9]{3,20}")
 
 
@@ -119,7 +115,7 @@ def _place(exchange: Exchange, call: Call, effect: OverflowToTrunk, now: float) 
         evidence=call.id,
         urgent=True,
         ring_seconds=RING_SECONDS,
-        headers=(SILENT,) if call.silent else (),
+        headers=quiet.headers(exchange, call.id),
         location=_location(exchange, call.id, effect.trunk),
         hops=hops,
         private=invite is not None and caller_id.is_private(invite),
@@ -154,15 +150,11 @@ def up(exchange: Exchange, party: str, now: float) -> list[Item]:
     if attempt is None or attempt.since is not None:
         return []
     place, call = exchange.acd.place(attempt.call), exchange.calls.get(attempt.call)
-    leg = exchange.room(party).leg
-    if place is None or not place.trunked or call is None or leg is None:
+    if place is None or not place.trunked or call is None or exchange.room(party).leg is None:
         return []  # `settle` sends it away
     attempt.since = now
     told = Note("overflow_answered", call.id, {"trunk": attempt.trunk, "desk": party})
-    # Short, and in one language: what the caller's surroundings sound like matters from the first second.
-    spoken = (f"{exchange.site.policy.languages[0]}/{SILENT_SPOKEN}",)
-    warned = [ToMedia(Play(leg, f"{party}/silent", spoken))] if call.silent else []
-    return [told, *visits.hand_over(exchange, call.id, party, now), *warned]
+    return [told, *visits.hand_over(exchange, call.id, party, now)]
 
 
 def gone(exchange: Exchange, over: rooms.HostGone, party: str, now: float) -> tuple[list[Item], list[Item]]:

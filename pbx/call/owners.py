@@ -16,6 +16,7 @@ from pbx.call import (
     negotiated,
     over_trunk,
     place,
+    quiet,
     refer,
     referral,
     routed,
@@ -49,6 +50,7 @@ from routing.acd import AcdEffect, BackToQueue, DeskChanged, PositionChanged, Pu
 from rtp.control import Play
 
 if TYPE_CHECKING:
+    from pbx.call.call import Call
     from pbx.call.exchange import Exchange
 
 _PLACED_BY_OWNER: Final = frozenset({"call", "desk"})
@@ -134,8 +136,10 @@ def _desk_leg_said(exchange: Exchange, desk: str, event: LegEvent, now: float) -
         case LegFree(leg) if room.guest in exchange.calls:
             return _aligned(exchange, leg, exchange.calls[room.guest].leg)
         case LegDigit(_, digit):
-            guest_leg = exchange.leg(exchange.calls[room.guest].leg) if room.guest in exchange.calls else None
-            told = [] if guest_leg is None else over_trunk.key(guest_leg, digit)
+            guest = exchange.calls.get(room.guest or "")
+            # A gateway makes a tone of what comes by INFO: no gate of ours would keep that from a silent caller.
+            heard = None if guest is None or guest.silent else exchange.leg(guest.leg)
+            told = [] if heard is None else over_trunk.key(heard, digit)
             return [*room.receive(rooms.KeyPressed(digit)), *_keyed(exchange, room, digit, now), *told]
         case LegNegotiated(leg, held):
             stated = (
@@ -258,21 +262,30 @@ def _put_through(exchange: Exchange, call: str, desk: str, waited: float, now: f
         # The queue and the rooms hold the same desks and calls; should they ever differ, say so and go on.
         return [Note("put_through_failed", call, {"desk": desk})]
     exchange.touch(call)
-    who = found.caller
-    name = who.name or who.user or who.number or "?"
-    mark = who.mark()
-    if who.trunk is not None and who.unavailable is None:
-        mark = f"号码来自中继 {who.trunk}, number by trunk"
-    silent = " · 静默 SILENT" if found.silent else ""
     return [
         *found.receive(events.GivenTo(desk, room.id, waited, _other(room.agent, desk)), now),
         *room.receive(rooms.GuestIn(call)),
         *_aligned(exchange, room.leg, found.leg),
         negotiated.stated(exchange, call, f"desk:{desk}", room.leg),
-        events.Say(room.leg, f"110 来电 call: {name} ({mark}){silent}"),
+        *_announced(exchange, room.leg, found),
+        *quiet.arrived(exchange, desk, call),
         *visits.guest_arrived(exchange, call, desk, now),
         *_still_holds(exchange, call, desk, now),
     ]
+
+
+def _announced(exchange: Exchange, leg: str, call: Call) -> list[Item]:
+    """Write to a host's phone who its caller is. Over a trunk nobody reads that: what it may know its settings say (`tells`)."""
+    host = exchange.legs.get(leg)
+    if host is None or host.line is not None:
+        return []
+    who = call.caller
+    name = who.name or who.user or who.number or "?"
+    mark = who.mark()
+    if who.trunk is not None and who.unavailable is None:
+        mark = f"号码来自中继 {who.trunk}, number by trunk"
+    silent = " · 静默 SILENT" if call.silent else ""
+    return [events.Say(leg, f"110 来电 call: {name} ({mark}){silent}")]
 
 
 def _other(agent: str | None, desk: str) -> str:

@@ -7,6 +7,7 @@ from typing import get_args
 
 from pbx.call import call as calls
 from pbx.call import call_events as events
+from pbx.call import quiet
 from pbx.call.call import Call
 from pbx.call.effects import Effect
 from pbx.call.exchange import Exchange
@@ -15,8 +16,10 @@ from pbx.call.seats import Impossible
 
 
 def silent_on(exchange: Exchange, call: str, by: str, now: float) -> list[Effect]:
-    """From now on no sound reaches the caller."""
-    return _tell(exchange, call, events.SilentOn(by), now)
+    """From now on no sound reaches the caller; parties outside who are with the caller are told."""
+    was = _live(exchange, call).silent
+    effects = _tell(exchange, call, events.SilentOn(by), now)
+    return effects if was else [*effects, *exchange.run(quiet.changed(exchange, call), now)]
 
 
 def ask_silent_off(exchange: Exchange, call: str, by: str, now: float) -> list[Effect]:
@@ -33,7 +36,7 @@ def confirm_silent_off(exchange: Exchange, call: str, by: str, now: float) -> li
     effects = _tell(exchange, call, events.SilentOffConfirmed(by), now)
     if _live(exchange, call).silent:
         raise Impossible("not_asked")
-    return effects
+    return [*effects, *exchange.run(quiet.changed(exchange, call), now)]
 
 
 def show_host(exchange: Exchange, call: str, mode: str, by: str, now: float) -> list[Effect]:

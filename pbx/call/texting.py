@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pbx.call import call_events as events
+from pbx.call import quiet
 from pbx.call.effects import Item, Note
 from pbx.sip.errors import SipError
 
@@ -29,6 +30,8 @@ def from_desk(exchange: Exchange, desk: str, text: str) -> list[Item]:
     found = _guest(exchange, desk)
     if found is None:
         return _tell(exchange, desk, NOBODY)
+    if quiet.keeps_back(exchange, desk, found):
+        return [quiet.withheld(found, desk, text), *_tell(exchange, desk, quiet.WITHHELD)]
     if not _reads(exchange, found):
         unread = Note("text_delivered", found.id, {"delivered": False})
         return [*_written(found, desk, text), unread, *_tell(exchange, desk, UNREADABLE)]

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pbx.call import call_events as events
-from pbx.call import negotiated, referral, talks
+from pbx.call import negotiated, quiet, referral, talks
 from pbx.call.effects import Item, Note, ToMedia
 from pbx.call.reach import Directory, Nobody
 from pbx.call.referral import Referral
@@ -182,6 +182,7 @@ def enter(exchange: Exchange, visitor: str, now: float) -> list[Item]:
         _note("staff_joined", exchange, visit),
         *negotiated.of_visitor(exchange, visit),
         *talks.joined(exchange, visit),
+        *quiet.arrived(exchange, visitor, visit.call),
     ]
     if visit.purpose == "consult" and visit.call is not None:
         out += exchange.to_call(visit.call, events.HeldByHost(on=True, by=visit.host), now)
