@@ -57,6 +57,8 @@ class Account(msgspec.Struct, frozen=True):
     verified_by: str | None = None
     verified_at: float | None = None
     """Seconds since 1970; None as long as only this file knows."""
+    language: str | None = None
+    needs: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Account(user={self.user!r}, role={self.role!r})"

@@ -42,6 +42,8 @@ class Directory(Mapping[str, identity.Account]):
             verified_by=found.verified_by if found.verified else None,
             verified_at=found.verified_at if found.verified else None,
             phone=found.phone or (found.user if found.role == "caller" else None),
+            language=found.language,
+            needs=found.needs,
         )
 
     def desks(self) -> Sequence[str]:

@@ -119,6 +119,10 @@ class Account:
     verified_at: float | None = None
     """Seconds since 1970, if known."""
     phone: str | None = None
+    language: str | None = None
+    """What the person is spoken to in (BCP 47), where its phone names nothing."""
+    needs: tuple[str, ...] = ()
+    """`deaf`, `speech`: what the person needs to be understood."""
 
     @property
     def aor(self) -> str:

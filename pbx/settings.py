@@ -21,6 +21,7 @@ from pbx.location.settings import LocationSettings
 from pbx.media_settings import MediaSettings
 from pbx.queue_settings import QueueSettings
 from pbx.section import Section, tables_of
+from pbx.subscribers import SubscriberSettings
 from pbx.trunks.settings import TrunkSettings
 
 __all__ = [
@@ -126,6 +127,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     queue: QueueSettings = QueueSettings()
     hands: HandsSettings = HandsSettings()
     location: LocationSettings = LocationSettings()
+    subscribers: SubscriberSettings = SubscriberSettings()
     limits: Limits = Limits()
     storage: StorageSettings = StorageSettings()
     evidence: EvidenceSettings = EvidenceSettings()
@@ -198,6 +200,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "queue": QueueSettings,
     "hands": HandsSettings,
     "location": LocationSettings,
+    "subscribers": SubscriberSettings,
     "limits": Limits,
     "storage": StorageSettings,
     "evidence": EvidenceSettings,

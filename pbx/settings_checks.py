@@ -64,6 +64,7 @@ def whole(settings: "Settings", sources: Mapping[str, str]) -> list[str]:
     problems += [f"{where_of(sources, 'sip.listen')}{text}" for text in _twice(settings)]
     problems += list(trunks.problems(settings.trunk))
     problems += [f"{where_of(sources, 'location')}{text}" for text in settings.location.problems()]
+    problems += [f"{where_of(sources, 'subscribers')}{text}" for text in settings.subscribers.problems()]
     problems += [
         f"{where_of(sources, 'queue')}{text}"
         for text in wrong(settings.queue, [trunk.name for trunk in settings.trunk])

@@ -31,6 +31,8 @@ from pbx.call.supervision import set_roles
 from pbx.call.survival import Machines, Survival
 from pbx.call.trunk_service import TrunkService
 from pbx.call.watch import Watch
+from pbx.caller_facts import CallerFacts
+from pbx.caller_service import CallerService
 from pbx.directory import Directory
 from pbx.flows import Flows
 from pbx.guard import Guesses, Limit
@@ -58,6 +60,7 @@ from pbx.sound_cost import SoundCost
 from pbx.storage import phones
 from pbx.storage.accounts import Accounts
 from pbx.storage.database import Database
+from pbx.storage.histories import Histories
 from pbx.storage.outbox import Outbox
 from pbx.storage.proofs import Proofs
 from pbx.storage.roles import Roles
@@ -107,7 +110,7 @@ class Signalling:
         first = dict.fromkeys(settings.hands.supervisors, ("supervisor",))
         self._roles = Roles(settings.state / "roles.json", settings.sip.realm, first)
         self._roles.on_change(self._roles_changed)
-        self._proofs = Proofs(settings.sip.realm)
+        self._proofs, self._histories = Proofs(settings.sip.realm), Histories(settings.sip.realm)
         key = DocumentKey(settings.state / "document.key")
         self._identities = IdentityService(self._proofs, self._accounts, self._database, key)
         self._exchange.supervisors = self._roles.holders("supervisor")
@@ -149,6 +152,7 @@ class Signalling:
             self._watch,
             Resolver(named or system_servers(), self._tasks),
             LocationClient(settings.location.servers, self._tasks, lost_server=settings.location.lost),
+            CallerFacts(self._histories, self._database, self._tasks, settings.subscribers),
         )
         outgoing = Outgoing(Locator(random.SystemRandom().random))
         layer = KeptLayer()
@@ -237,6 +241,7 @@ class Signalling:
             people=ApiPeople(self._accounts, self._roles, settings.sip.realm),
             database=self._database,
             identities=self._identities,
+            callers=CallerService(self._histories, self._accounts, self._database),
             keeping=self._keeping,
             metrics=self._metrics,
             token=self._token,

@@ -6,6 +6,7 @@ in → out: the parts of the process → one application of aiohttp.
 from aiohttp import web
 
 from pbx.api.app import build
+from pbx.api.callers import CallerRoutes
 from pbx.api.identities import IdentityRoutes
 from pbx.api.places import PlaceRoutes
 from pbx.api.roles import RoleRoutes
@@ -18,6 +19,7 @@ from pbx.call.places_service import PlacesService
 from pbx.call.routing_service import RoutingService
 from pbx.call.service import Service
 from pbx.call.trunk_service import TrunkService
+from pbx.caller_service import CallerService
 from pbx.identity_service import IdentityService
 from pbx.metrics import Metrics
 from pbx.people import ApiPeople, RoleService
@@ -39,6 +41,7 @@ def web_application(
     people: ApiPeople,
     database: Database,
     identities: IdentityService,
+    callers: CallerService,
     keeping: Keeping,
     metrics: Metrics,
     token: str,
@@ -58,6 +61,7 @@ def web_application(
             *RoleRoutes(RoleService(roles, database)).routes(),
             *SnapshotRoutes(Looking(control, settings.state)).routes(),
             *IdentityRoutes(identities).routes(),
+            *CallerRoutes(callers).routes(),
         ],
         people=people,
         changed=roles.on_change,

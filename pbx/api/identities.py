@@ -16,7 +16,7 @@ from pbx.api.answers import ApiError, json_answer, read_body
 from pbx.api.auth import USER
 from pbx.api.exchange import View
 
-__all__ = ["IdentityRoutes", "IdentityTable"]
+__all__ = ["IdentityRoutes", "IdentityTable", "person"]
 
 USER_PATH = "{user:[^/]{1,64}}"
 NOBODY = frozenset({"token", "cookie"})
@@ -85,7 +85,7 @@ class IdentityRoutes:
 
     async def check(self, request: web.Request) -> web.Response:
         """`POST /api/identities/{user}`: verified at once, or a change that waits for a second person."""
-        by = _person(request)
+        by = person(request)
         said = await read_body(request, Checked)
         user = request.match_info["user"]
         done = await self._table.check(
@@ -95,14 +95,14 @@ class IdentityRoutes:
 
     async def confirm(self, request: web.Request) -> web.Response:
         """`POST /api/identities/{user}/confirm`."""
-        by = _person(request)
+        by = person(request)
         said = await read_body(request, Named)
         user = request.match_info["user"]
         return self._done(request, "identity-confirm", user, await self._table.confirm(user, said.change, by))
 
     async def withdraw(self, request: web.Request) -> web.Response:
         """`POST /api/identities/{user}/withdraw`."""
-        by = _person(request)
+        by = person(request)
         said = await read_body(request, Named)
         user = request.match_info["user"]
         return self._done(
@@ -114,7 +114,8 @@ class IdentityRoutes:
         return json_answer({"ok": True, **done})
 
 
-def _person(request: web.Request) -> str:
+def person(request: web.Request) -> str:
+    """Give who asks by name; ApiError for who only holds the token."""
     by = request[USER]
     if by in NOBODY:
         raise ApiError(

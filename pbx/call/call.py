@@ -13,7 +13,7 @@ An event that a state does not expect is ignored: hang-ups race with everything.
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from pbx.call import gates, texts, waiting
+from pbx.call import gates, known, texts, waiting
 from pbx.call.call_events import (
     AnswerLeg,
     BelongsTo,
@@ -24,6 +24,7 @@ from pbx.call.call_events import (
     Confirmed,
     DeskLost,
     EndLeg,
+    FactsTold,
     GivenTo,
     HeldByHost,
     HostEnds,
@@ -64,7 +65,7 @@ CONFIRM_SECONDS = 10.0
 
 _PLAIN: Final = (
     "silent", "desk", "position", "held", "arrived", "fault", "_opened", "_captured", "_confirmed", "off_until", "_deadline", "_capture_closing", "early", "incident", "expected", "_sent_off",
-    "diverted", "host_picture",
+    "diverted", "host_picture", "facts",
 )  # fmt: skip
 """What a snapshot takes as it is."""
 
@@ -92,6 +93,8 @@ class Call:
         self.arrived = now
         self.diverted: list[dict[str, Any]] = []
         """Over which stations the call came, as it claims (`diverted.stations`)."""
+        self.facts: dict[str, dict[str, Any]] = {}
+        """What is known of the caller beside who it is, by source (`known`)."""
         self._policy = policy
         self._opened = False
         self._captured = False
@@ -157,6 +160,8 @@ class Call:
                 return self._close_capture(now)
             case CaptureClosed(packets, size):
                 return self._capture_closed(packets, size)
+            case FactsTold():
+                return known.kept(self, event)
         if self.state not in {State.WAITING, State.TALKING}:
             return []
         match event:

@@ -1,6 +1,7 @@
 """What happens to a call, and what it asks of its neighbours: plain values (see `call`)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from pbx.call.effects import Reason
 from routing.acd import AcdEvent
@@ -136,9 +137,20 @@ class SilentOffConfirmed:
     by: str
 
 
+@dataclass(frozen=True, slots=True)
+class FactsTold:
+    """Somebody else said what is known of the caller, or why nothing is."""
+
+    source: str
+    """`history`, `subscriber`."""
+    found: dict[str, Any]
+    why: str | None
+
+
 CallEvent = (
     Opened | CaptureOpened | Confirmed | PlaceTold | GivenTo | DeskLost | HeldByHost | BelongsTo | LegOver | LegGone
     | CaptureClosed | HostEnds | ShowHost | SignOfLife | SilentOn | SilentOffAsked | SilentOffConfirmed
+    | FactsTold
 )  # fmt: skip
 
 

@@ -18,10 +18,12 @@ from typing import Final, Protocol
 import structlog
 from msgspec import structs
 
-from pbx.call import trunk_outcomes
+from pbx.call import known, trunk_outcomes
 from pbx.call.answering import Answering
+from pbx.call.call_events import FactsTold
 from pbx.call.effects import (
     AskDistrict,
+    AskFacts,
     CallFinished,
     Effect,
     FetchLocation,
@@ -83,6 +85,14 @@ class PlaceLookup(Protocol):
     ) -> None: ...
 
 
+class FactsLookup(Protocol):
+    """What knows more of callers does for us: `done` hears a source and what it found, or why nothing; once for each source."""
+
+    def ask(
+        self, question: AskFacts, done: Callable[[str, dict[str, object] | None, str | None], None]
+    ) -> None: ...
+
+
 class MediaLink(Protocol):
     """What the media client does for us."""
 
@@ -105,6 +115,7 @@ class Rim:
     watcher: Watcher
     lookup: Lookup
     places: PlaceLookup
+    facts: FactsLookup | None = None
 
 
 def mint(what: str) -> str:
@@ -259,6 +270,8 @@ class Control:
                 self._rim.places.fetch(uri, partial(self._fetched, call, uri))
             case AskDistrict(call, place):
                 self._rim.places.find_service(place, partial(self._mapped, call))
+            case AskFacts(call) if self._rim.facts is not None:
+                self._rim.facts.ask(effect, partial(self._known, call))
             case CallFinished(call):
                 self._rim.watcher.finished(call)
         return []
@@ -284,6 +297,10 @@ class Control:
     def _mapped(self, call: str, mapping: Mapping | None, fault: str | None) -> None:
         where = self.exchange.whereabouts
         self.look("lost", lambda now: self.exchange.run(where.mapped(call, mapping, fault, now), now))
+
+    def _known(self, call: str, source: str, found: dict[str, object] | None, why: str | None) -> None:
+        exchange, answer = self.exchange, FactsTold(source, dict(found or {}), why)
+        self.look("facts", lambda now: exchange.run(known.told(exchange, call, answer, now), now))
 
     # --- servers that we look up ----------------------------------------------------------------------------------
 

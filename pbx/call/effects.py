@@ -116,6 +116,19 @@ class AskDistrict:
 
 
 @dataclass(frozen=True, slots=True)
+class AskFacts:
+    """Ask what others know of a caller: the operator of its number, the calls there were before."""
+
+    call: str
+    account: str | None
+    """Only one that is proven."""
+    number: str | None
+    """Only one that somebody else than the caller vouches for."""
+    trunk: str | None
+    """Whose word the number is."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallFinished:
     """The call's capture is closed: hand the folder to the recorder."""
 
@@ -134,6 +147,7 @@ Effect = (
     | Note
     | FetchLocation
     | AskDistrict
+    | AskFacts
     | CallFinished
 )
 

@@ -6,7 +6,7 @@ in → out: an INVITE that means 110, who sent it and over which trunk → the c
 from dataclasses import dataclass
 
 from pbx import identity
-from pbx.call import half_open, trunk_arrival
+from pbx.call import half_open, known, trunk_arrival
 from pbx.call.call import Call
 from pbx.call.claims import claims as stated
 from pbx.call.effects import Item, Note
@@ -73,6 +73,16 @@ def begin(
     queue = arrival.decision.queue
     if over is not None and arrival.decision.by == "default" and over.queue != "default":
         queue = over.queue
+    entering = entry(
+        said.request,
+        facts,
+        silent=emergency.silent,
+        identity=caller.user,
+        number=caller.number,
+        trusted=trunk is not None,
+        queue=queue,
+    )
+    account = verdict.account if trunk is None else None
     call, arriving = Call.arrive(
         call_id,
         leg.id,
@@ -83,16 +93,9 @@ def begin(
         target=emergency.asked,
         claims=facts,
         early=trunk_arrival.early(request, trunk),
-        entry=entry(
-            said.request,
-            facts,
-            silent=emergency.silent,
-            identity=caller.user,
-            number=caller.number,
-            trusted=trunk is not None,
-            queue=queue,
-        ),
+        entry=known.entering(entering, account, speaks=bool(facts.get("languages"))),
     )
+    call.facts = known.of_account(account)
     call.greeting = arrival.headers
     if trunk is not None:
         trunk_arrival.mark(leg, trunk)
@@ -106,4 +109,4 @@ def begin(
         place.append(Note("claims_ignored", call_id, {"headers": list(said.ignored)}))
     # The new call is in the books before the old one leaves: whoever dials again is never without one.
     old = [] if caller.user is None else half_open.supersede(exchange, caller.user, now)
-    return [*arriving[:2], *opening, *arriving[2:], *place, *old]
+    return [*arriving[:2], *opening, *arriving[2:], *place, *old, *known.ask(call_id, caller)]

@@ -133,18 +133,14 @@ def check_other(exchange: Exchange, desk: str, target: str) -> None:
         raise Impossible("busy")
 
 
-def outside(
-    exchange: Exchange, party: Party, now: float, call: str | None = None
-) -> tuple[str, list[Item]]:
+def outside(exchange: Exchange, party: Party, now: float, call: str | None = None) -> tuple[str, list[Item]]:
     """Call somebody into a room of its own, for the sake of `call`; returns the id of its host. Raises `Impossible`."""
     if party.account is not None and party.account.kind != "dispatcher":
         raise Impossible("is_caller")
     name = f"{party.name}.{exchange.mint('party')}"  # read by people in the events
     room = rooms.Room(name, outside=True)
     said = quiet.headers(exchange, call)
-    leg, opening = reach.place_call(
-        exchange, party, Owner("desk", name), now, focus=room.id, headers=said
-    )
+    leg, opening = reach.place_call(exchange, party, Owner("desk", name), now, focus=room.id, headers=said)
     exchange.rooms[name] = room
     return name, [*room.receive(rooms.SignsIn(leg.id)), *opening]
 

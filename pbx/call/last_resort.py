@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from pbx.call import call_events as events
-from pbx.call import room as rooms
 from pbx.call import quiet, trunk_calls, visits
+from pbx.call import room as rooms
 from pbx.call.effects import Item, Note
 from pbx.call.impossible import Impossible
 from pbx.call.owner import Owner

@@ -12,6 +12,7 @@ from pbx.call import (
     answer,
     codes,
     hands,
+    known,
     last_resort,
     negotiated,
     over_trunk,
@@ -285,7 +286,7 @@ def _announced(exchange: Exchange, leg: str, call: Call) -> list[Item]:
     if who.trunk is not None and who.unavailable is None:
         mark = f"号码来自中继 {who.trunk}, number by trunk"
     silent = " · 静默 SILENT" if call.silent else ""
-    return [events.Say(leg, f"110 来电 call: {name} ({mark}){silent}")]
+    return [events.Say(leg, "\n".join([f"110 来电 call: {name} ({mark}){silent}", *known.advice(call)]))]
 
 
 def _other(agent: str | None, desk: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pbx.call import gates, talks, visits
+from pbx.call import gates, known, talks, visits
 from pbx.call.call import Call, State
 from pbx.call.exchange import Exchange
 from pbx.call.seat_facts import seat
@@ -74,6 +74,8 @@ def call_view(exchange: Exchange, call: Call, times: Times) -> dict[str, Any]:
         "alarm": _alarm(call, () if media is None else sorted(media.lost)),
         "place": exchange.whereabouts.place(call.id),
         "district": _district(exchange, call.id),
+        "facts": call.facts,
+        "advice": known.advice(call),
         "media": media_view(exchange, call.leg),
     }
 

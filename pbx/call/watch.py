@@ -31,7 +31,7 @@ QUIET: Final = frozenset({"desk_changed", "location", "media_negotiated", "posit
 """Notes that are no lines of the log: they follow from others, or say too much."""
 IDENTITY: Final = frozenset({"user", "name", "number", "address"})
 """Fields that stay out of the log when the caller asked for privacy (RFC 3323)."""
-PRIVATE: Final = frozenset({"text", "digit", "geolocation", "claims", "claimed", "diverted"})
+PRIVATE: Final = frozenset({"text", "digit", "geolocation", "claims", "claimed", "diverted", "found"})
 """Fields that stay in evidence and database: a log is read by people who may not read those."""
 
 
@@ -301,6 +301,7 @@ class Watch:
                     else ("unavailable" if f.get("unavailable") else "unverified"),
                     "silent": f["silent"],
                     "evidence": call,
+                    "trunk": f.get("trunk"),
                 }
             case "talk_began":
                 f = note.fields

@@ -33,7 +33,7 @@ WHERE accounts.origin = 'demo'
   AND (accounts.ha1_sha256, accounts.ha1_md5) IS DISTINCT FROM (EXCLUDED.ha1_sha256, EXCLUDED.ha1_md5)
 """
 _ALL: Final = """
-SELECT a.username, a.realm, a.role, a.ha1_sha256, a.ha1_md5, coalesce(p.name, a.name) AS name, p.phone,
+SELECT a.username, a.realm, a.role, a.ha1_sha256, a.ha1_md5, coalesce(p.name, a.name) AS name, p.phone, a.language, a.needs,
     a.verified OR p.username IS NOT NULL AS verified,
     coalesce(p.verified_by, CASE WHEN a.verified THEN a.origin END) AS verified_by,
     extract(epoch FROM coalesce(p.verified_at, CASE WHEN a.verified THEN a.created_at END))::float8 AS verified_at
@@ -107,11 +107,14 @@ class Accounts:
                 [(a.user, a.realm, a.role, a.name, a.verified, a.ha1_sha256, a.ha1_md5) for a in self._demo],
             )
             rows = await connection.fetch(_ALL, self._realm)
-        return [Account(user=row["username"], **{n: row[n] for n in _FIELDS}) for row in rows]
+        return [
+            Account(user=row["username"], needs=tuple(row["needs"]), **{n: row[n] for n in _FIELDS})
+            for row in rows
+        ]
 
 
 _FIELDS: Final = (
-    "role", "realm", "ha1_sha256", "ha1_md5", "name", "verified", "phone", "verified_by", "verified_at",
+    "role", "realm", "ha1_sha256", "ha1_md5", "name", "verified", "phone", "verified_by", "verified_at", "language",
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ A record is a dict. Fields named as below go to columns of that name; every othe
 so nothing is lost when the exchange says more than the tables know. Times are nanoseconds since 1970 (int) or seconds
 (float). A value a column can't hold goes to `more` too: a row written behind is never refused for its shape.
 
-call          `call`; state caller identity account name silent desk sip_call_id evidence started_at answered_at
+call          `call`; state caller identity account name silent desk sip_call_id evidence trunk started_at answered_at
               attached_at ended_at reason. Upsert: a field that is absent or None keeps what stood there.
 call_event    call at event …; appended
 message       call at sender receiver content_type text …; appended
@@ -76,7 +76,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "call": Kind(
         "calls",
         _columns(
-            "call state caller identity account name desk sip_call_id evidence reason",
+            "call state caller identity account name desk sip_call_id evidence reason trunk",
             "started_at answered_at attached_at ended_at",
             "silent",
         ),

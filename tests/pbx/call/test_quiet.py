@@ -35,7 +35,9 @@ class Heard(TrunkWorld):
         return [
             one.request.body.decode()
             for one in self.sent
-            if isinstance(one, SendRequest) and one.request.method == "MESSAGE" and one.ref.split("/")[0] == leg
+            if isinstance(one, SendRequest)
+            and one.request.method == "MESSAGE"
+            and one.ref.split("/")[0] == leg
         ]
 
     def audible_to(self, name):
@@ -226,7 +228,9 @@ def test_keys_by_message_make_no_tone_at_a_silent_caller(on, sent):
     assert call.desk == "d1"
     if on:
         world.run(silence.silent_on(world.exchange, call.id, "api", world.now))
-    world.desk_request("d1", "INFO", body=b"Signal=5\r\nDuration=100\r\n", content_type="application/dtmf-relay")
+    world.desk_request(
+        "d1", "INFO", body=b"Signal=5\r\nDuration=100\r\n", content_type="application/dtmf-relay"
+    )
     keys = [one for one in world.out("INFO") if one[1].body.startswith(b"Signal=5")]
     assert len(keys) == sent
 
