@@ -3,13 +3,13 @@
 in → out: what is known of a caller's place → `Decision`: one district, and why. Pure; the file is read by `load`.
 
     position ─▶ the district with the largest share of the uncertain area, the others noted
-    none, or outside every district ─▶ the trunk's ─▶ the longest prefix of the number ─▶ the default
+    none, or outside every district ─▶ that of the civic address ─▶ the trunk's ─▶ the longest prefix of the number ─▶ the default
 
 Each district names the queue it is served by.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -38,6 +38,8 @@ class District:
     """Beginnings of telephone numbers at home here, such as an area code."""
     trunks: tuple[str, ...] = ()
     """Trunks whose callers are here unless a position says otherwise."""
+    addresses: tuple[frozenset[tuple[str, str]], ...] = ()
+    """Beginnings of civic addresses that are here: elements (RFC 5139 §3.1, such as `A3`) that all have to fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A district and why: `position`, `trunk`, `prefix` or `default`."""
+    """A district and why: `position`, `address`, `trunk`, `prefix` or `default`."""
 
     district: str | None
     queue: str
@@ -81,12 +83,17 @@ class Districts:
             key=lambda pair: -len(pair[0]),
         )
         self._trunks = {trunk: district for district in districts for trunk in district.trunks}
+        self._addresses = sorted(
+            ((address, district) for district in districts for address in district.addresses),
+            key=lambda pair: -len(pair[0]),
+        )
 
     @classmethod
     def load(cls, text: str, *, default: str = "default") -> Self:
         """Read a GeoJSON FeatureCollection (RFC 7946). Raises DistrictsError that names the feature at fault.
 
-        Properties of a feature: `id`, `name` (text, or language → text), `queue` (else the id), `prefixes`, `trunks`.
+        Properties of a feature: `id`, `name` (text, or language → text), `queue` (else the id), `prefixes`, `trunks`,
+        `addresses` (a list of objects: element of RFC 5139 → text).
         """
         try:
             data = json.loads(text)
@@ -110,16 +117,26 @@ class Districts:
         return self._by_id.get(name)
 
     def decide(
-        self, position: Shape | None, *, trunk: str | None = None, number: str | None = None
+        self,
+        position: Shape | None,
+        *,
+        address: Iterable[tuple[str, str]] = (),
+        trunk: str | None = None,
+        number: str | None = None,
     ) -> Decision:
         """Choose a district; there is always an answer.
 
-        `number`: digits of the caller's number, with `+` when international.
+        `address`: elements of a civic address, as (name, text); `number`: digits of the caller's number, with `+` when
+        international.
         """
         shares = () if position is None else self.shares(position)
         if shares:
             return self._decision(self._by_id[shares[0].district], "position", shares)
         outside = position is not None
+        said = frozenset((name, _same(text)) for name, text in address)
+        for wanted, district in self._addresses if said else ():
+            if wanted <= said:
+                return self._decision(district, "address", outside=outside)
         if trunk is not None and (district := self._trunks.get(trunk)):
             return self._decision(district, "trunk", outside=outside)
         if number:
@@ -190,6 +207,7 @@ def _district(index: int, feature: Any) -> District:
         area=area,
         prefixes=_texts(where, "prefixes", properties.get("prefixes", [])),
         trunks=_texts(where, "trunks", properties.get("trunks", [])),
+        addresses=_addresses(where, properties.get("addresses", [])),
     )
 
 
@@ -211,3 +229,20 @@ def _texts(where: str, key: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, list) and all(isinstance(text, str) and text for text in value):
         return tuple(value)
     raise DistrictsError(f"{where}: `{key}` must be a list of texts")
+
+
+def _addresses(where: str, value: Any) -> tuple[frozenset[tuple[str, str]], ...]:
+    good = isinstance(value, list) and all(
+        isinstance(one, dict) and one and all(isinstance(text, str) and text for text in one.values())
+        for one in value
+    )
+    if not good:
+        raise DistrictsError(
+            f'{where}: `addresses` must be a list of objects of texts, such as {{"A3": "…"}}'
+        )
+    return tuple(frozenset((name, _same(text)) for name, text in one.items()) for one in value)
+
+
+def _same(text: str) -> str:
+    """Write what people write in several ways in one: letters and blanks."""
+    return " ".join(text.split()).casefold()

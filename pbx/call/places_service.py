@@ -34,6 +34,7 @@ class PlacesService:
                 "queue": one.queue,
                 "prefixes": list(one.prefixes),
                 "trunks": list(one.trunks),
+                "addresses": [dict(sorted(address)) for address in one.addresses],
                 "bounds": [round(edge, 6) for edge in one.area.bounds],
             }
             for one in self._exchange.whereabouts.districts

@@ -205,7 +205,10 @@ class Whereabouts:
         if shape is not None and self._mappings is not None:
             mapping = self._mappings.find(centre(shape), now)
             decision = None if mapping is None else self._mapped_to(mapping)
-        decision = self._served(decision or self.districts.decide(shape, trunk=trunk, number=number))
+        civic = None if trail.first is None else trail.first.located.civic
+        address = () if civic is None else civic.parts
+        found = decision or self.districts.decide(shape, address=address, trunk=trunk, number=number)
+        decision = self._served(found)
         self._decisions[call] = decision
         return decision
 

@@ -142,3 +142,37 @@ def test_nothing_is_audible_to_a_silent_caller_and_the_trunk_is_told(
     assert packets
     assert all(sound.is_alaw_silence(packet.payload) for packet in packets), tshark.describe(packets)
     assert "silent call for help" in takes.messages
+
+
+def test_silent_mode_switched_on_later_is_heard_by_the_trunk_and_by_nobody_else(
+    exchange: Exchange, phone: NewPhone, existing: NewPeer, tmp_path: Path
+) -> None:
+    """The other side is told by a prompt in place of the caller's sound, which goes on after it; the caller hears silence."""
+    takes, caller = existing("trunk_takes"), phone("sanne", tone=700)
+    caller.dial(f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}")
+    call = str(exchange.call_of("sanne", state="active", timeout=20)["call"])
+    caller.wait_to_hear(440, timeout=20)
+    with tshark.Capture(tmp_path / "trunk.pcapng", Listener(takes.media_port)) as capture:
+        exchange.silent(call, {"on": True})
+        exchange.until(
+            lambda: len(capture.file.read_bytes()) > 170_000, "nothing is sent to the trunk", timeout=30
+        )
+    with tshark.Capture(tmp_path / "caller.pcapng", caller) as quiet:
+        audio, seconds = caller.rtp_port_of(), caller.heard.seconds
+        exchange.until(lambda: caller.heard.seconds > seconds + 1.5, "no packets to the caller", timeout=20)
+        caller.hang_up()
+    takes.wait(30).check(1)
+    exchange.wait_gone(call, timeout=15)
+    packets = tshark.rtp(quiet.file, to=audio)
+    assert packets
+    assert all(sound.is_alaw_silence(packet.payload) for packet in packets), tshark.describe(packets)
+    told = tshark.rtp(capture.file, to=takes.media_port)
+    parts = [
+        sound.alaw(b"".join(packet.payload for packet in told[start : start + 25]))
+        for start in range(0, len(told) - 25, 25)
+    ]
+    spoken = [part.rms > 300 and part.share(700) < 0.2 for part in parts]
+    assert sum(spoken) >= 2, "the prompt is not heard"
+    assert parts[-1].share(700) > 0.5, "after it the caller is heard again"
+    (noted,) = [event for event in exchange.events(call) if event["event"] == "silence_told"]
+    assert noted["silent"] is True

@@ -19,15 +19,26 @@ pytestmark = pytest.mark.beside
 
 WEST, EAST = (36.5, 120.5), (36.5, 121.5)
 DISTRICTS = places.collection(
-    places.square("west", 120.0, name={"zh": "西区", "en": "West"}),
+    places.square(
+        "west", 120.0, name={"zh": "西区", "en": "West"}, addresses=[{"A2": "某市", "A3": "古城区"}]
+    ),
     places.square("east", 121.0, name={"zh": "东区", "en": "East"}),
 )
 
 
 class Server(BaseHTTPRequestHandler):
-    """Keeps the location of whoever asks for /west, and says that the whole east is served by the west."""
+    """Keeps the location of whoever asks for /west, and says that the whole east is served by the west. /document is only given."""
+
+    def do_GET(self) -> None:
+        assert self.path == "/document"
+        self._say(places.document(*WEST))
 
     def do_POST(self) -> None:
+        if self.path == "/document":
+            self.send_response(405)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/west":
             assert body == held.REQUEST
@@ -126,9 +137,58 @@ def test_every_shape_finds_its_district(exchange: Exchange, sipp: NewSipp, shape
     assert events.count("location") == events.count("district") == 1
 
 
-def test_a_reference_is_fetched_and_moves_the_caller(exchange: Exchange, server: str, sipp: NewSipp) -> None:
-    """The document beside it is of no use; the network's server knows better, and comes after the answer."""
-    keys: dict[str, str | Path] = {"reference": f"{server}/west", "document": "nonsense", "stay": "3000"}
+CIVIC = (
+    '<ca:civicAddress xmlns:ca="urn:ietf:params:xml:ns:pidf:geopriv10:civicAddr" xml:lang="zh"><ca:country>CN</ca:country>'
+    "<ca:A1>某省</ca:A1><ca:A2>某市</ca:A2><ca:A3>古城区</ca:A3><ca:RD>滨海路</ca:RD><ca:HNO>1</ca:HNO></ca:civicAddress>"
+)
+
+
+def test_a_civic_address_finds_its_district(exchange: Exchange, sipp: NewSipp) -> None:
+    place = document(CIVIC.encode("ascii", "xmlcharrefreplace").decode()).decode()
+    keys: dict[str, str | Path] = {"reference": "cid:place@sipp", "document": place, "stay": "1500"}
+    caller = sipp("caller_somewhere", keys=keys, transport="t1")
+    call = exchange.call_of("sipp")
+    assert (call["queue"], call["district"]["district"], call["district"]["by"]) == (
+        "west",
+        "west",
+        "address",
+    )
+    assert call["place"]["address"]["zh"] == "某省某市古城区滨海路1号"
+    caller.wait(30).check(1)
+    exchange.wait_gone(call["call"])
+
+
+def test_a_caller_that_moves_leaves_a_trail(exchange: Exchange, sipp: NewSipp) -> None:
+    """By re-INVITE, UPDATE, INFO and MESSAGE, each with a PIDF-LO; by presence NOTIFY see below."""
+    ways = ("reinvite", "update", "info", "message")
+    steps = [places.document(36.5, 120.5 + step / 100) for step in range(5)]
+    keys: dict[str, str | Path] = {"document": steps[0].decode(), "stay": "1000"}
+    keys |= {f"by_{way}": step.decode() for way, step in zip(ways, steps[1:], strict=True)}
+    caller = sipp("caller_moves", keys=keys, transport="t1")
+    call = exchange.call_of("sipp")
+    caller.wait(30).check(1)
+    exchange.wait_gone(call["call"])
+    told = [event for event in exchange.events(call["call"]) if event["event"] == "location"]
+    assert [(place["via"], place["longitude"]) for place in told] == [
+        ("INVITE", 120.5),
+        ("INVITE", 120.51),
+        ("UPDATE", 120.52),
+        ("INFO", 120.53),
+        ("MESSAGE", 120.54),
+    ]
+    moments = [place["mono"] for place in told]
+    assert moments == sorted(moments), "each with the clock of the evidence"
+
+
+@pytest.mark.parametrize("path", ["west", "document"])
+def test_a_reference_is_fetched_and_moves_the_caller(
+    exchange: Exchange, server: str, sipp: NewSipp, path: str
+) -> None:
+    """By POST, and by GET where a server only gives the document (RFC 6753 §3.1).
+
+    The document beside it is of no use; the network's server knows better, and comes after the answer.
+    """
+    keys: dict[str, str | Path] = {"reference": f"{server}/{path}", "document": "nonsense", "stay": "3000"}
     caller = sipp("caller_somewhere", keys=keys, transport="t1")
     call = exchange.call_of("sipp")
 

@@ -28,6 +28,7 @@ from pbx.storage import place
 from pbx.storage.accounts import Accounts
 from pbx.storage.database import Database, DatabaseAwayError
 from pbx.storage.embedded import Embedded, EmbeddedError
+from pbx.storage.histories import Histories, UnknownMarkError
 from pbx.storage.keeper import Keeper
 from pbx.storage.migrate import FOLDER, MigrationError, migrate, migrations
 from pbx.storage.outbox import Outbox
@@ -807,3 +808,61 @@ async def test_statements_by_hand_are_written_down_and_never_one_persons_change(
     await database.use(lambda c: c.execute(f"UPDATE accounts SET verified = true WHERE username = '{user}'"))
     (last,) = await rows(database, "SELECT act, changed_by FROM identity_changes ORDER BY id DESC LIMIT 1")
     assert tuple(last) == ("account", "sql:at110")
+
+
+# --- callers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.may_block("the cache is read once, at the start")
+async def test_earlier_calls_and_marks_are_counted_for_whom_somebody_vouches(database, outbox, people):
+    user, histories, now = people.all("caller")[0].user, Histories("at110"), time.time()
+    for number, account, caller, trunk, age in (
+        (1, user, user, None, 7200), (2, user, user, None, 60), (3, user, user, None, 0),
+        (4, None, "+8613900000001", "carrier", 60), (5, None, "+8613900000001", None, 60),
+    ):  # fmt: skip
+        row = {"call": f"c{number}", "account": account, "caller": caller, "trunk": trunk}
+        outbox.append("call", {**row, "started_at": now - age})
+    await drained(outbox)
+    assert await histories.of(database, "c3", user, user) == {
+        "calls": 2, "recent": 1, "last": pytest.approx(now - 60, abs=0.01), "marks": {},
+    }  # fmt: skip
+    found = await histories.of(database, "c9", None, "+8613900000001")
+    assert found["calls"] == 1, "nobody vouched for the other one"
+
+    first = await histories.mark(database, "c1", "hoax", "laughed", "8001")
+    assert await histories.mark(database, "c1", "hoax", "again", "8002") == first, "a call is marked once"
+    await histories.mark(database, "c4", "nuisance", "", "8001")
+    for call in ("c5", "nothing"):
+        with pytest.raises(UnknownMarkError):
+            await histories.mark(database, call, "hoax", "", "8001")
+    assert (await histories.of(database, "c3", user, user))["marks"] == {"hoax": 1}
+    assert (await histories.of(database, "c9", None, "+8613900000001"))["marks"] == {"nuisance": 1}
+    for sql in (
+        "UPDATE caller_marks SET mark = 'nuisance'",
+        "UPDATE caller_marks SET marked_by = 'nobody'",
+        "DELETE FROM caller_marks",
+        "TRUNCATE caller_marks",
+    ):
+        with pytest.raises(asyncpg.RaiseError):
+            await database.use(lambda c, sql=sql: c.execute(sql))
+    await histories.withdraw(database, first, "8003")
+    with pytest.raises(UnknownMarkError):
+        await histories.withdraw(database, first, "8003")
+    assert (await histories.of(database, "c3", user, user))["marks"] == {}
+    shown = {(one["call"], one["mark"]): one["withdrawn_by"] for one in await histories.marks(database)}
+    assert shown == {("c1", "hoax"): "8003", ("c4", "nuisance"): None}
+
+
+@pytest.mark.may_block("the cache is read once, at the start")
+async def test_needs_of_an_account_are_known_without_a_database(database, people, tmp_path):
+    user, histories = people.all("caller")[0].user, Histories("at110")
+    await histories.set_needs(database, user, "zh", ("deaf",))
+    with pytest.raises(UnknownMarkError):
+        await histories.set_needs(database, "nobody", None, ())
+    await people.refresh(database)
+    later = Accounts(
+        tmp_path / "accounts.json", "at110", accounts(load_or_create(tmp_path / "people.json"), "at110")
+    )
+    assert (later.find(user).language, later.find(user).needs) == ("zh", ("deaf",))
+    with pytest.raises(asyncpg.CheckViolationError):
+        await database.use(lambda c: c.execute("UPDATE accounts SET needs = '{rich}'"))

@@ -130,3 +130,55 @@ def test_the_sample_prefecture() -> None:
     assert districts.decide(Circle((30.1, 124.6), 300)).district == "harbour"
     assert districts.decide(Point((30.44, 125.15))).queue == "islands"
     assert districts.decide(None, number="+8699030123456").district == "hills"
+
+
+TOWNS = Districts.load(
+    places.collection(
+        places.square("west", 120.0, queue="q-west", addresses=[{"A3": "古城区"}, {"A3": "Old Town"}]),
+        places.square(
+            "east", 121.0, queue="q-east", addresses=[{"A2": "某市"}, {"A3": "古城区", "A4": "东关街道"}]
+        ),
+        places.square("south", 122.0),
+    ),
+    default="south",
+)
+
+
+@pytest.mark.parametrize(
+    ("address", "district", "by"),
+    [
+        ([("country", "CN"), ("A3", "古城区")], "west", "address"),
+        ([("A3", " old  TOWN ")], "west", "address"),
+        ([("A2", "某市"), ("A3", "别的区")], "east", "address"),
+        ([("A3", "古城区"), ("A4", "东关街道"), ("RD", "滨海路")], "east", "address"),
+        ([("A3", "古城")], "south", "default"),
+        ([("A4", "古城区")], "south", "default"),
+        ([], "south", "default"),
+    ],
+)
+def test_a_civic_address_has_its_district_and_the_most_exact_one_counts(
+    address: list[tuple[str, str]], district: str, by: str
+) -> None:
+    decision = TOWNS.decide(None, address=address)
+    assert (decision.district, decision.by) == (district, by)
+
+
+def test_a_position_goes_before_an_address_and_an_address_before_trunk_and_number() -> None:
+    said = [("A3", "古城区")]
+    assert TOWNS.decide(Point((36.5, 121.5)), address=said).by == "position"
+    beyond = TOWNS.decide(Point((10.0, 10.0)), address=said)
+    assert (beyond.district, beyond.by, beyond.outside) == ("west", "address", True)
+    known = Districts.load(
+        places.collection(
+            places.square("west", 120.0, addresses=[{"A3": "古城区"}]),
+            places.square("east", 121.0, trunks=["carrier"], prefixes=["+86535"]),
+        )
+    )
+    assert known.decide(None, address=said, trunk="carrier", number="+86535110").district == "west"
+    assert known.decide(None, trunk="carrier").by == "trunk"
+
+
+@pytest.mark.parametrize("wrong", ["古城区", [{}], [{"A3": ""}], [{"A3": 3}], ["古城区"]])
+def test_addresses_that_are_none_are_named(wrong: object) -> None:
+    with pytest.raises(DistrictsError, match="addresses"):
+        Districts.load(places.collection(places.square("west", 120.0, addresses=wrong)))
