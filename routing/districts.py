@@ -134,9 +134,9 @@ class Districts:
             return self._decision(self._by_id[shares[0].district], "position", shares)
         outside = position is not None
         said = frozenset((name, _same(text)) for name, text in address)
-        for wanted, district in self._addresses if said else ():
-            if wanted <= said:
-                return self._decision(district, "address", outside=outside)
+        here = next((district for wanted, district in self._addresses if wanted <= said), None)
+        if here is not None:
+            return self._decision(here, "address", outside=outside)
         if trunk is not None and (district := self._trunks.get(trunk)):
             return self._decision(district, "trunk", outside=outside)
         if number:
