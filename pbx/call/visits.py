@@ -305,17 +305,18 @@ def leg_ended(exchange: Exchange, desk: str, now: float) -> list[Item]:
     exchange.hands.typed.pop(desk, None)
     exchange.hands.on_hold.discard(desk)
     heir = consulted(exchange, desk)
+    handed: list[Item] = []
     if room.guest in exchange.calls and heir is not None and heir.up:
         # The dispatcher is gone in the middle of a consultation: the guest stays with the one who knows.
         assert room.guest is not None, "it is in the table"
-        out += hand_over(exchange, room.guest, heir.visitor, now)
+        handed = hand_over(exchange, room.guest, heir.visitor, now)
     for visit in staff(exchange, desk):
         if visit.purpose != "help":
             out += end(exchange, visit.visitor, "host_gone", now, status=480)
         elif visit.up and (leg := exchange.room(visit.visitor).leg) is not None:
             visit.up = False
             out.append(ToMedia(Leave(leg)))
-    return out
+    return [*out, *handed]  # helpers leave before they follow the guest
 
 
 def _visitor_gone(exchange: Exchange, visitor: str, now: float) -> list[Item]:

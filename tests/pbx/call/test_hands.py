@@ -541,3 +541,14 @@ def test_the_media_process_comes_back_and_everybody_is_where_they_were():
     world.says(Holdings("", (), ()))
     assert world.rooms == before
     assert world.call("bob").leg in world.held
+
+
+def test_an_interpreter_follows_the_guest_whom_a_lost_desk_leaves_to_the_consulted_one():
+    """In the same breath the helper leaves one room and enters the other: not the other way round."""
+    world = talking()
+    order(world, "d1", "add", "d3", role="interpreter")
+    order(world, "d1", "consult", "d2")
+    world.desk_request("d1", "BYE")
+    assert seat(world, "bob") == ("room-d2", "guest")
+    assert seat(world, "d3") == ("room-d2", "staff")
+    assert world.exchange.hands.visits["d3"].up
