@@ -22,8 +22,8 @@ from pbx.sip.effects import TransactionFailed
 from rtp.control import Holdings, Play, Refused
 from tests.kit.world import World, sdp
 
-EXAMPLES, STEPS, LIVES = 63, 200, 4
-"""Of each of so many tests, which run beside each other: 4 × 63 × 200 steps."""
+EXAMPLES, STEPS, LIVES = 32, 200, 8
+"""Of each of so many tests, which run beside each other: 8 × 32 × 200 steps."""
 LOOKED_AT = 4
 """Every so many steps what is looked for each second is looked for: it costs as much as a step."""
 DESKS = ("d1", "d2", "d3")
