@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol
 
 __all__ = ["Scribe", "Sheet"]
 
-GATHER_SECONDS: Final = 0.02
-"""What one burst of calls brings goes to each file in one write; the outbox's journal gathers as long."""
+GATHER_SECONDS: Final = 0.05
+"""What one burst of calls brings goes to each file in one write: a call's set-up in one, and its end in another."""
 MAX_WAITING: Final = 200_000
 """Items, some 100 MB: minutes of the busiest centre with a disk that answers nothing."""
 

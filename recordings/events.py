@@ -38,7 +38,7 @@ class EventLog:
         self._file = os.open(self.path, flags, 0o600)
         self._open = True
         try:
-            kept = self.path.read_bytes()
+            kept = self.path.read_bytes() if os.fstat(self._file).st_size else b""
             self._size = kept.rfind(b"\n") + 1
             self.seq = kept.count(b"\n")
             if torn := len(kept) - self._size:

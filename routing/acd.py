@@ -11,8 +11,9 @@ order of events, because hang-ups race with everything. Time is monotonic second
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Self
+
+from msgspec.structs import replace
 
 from routing import moves
 from routing.acd_events import (

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Self
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from routing.queues import Waiting
 
@@ -20,8 +22,7 @@ class DeskState(StrEnum):
     """Its leg is lent to another desk's room; or it is an outside party, which the queue never serves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(Struct, frozen=True):
     """One desk that is signed in."""
 
     desk: str
@@ -55,7 +56,7 @@ class Desk:
 
     def pack(self) -> dict[str, Any]:
         """Return plain data."""
-        data = {name: getattr(self, name) for name in _NAMES}
+        data = asdict(self)
         place = None if self.place is None else self.place.pack()
         return {**data, "state": str(self.state), "place": place}
 
@@ -64,9 +65,6 @@ class Desk:
         """Make the desk that `pack` described."""
         place = None if data["place"] is None else Waiting.unpack(data["place"])
         return cls(**{**data, "state": DeskState(data["state"]), "place": place})
-
-
-_NAMES: Final = tuple(field.name for field in fields(Desk))
 
 
 class Desks:

@@ -9,8 +9,9 @@ another call of the same person.
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from routing import overflow
 from routing.acd_events import (

@@ -3,7 +3,9 @@
 in → out: a `Move` → a desk that the queue gives no caller meanwhile.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from routing.desks import Desk, DeskState
 from routing.floor import Floor, Out

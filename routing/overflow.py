@@ -5,8 +5,9 @@ in → out: (line, scene) → changed places, each with what is to be told.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from routing.acd_events import Overflowed, OverflowToTrunk
 from routing.assignment import Scene

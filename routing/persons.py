@@ -4,8 +4,10 @@ in → out: identities and calls come and go → the incident they belong to, an
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
+
+from msgspec.structs import replace
 
 from routing.queues import Priority, Waiting
 

@@ -4,9 +4,12 @@ in → out: settings → `Rules`; a caller who waits → `Waiting`, whose `key` 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, Literal, Self
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 DEFAULT: Final = "default"
 """The queue of whoever is not sent to another, and of an agent without a profile."""
@@ -109,9 +112,8 @@ class Rules:
         return self.queue(queue).skills.get(name, ANY_SKILL)
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """One place in the queue."""
+class Waiting(Struct, frozen=True):
+    """One place in the queue. Two hundred may change at once, whenever the first of them leaves."""
 
     call: str
     since: float
@@ -164,7 +166,7 @@ class Waiting:
 
     def pack(self) -> dict[str, Any]:
         """Return plain data."""
-        data = {name: getattr(self, name) for name in _NAMES}
+        data = asdict(self)
         plain = {"priority": int(self.priority), "asked": int(self.asked), "needs": sorted(self.needs)}
         return {**data, **plain, "reach": list(self.reach)}
 
@@ -174,6 +176,3 @@ class Waiting:
         priority, asked = Priority(data["priority"]), Priority(data["asked"])
         needs, reach = frozenset(data["needs"]), tuple(data["reach"])
         return cls(**{**data, "priority": priority, "asked": asked, "needs": needs, "reach": reach})
-
-
-_NAMES: Final = tuple(field.name for field in fields(Waiting))

@@ -346,6 +346,8 @@ class Call:
         if self.state is not State.WAITING:
             self.waits.tell_at = None
             return []
+        if not self.silent and waiting.later(self.waits, now):
+            return []
         if not self.silent:
             return waiting.place(self.waits, self._listener, now, stay=self._policy.stay_seconds)
         self.waits.told_at, self.waits.tell_at, self.waits.returned = now, None, False

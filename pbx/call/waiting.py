@@ -56,11 +56,18 @@ class Listener:
     """Its phone has confirmed the dialog, so it can be sent texts."""
 
 
+def later(waits: Waits, now: float) -> bool:
+    """Say whether it is too early to tell the place again; `tell_at` is when it will be told."""
+    earliest = waits.told_at + PLACE_SECONDS
+    if now >= earliest or waits.returned:
+        return False
+    waits.tell_at = earliest
+    return True
+
+
 def place(waits: Waits, who: Listener, now: float, *, stay: float) -> Told:
     """Tell the present place, but not so often that a caller hears nothing but numbers; `stay`: seconds until it is asked."""
-    earliest = waits.told_at + PLACE_SECONDS
-    if now < earliest and not waits.returned:
-        waits.tell_at = earliest
+    if later(waits, now):
         return []
     # Nothing has changed for so long that the caller may think nobody is there.
     asks = stay > 0 and waits.plays > 0 and now - waits.told_at >= stay and not waits.returned

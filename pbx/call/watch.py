@@ -92,8 +92,9 @@ class Watch:
         if note.call is not None:
             self._kept.add(note.call)
             self._keep_times(note, note.call, wall_ns / 1e9)
-            self._to_evidence(note, note.call, wall_ns, mono)
-            self._to_database(note, note.call, wall_ns)
+            fields = _plain(note.fields)
+            self._to_evidence(note, note.call, fields, wall_ns, mono)
+            self._to_database(note, note.call, fields, wall_ns)
         elif note.event == "call_cut":
             row = {"call": note.fields["cut"], "state": "ended", "reason": "cut", "ended_at": wall_ns}
             self._outbox.append("call", row)
@@ -218,13 +219,13 @@ class Watch:
             case "silent_off" | "silent_on" | "silent_off_refused":
                 times.silent_off_until = None
 
-    def _to_evidence(self, note: Note, call: str, wall_ns: int, mono: float) -> None:
+    def _to_evidence(self, note: Note, call: str, fields: dict[str, Any], wall_ns: int, mono: float) -> None:
         if note.event in {"call_arrived", "talk_began"}:
             self._sheets[call] = self._sheet(call)
             self._lines[call] = 0
         if call in self._lines:
             self._lines[call] += 1
-            entry = (note.event, _plain(note.fields), wall_ns, mono)
+            entry = (note.event, fields, wall_ns, mono)
             put = partial(self._scribe.put, self._sheets[call], entry)
             self._outward.do(put, (LINE, call, *entry, self._lines[call]))
 
@@ -283,10 +284,8 @@ class Watch:
                 else:
                     self._hand_on(call, folder, people)
 
-    def _to_database(self, note: Note, call: str, wall_ns: int) -> None:
-        self._outbox.append(
-            "call_event", {"call": call, "at": wall_ns, "event": note.event, **_plain(note.fields)}
-        )
+    def _to_database(self, note: Note, call: str, fields: dict[str, Any], wall_ns: int) -> None:
+        self._outbox.append("call_event", {"call": call, "at": wall_ns, "event": note.event, **fields})
         match note.event:
             case "call_arrived":
                 f = note.fields
@@ -373,7 +372,9 @@ def _result(fields: dict[str, Any]) -> str:
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    """Rename fields that clash with those of the event log itself."""
+    """Rename fields that clash with those of the event log itself. Nobody changes a note's fields once it is told."""
+    if "call" not in fields:
+        return fields
     return {("dialled" if key == "call" else key): value for key, value in fields.items()}
 
 

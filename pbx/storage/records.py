@@ -17,9 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import msgspec
-
-from pbx.storage.plain import plain
+from pbx.storage.plain import encoded, text
 
 __all__ = ["KINDS", "Statement", "statement"]
 
@@ -104,15 +102,16 @@ def statement(kind: str, record: Mapping[str, object], stream: str, position: in
     more = {name: value for name, value in record.items() if name not in table.columns}
     for name, shape in table.columns.items():
         value = record.get(name)
-        fit = _fit(value, shape)
-        if fit is None and value is not None:
-            more[name] = value
-            if isinstance(value, str) and shape == "text":
-                fit = plain(value[:MAX_SHORT])  # the beginning in its column, the whole in `more`
-        if fit is None and name in table.keys:
-            raise ValueError(f"a {kind} needs {name}")
+        fit = None if value is None else _fit(value, shape)
+        if fit is None:
+            if value is not None:
+                more[name] = value
+                if isinstance(value, str) and shape == "text":
+                    fit = text(value[:MAX_SHORT])  # the beginning in its column, the whole in `more`
+            if fit is None and name in table.keys:
+                raise ValueError(f"a {kind} needs {name}")
         values.append(fit)
-    values.append(msgspec.json.encode(plain(more)).decode())
+    values.append(encoded(more).decode() if more else "{}")
     if not table.keys:
         values += [stream, position]
     return Statement(_SQL[kind], tuple(values))
@@ -122,9 +121,9 @@ def _fit(value: object, shape: Shape) -> object:
     """Give `value` as the column wants it, or None when it can't be held."""
     match shape, value:
         case "text", str() if len(value) <= MAX_SHORT:
-            return plain(value)
+            return text(value)
         case "long", str():
-            return plain(value)
+            return text(value)
         case "text", int() if not isinstance(value, bool):
             return str(value)
         case "flag", bool():

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from routing.acd import (
     Acd,
@@ -193,7 +194,7 @@ class Life:
             desk = self.acd.desk(decision.desk)
             if decision.rule not in STRATEGIES or desk is None or desk.call != decision.call:
                 continue
-            free = replace(desk, state=DeskState.IDLE, place=None)
+            free = structs.replace(desk, state=DeskState.IDLE, place=None)
             for place in self.acd.queue:
                 earlier = place.key < desk.place.key and place.call in before
                 assert not (earlier and scene.verdict(place, free) == "free"), "somebody was overtaken"

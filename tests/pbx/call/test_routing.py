@@ -2,11 +2,11 @@
 
 import gc
 import tracemalloc
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from pbx.call import hearing, seats
 from pbx.call.call import State
@@ -409,7 +409,7 @@ def break_one(world, what, which):
         case 5:
             for desk in list(floor.desks):
                 if desk.place is not None:
-                    floor.desks.set(replace(desk, place=None, state=type(desk.state)("idle")))
+                    floor.desks.set(structs.replace(desk, place=None, state=type(desk.state)("idle")))
                     break
         case 6:
             for call in exchange.calls.values():
