@@ -7,6 +7,7 @@ and hears, so that a test can compare it with the figure of an RFC. Both can be 
 from collections import deque
 
 from pbx.call.effects import CallFinished, Note, Refuse, Respond, SendAck, SendCancel, SendRequest, ToMedia
+from pbx.notifier import REF
 from pbx.sip import effects as sip
 from pbx.sip.dialog import Dialog, DialogState
 from pbx.sip.digest import authorize
@@ -89,7 +90,7 @@ class Stand(World, Node):
 
     @property
     def next_due(self):
-        dues = (self.layer.next_due, self.exchange.next_due)
+        dues = (self.layer.next_due, self.exchange.next_due, self.answering.next_due)
         return min((due for due in dues if due is not None), default=None)
 
     def receive(self, data, source, now):
@@ -102,6 +103,7 @@ class Stand(World, Node):
         self.now = now
         self.run(self.layer.expire(now))
         self.run(self.exchange.expire(now))
+        self.run(self.answering.expire(now))
         return self.drain()
 
     def run(self, effects):
@@ -120,6 +122,8 @@ class Stand(World, Node):
                 again := self.answering.other_way(effect, self.now)
             ) is not None:
                 return [again]
+            case sip.ResponseArrived(ref) | sip.TransactionFailed(ref) if ref.startswith(REF):
+                return self.answering.watching.outcome(effect, self.now)
             case (
                 sip.AckArrived() | sip.Cancelled() | sip.ResponseArrived() | sip.TransactionFailed()
                 | sip.StrayResponse() | sip.ServerTimeout()
@@ -144,6 +148,7 @@ class Stand(World, Node):
                 return self._media_replies() if self.media_answers else []
             case Note():
                 self.notes.append(effect)
+                return self.answering.watching.noted(effect, self.now)
             case CallFinished(call):
                 self.finished.append(call)
         return []
@@ -172,6 +177,7 @@ class Phone(Node):
         self.ended = False
         self.calls = self.registrations = self.nc = 0
         self.password, self.challenge = f"pw-{name}", None
+        self.tag = f"t-{name}"  # another one is another phone behind the same proxy
         self.contact = parse_name_addr(f"<sip:{name}@{self.address[0]}:{self.address[1]}>")
         network.attach(self.address, self)
 
@@ -286,14 +292,14 @@ class Phone(Node):
 
     def _accept(self, transaction, request, *, headers=(), body=b""):
         if self.dialog is None:
-            self.dialog = Dialog.uas(request, local_tag=f"t-{self.name}", contact=self.contact)
+            self.dialog = Dialog.uas(request, local_tag=self.tag, contact=self.contact)
             self.dialog.confirm()
         return self._reply(transaction, request, 200, headers=headers, body=body or sdp(address="192.0.2.88"))
 
     def _reply(self, transaction, request, status, *, headers=(), body=b""):
         response = request.response(
             status,
-            to_tag=f"t-{self.name}",
+            to_tag=self.tag,
             headers=(("Contact", str(self.contact)), ("Allow", self.allow), *headers),
             body=body,
             content_type="application/sdp" if body else None,

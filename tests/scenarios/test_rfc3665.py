@@ -1,16 +1,19 @@
-"""The flows of RFC 3665 that concern a user agent or a registrar, on the virtual network, over UDP, TCP and WebSocket (bars B13).
+"""The flows of RFC 3665 that concern a user agent or a registrar, on the virtual network, over UDP, TCP, TLS and WebSocket (bars B13).
 
-Left out, because they are played between proxies: 3.3 (several proxies challenge), 3.4 (a proxy fails), 3.5 (an ALG).
+Of flows between proxies the exchange plays the part of the phone next to them: who is called in 3.3 and 3.5, who calls in 3.4.
 """
 
 import pytest
 
 from pbx.call.call import State
+from pbx.call.leg import State as LegState
 from tests.kit.place import Place, dial_in
+from tests.kit.stand import Phone
 from tests.kit.world import sdp
+from tests.scenarios.test_rfc3960 import Gateways
 
 
-@pytest.fixture(params=["udp", "tcp", "ws"])
+@pytest.fixture(params=["udp", "tcp", "tls", "ws"])
 def transport(request):
     return request.param
 
@@ -121,6 +124,67 @@ def test_3_3_session_for_which_we_want_a_password(transport):
         "> INVITE", "< 401 INVITE", "> ACK", "> INVITE", "< 200 INVITE", "> ACK",
     ]  # fmt: skip
     assert place.stand.exchange.room("d1").present
+
+
+def test_3_3_session_that_two_proxies_wanted_a_password_for(transport):
+    """What the caller proved to them is theirs: it comes with the INVITE, and a call for help is not asked again."""
+    place = Place(transport)
+    proved = 'Digest username="bob", realm="{}", nonce="n", uri="sip:110@192.0.2.1", response="0"'
+    place.caller.invite(
+        headers=(
+            ("Record-Route", "<sip:192.0.2.77:5070;lr>, <sip:ss2.biloxi.example.com;lr>, <sip:ss1.atlanta.example.com;lr>"),
+            ("Proxy-Authorization", proved.format("atlanta.example.com")),
+            ("Proxy-Authorization", proved.format("biloxi.example.com")),
+        )
+    )  # fmt: skip
+    place.run()
+    assert place.caller.ladder == ["> INVITE", "< 200 INVITE", "> ACK"]
+    place.end_call()
+    bye = next(request for _, request in place.caller.requests if request.method == "BYE")
+    assert [hop.uri.host for hop in bye.routes] == [
+        "192.0.2.77", "ss2.biloxi.example.com", "ss1.atlanta.example.com",
+    ]  # fmt: skip
+    place.all_gone()
+
+
+def test_3_4_session_with_a_proxy_that_fails(transport):
+    """We call: the first proxy of a trunk says nothing, the second takes the call."""
+    second = 5075
+    place = Gateways(transport, others=(second,), attempt_seconds=4.0)
+    proxy = Phone(place.network, "ss2", port=second, transport=transport, auto=("ok", "ack"))
+    place.network._nodes.pop(place.caller.address)
+    place.call_out()
+    assert proxy.ladder == []
+    place.run(4.0)
+    assert proxy.ladder == ["< INVITE"]
+    proxy.reply(180)
+    place.run()
+    proxy.reply(200, body=sdp(video=None))
+    place.run()
+    assert proxy.ladder == ["< INVITE", "> 180 INVITE", "> 200 INVITE", "< ACK"]
+    assert place.out.state is LegState.CONFIRMED
+    proxy.send("BYE")
+    place.run()
+    assert proxy.ladder[4:] == ["> BYE", "< 200 BYE"]
+
+
+def test_3_5_session_through_an_alg(transport):
+    """It stands in the way of signalling and media, and says so in Record-Route and SDP."""
+    place = Place(transport)
+    alg = "192.0.2.77"
+    place.caller.invite(
+        headers=(("Record-Route", f"<sip:{alg}:5070;lr>, <sip:ss1.atlanta.example.com;lr>"),),
+        body=sdp(address=alg, port=3456),
+    )
+    place.run()
+    assert place.caller.ladder == ["> INVITE", "< 200 INVITE", "> ACK"]
+    assert place.leg.negotiation.streams[0].remote == (alg, 3456)
+    place.caller.ladder.clear()
+    place.end_call()
+    assert place.caller.ladder == ["< BYE", "> 200 BYE"]
+    bye = next(request for _, request in place.caller.requests if request.method == "BYE")
+    assert [hop.uri.host for hop in bye.routes] == [alg, "ss1.atlanta.example.com"]
+    place.all_gone()
 
 
 def test_3_6_session_with_the_answer_in_the_ack(transport):

@@ -1,4 +1,4 @@
-"""Early media (RFC 3960), message by message on the virtual network, over UDP, TCP and WebSocket (bars B13).
+"""Early media (RFC 3960), message by message on the virtual network, over UDP, TCP, TLS and WebSocket (bars B13).
 
 The gateway model is played on both sides: the exchange before a trunk's caller is answered, and the network behind a trunk before
 somebody we call answers. Of the application server model (RFC 3959) there is nothing here, and what asks for it is told so.
@@ -21,7 +21,7 @@ from tests.kit.world import sdp
 GATEWAY = "192.0.2.77"
 
 
-@pytest.fixture(params=["udp", "tcp", "ws"])
+@pytest.fixture(params=["udp", "tcp", "tls", "ws"])
 def transport(request):
     return request.param
 
@@ -29,11 +29,13 @@ def transport(request):
 class Gateways(Place):
     """A place whose caller's phone is a trunk's gateway."""
 
-    def __init__(self, transport, **trunk_settings):
+    def __init__(self, transport, *, others=(), **trunk_settings):
+        """`others`: ports of further gateways, tried in order."""
         super().__init__(transport)
         self.caller.auto = {"ok", "ack"}
         self.caller.sdp = sdp(video=None)
-        peers = [{"host": GATEWAY, "port": self.caller.address[1]}]
+        ports = (self.caller.address[1], *others)
+        peers = [{"host": GATEWAY, "port": port, "priority": n} for n, port in enumerate(ports, 1)]
         settings = trunk(
             peers=peers, sources=[f"{GATEWAY}/32"], user=None, realm=None, password_env=None, **trunk_settings
         )
@@ -65,8 +67,9 @@ class Gateways(Place):
             return self.stand.exchange.run(items, self.stand.now, leg)
 
         self.do(place, 0.2)
-        assert self.caller.ladder == ["< INVITE"]
-        self.caller.ladder.clear()
+        if self.caller.address in self.network._nodes:
+            assert self.caller.ladder == ["< INVITE"]
+            self.caller.ladder.clear()
 
     @property
     def out(self):

@@ -1,4 +1,4 @@
-"""The offer/answer examples of RFC 4317, message by message on the virtual network, over UDP, TCP and WebSocket (bars B13).
+"""The offer/answer examples of RFC 4317, message by message on the virtual network, over UDP, TCP, TLS and WebSocket (bars B13).
 
 The examples use iLBC, H.261 and MPEG video, which nobody sends here: they are offered once as they stand there, to be refused
 in their places; else H.264 (96) and VP8 (98) stand for the two kinds of pictures. Each is played with the exchange on the side it is
@@ -14,7 +14,7 @@ H264, VP8, EVENTS = "96 H264/90000", "98 VP8/90000", "101 telephone-event/8000"
 LADDER = ["> INVITE", "< 200 INVITE", "> ACK"]
 
 
-@pytest.fixture(params=["udp", "tcp", "ws"])
+@pytest.fixture(params=["udp", "tcp", "tls", "ws"])
 def transport(request):
     return request.param
 

@@ -1,5 +1,5 @@
-"""The service examples of RFC 5359 that make sense at an emergency desk, on the virtual network, over UDP, TCP and WebSocket
-(bars B13). docs/conformance.md says why the others do not apply.
+"""The eighteen service examples of RFC 5359 on the virtual network, over UDP, TCP, TLS and WebSocket (bars B13). Where a service is a
+proxy's, the exchange is the phone that meets it; docs/conformance.md says which it offers itself.
 
 The desk's phone has one permanent dialog, the caller another; what the RFC plays between two phones is played here in those
 two, so the figures are compared leg by leg.
@@ -16,7 +16,7 @@ from tests.kit.stand import Phone
 from tests.kit.world import HOST, REALM, sdp
 
 
-@pytest.fixture(params=["udp", "tcp", "ws"])
+@pytest.fixture(params=["udp", "tcp", "tls", "ws"])
 def transport(request):
     return request.param
 
@@ -49,18 +49,37 @@ class Office(Place):
         """The first desk's phone calls the second desk on its second line; returns that line."""
         line = Phone(self.network, "d1", port=5082, transport=self.desk.transport, auto=("ok", "ack"))
         line.calls = 10  # another From tag and Call-ID than those of the first line
-        uri = f"sip:d2@{REALM}"
+        self.dial(line, f"sip:d2@{REALM}")
+        return line
+
+    def dial(self, line, uri):
+        """A phone dials, and proves who it is when it is asked."""
         line.invite(uri=uri)
         self.run()
-        asked = line.last_response("INVITE").headers.all("WWW-Authenticate")
-        challenge = next(one for one in asked if "SHA-256" in one)
-        token = authorize(challenge, user="d1", password="pw-d1", method="INVITE", uri=uri, cnonce="c", nc=1)
         line.invited = line._build(
-            "INVITE", uri, headers=(("Authorization", token),), body=sdp(address="192.0.2.88"), cseq=2
+            "INVITE", uri, headers=(self.proof(line, "INVITE", uri),), body=sdp(address="192.0.2.88"), cseq=2
         )
         line.ask(line.invited, ref="invite")
         self.run()
-        return line
+
+    def proof(self, line, method, uri):
+        """What a phone answers to the challenge it was given last."""
+        asked = line.last_response(method).headers.all("WWW-Authenticate")
+        challenge = next(one for one in asked if "SHA-256" in one)
+        return (
+            "Authorization",
+            authorize(
+                challenge, user=line.name, password=line.password, method=method, uri=uri, cnonce="c", nc=1
+            ),
+        )
+
+    def called(self):
+        """The second desk calls a citizen; returns the phone, which has the INVITE."""
+        phone = Phone(self.network, "alice", port=5100, transport=self.desk.transport, auto=("ok", "ack"))
+        assert phone.register().status == 200
+        phone.ladder.clear()
+        self.order("d2", "call", "alice")
+        return phone
 
 
 def hold(phone, *, on):
@@ -220,16 +239,126 @@ def test_2_16_call_pickup(transport):
 
 def test_2_18_click_to_dial(transport):
     office = Office(transport)
-    citizen = Phone(office.network, "alice", port=5100, transport=transport, auto=("ok", "ack"))
-    assert citizen.register().status == 200
-    citizen.ladder.clear()
-    office.order("d2", "call", "alice")
+    citizen = office.called()
     citizen.reply(180)
     office.run()
     citizen.reply(200)
     office.run()
-    answered = ["< INVITE", "> 180 INVITE", "> 200 INVITE", "< ACK"]
-    assert [step for step in citizen.ladder if step != "> 100 INVITE"] == answered
+    assert steps(citizen) == ["< INVITE", "> 180 INVITE", "> 200 INVITE", "< ACK"]
     assert seat(office.stand, "alice") == ("room-d2", "guest")
     office.do(lambda: seats.end_call(office.stand.exchange, "d2", office.stand.now))
     assert citizen.ladder[-2:] == ["< BYE", "> 200 BYE"]
+
+
+# --- what proxies do: we meet it as who calls -------------------------------------------------------------------------------
+
+
+def steps(phone):
+    return [step for step in phone.ladder if step != "> 100 INVITE"]
+
+
+def goes_through(office, citizen, *said):
+    """The proxy says each (To tag, status); the last is the 200 of who answers. That phone alone is in the call."""
+    for tag, status in said:
+        citizen.tag = tag
+        citizen.reply(status)
+        office.run()
+    expected = ["< INVITE", *(f"> {status} INVITE" for _, status in said), "< ACK"]
+    assert steps(citizen) == expected
+    leg = office.stand.exchange.legs[office.stand.call("alice").leg]
+    assert (leg.dialog.remote_tag, leg.early) == (said[-1][0], {})
+    assert seat(office.stand, "alice") == ("room-d2", "guest")
+    office.do(lambda: seats.end_call(office.stand.exchange, "d2", office.stand.now))
+    assert citizen.ladder[-2:] == ["< BYE", "> 200 BYE"]
+
+
+def test_2_7_call_forwarding_unconditional(transport):
+    office = Office(transport)
+    goes_through(office, office.called(), ("proxy", 181), ("carol", 180), ("carol", 200))
+
+
+def test_2_8_call_forwarding_busy(transport):
+    """The proxy keeps the 486 of the first phone to itself."""
+    office = Office(transport)
+    goes_through(office, office.called(), ("carol", 180), ("carol", 200))
+
+
+def test_2_9_call_forwarding_no_answer(transport):
+    office = Office(transport)
+    said = (("bob", 180), ("proxy", 181), ("carol", 180), ("carol", 200))
+    goes_through(office, office.called(), *said)
+
+
+def test_2_12_find_me(transport):
+    """One phone after the other rings; each is an early dialog of its own until one answers."""
+    office = Office(transport)
+    said = (("office", 180), ("home", 180), ("mobile", 180), ("mobile", 200))
+    goes_through(office, office.called(), *said)
+
+
+@pytest.mark.parametrize("status", [403, 433])
+def test_2_13_incoming_call_screening(transport, status):
+    """Whom a dispatcher calls may refuse; a call for help is screened by nobody, withheld number or not."""
+    office = Office(transport)
+    citizen = office.called()
+    citizen.reply(status)
+    office.run()
+    assert steps(citizen) == ["< INVITE", f"> {status} INVITE", "< ACK"]
+    assert office.stand.call("alice") is None
+    hidden = Phone(office.network, "hidden", port=5110, transport=transport, auto=("ok", "ack"))
+    hidden.invite(headers=(("Privacy", "id"),))
+    office.run()
+    assert hidden.ladder == ["> INVITE", "< 200 INVITE", "> ACK"]
+
+
+def test_2_14_outgoing_call_screening(transport):
+    """A citizen's phone may call for help and nobody else."""
+    office = Office(transport)
+    citizen = Phone(office.network, "alice", port=5100, transport=transport, auto=("ok", "ack"))
+    office.dial(citizen, f"sip:10086@{REALM}")
+    assert citizen.ladder == ["> INVITE", "< 401 INVITE", "> ACK", "> INVITE", "< 403 INVITE", "> ACK"]
+
+
+# --- what a phone does with its user: 2.6, 2.17 -----------------------------------------------------------------------------
+
+
+def test_2_6_transfer_by_instant_messaging(transport):
+    """A text that names somebody is a text: it is taken, the guest stays, and the desk that read it may call or transfer."""
+    office = Office(transport)
+    office.desk.send("MESSAGE", body=b"<sip:d2@at110>", content_type="text/plain")
+    office.run()
+    assert office.desk.ladder == ["> MESSAGE", "< 200 MESSAGE"]
+    assert seat(office.stand, "bob") == ("room-d1", "guest")
+
+
+def test_2_17_automatic_redial(transport):
+    """A desk is busy: another watches its lamp and calls again when it goes out."""
+    office = Office(transport)
+    line = Phone(office.network, "d2", port=5092, transport=transport, auto=("ok", "ack"))
+    line.calls = 10
+    uri = f"sip:d1@{REALM}"
+    office.dial(line, uri)
+    assert line.ladder[-3:] == ["> INVITE", "< 486 INVITE", "> ACK"]
+    line.ladder.clear()
+    line.calls += 1
+    wanted = (("Event", "dialog"), ("Expires", "600"))
+    line.ask(line._build("SUBSCRIBE", uri, headers=wanted))
+    office.run()
+    again = (*wanted, office.proof(line, "SUBSCRIBE", uri))
+    line.ask(line._build("SUBSCRIBE", uri, headers=again, cseq=2))
+    office.run()
+    assert line.ladder == [
+        "> SUBSCRIBE", "< 401 SUBSCRIBE", "> SUBSCRIBE", "< 200 SUBSCRIBE", "< NOTIFY", "> 200 NOTIFY",
+    ]  # fmt: skip
+    assert b"<state>confirmed</state>" in line.requests[-1][1].body
+    line.ladder.clear()
+    office.caller.send("BYE")
+    office.run(2.0)
+    assert line.ladder[-2:] == ["< NOTIFY", "> 200 NOTIFY"]
+    assert b"<state>confirmed</state>" not in line.requests[-1][1].body
+    line.ladder.clear()
+    line.dialog = None
+    line.calls += 1
+    office.dial(line, uri)
+    assert line.ladder[-3:] == ["> INVITE", "< 200 INVITE", "> ACK"]
+    assert seat(office.stand, "d1")[1] == "staff"

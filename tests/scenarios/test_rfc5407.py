@@ -1,5 +1,5 @@
 """The thirteen races of RFC 5407 on the virtual network, each with us as callee (a caller's leg) and, where we can be, as
-caller (a desk's leg), over UDP, TCP and WebSocket. The end state is that of the RFC's figure (bars F17).
+caller (a desk's leg), over UDP, TCP, TLS and WebSocket. The end state is that of the RFC's figure (bars F17).
 
 Both sides are 20 ms apart, so two requests sent in the same moment cross.
 """
@@ -13,7 +13,7 @@ from tests.kit.place import Place, dial_in
 from tests.kit.world import sdp
 
 
-@pytest.fixture(params=["udp", "tcp", "ws"])
+@pytest.fixture(params=["udp", "tcp", "tls", "ws"])
 def transport(request):
     return request.param
 
