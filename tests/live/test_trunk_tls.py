@@ -7,11 +7,11 @@ import pytest
 
 from tests.live.conftest import _exchanges
 from tests.live.kit import ports
+from tests.live.kit.carrier import NAME, TlsCarrier
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.media import Media
 from tests.live.kit.ports import ADDRESS
 from tests.live.kit.sipp import Sipp
-from tests.live.kit.tls_carrier import NAME, TlsCarrier
 
 pytestmark = pytest.mark.beside
 
