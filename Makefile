@@ -128,7 +128,7 @@ bench: $(VENV)/.installed-test
 
 # What the unit tests do a part of, as often as the bars ask for; see tests/kit/size.py.
 bars: $(VENV)/.installed-test
-	@export AT110_BARS=full; $(call timed,bars,$(BIN)/pytest -q -n auto --durations=20 tests/scenarios tests/pbx/test_identity_guesses.py tests/pbx/sip/test_parser_limits.py)
+	@export AT110_BARS=full; $(call timed,bars,$(BIN)/pytest -q -n auto --durations=20 tests/scenarios tests/pbx/test_identity_guesses.py tests/pbx/sip/test_parser_limits.py tests/pbx/transport/test_framing.py)
 
 soak: $(VENV)/.installed-test debian native
 	@$(call timed,soak,$(BIN)/python -m tests.soak.run --minutes $(or $(SOAK_MINUTES),5))
