@@ -34,6 +34,9 @@ class MediaSettings(Section, frozen=True, kw_only=True):
     """The same for single accounts and trunks, by user name or trunk name."""
     sdes_in_clear: bool = False
     """Whether SRTP keys may stand in SDP over UDP, TCP or plain WebSocket, where anybody on the way can read them."""
+    asymmetric: tuple[Name, ...] = ()
+    """Accounts and trunks, by name, that hear at another address or port than they send from: they are sent media where their SDP
+    says, whatever they send from."""
     processes: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     """How many media processes share the calls: one for each core that is to carry packets."""
     reserve: Annotated[float, msgspec.Meta(ge=0, le=0.9)] = 0.1

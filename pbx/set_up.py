@@ -56,6 +56,7 @@ def site(settings: Settings) -> Site:
         encryption=EncryptionRules(
             settings.media.encryption, settings.media.encryption_for, settings.media.sdes_in_clear
         ),
+        asymmetric=frozenset(settings.media.asymmetric),
         hands=settings.hands,
     )
 

@@ -109,4 +109,11 @@ class Carried:
             self._believed = self.remote
             self._loop.replace(self._fd, self.reader or self._read_connected)
             self.strangers.shut_out(self.pair.rtp)
-        self.sender.target(self.remote, connected=self._connected)
+        self.aim()
+
+    def aim(self) -> None:
+        """Send where packets come from (symmetric RTP, RFC 4961); an asymmetric peer is sent to where it said."""
+        if self.stream is not None and self.stream.asymmetric:
+            self.sender.target(self._named, connected=False)
+        else:
+            self.sender.target(self.remote, connected=self._connected)

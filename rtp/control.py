@@ -91,6 +91,8 @@ class Stream(msgspec.Struct, frozen=True):
     """How the packets of this medium are protected; None: not at all."""
     mux: bool = False
     """RTCP goes over the RTP port (RFC 5761)."""
+    asymmetric: bool = False
+    """The peer hears at `remote` and sends from elsewhere."""
 
 
 class PortPair(msgspec.Struct, frozen=True):

@@ -200,6 +200,8 @@ class Reports:
     def _address(self) -> Address | None:
         """Where the peer takes RTCP: where it sends it from, where it said, or beside its latched RTP port."""
         track = self._track
+        if track.stream is not None and track.stream.asymmetric:
+            return track.stream.remote_rtcp
         if self._mux:
             return track.remote
         if self._learned is not None and track.latch.trusts(self._learned[0]):

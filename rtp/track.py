@@ -140,7 +140,7 @@ class Track(Carried):
         self.stream = stream
         self._seconds_per_byte = seconds_per_byte(stream)
         self.sender.configure(stream)
-        self.sender.target(self.remote, connected=self._connected)
+        self.aim()
         self.wire(self.destination if stream else None, now)
 
     def protect(self, reader: Handler | None, wrap: Wrap | None) -> None:
@@ -359,7 +359,7 @@ class Track(Carried):
             self._connected = True
             self.strangers.shut_out(self.pair.rtp)
             self._loop.replace(self._fd, self.reader or self._read_connected)
-        self.sender.target(source, connected=self._connected)
+        self.aim()
         if self._presence.began():
             self._around.emit(MediaStarted(self.leg, self.medium, _time_ns()))
 
@@ -371,7 +371,7 @@ class Track(Carried):
         self._loop.replace(self._fd, self.reader or self._read_open)
         if self.source.ssrc >= 0:
             self.latch.heard(self.source.ssrc, self.source.highest, self.heard)
-        self.sender.target(self.remote, connected=False)
+        self.aim()
 
     # --- now and then ----------------------------------------------------------------------------------------------
 

@@ -135,7 +135,8 @@ class Exchange:
         """Return what a leg over `flow` is set up with; `name`: the account or trunk it belongs to."""
         secret = self.mint("secret").encode()
         rule = self.site.encryption.rule(name, flow, emergency=emergency, secret=secret)
-        return replace(self.site.setup(flow), encryption=rule, urgent=emergency or urgent)
+        apart = name in self.site.asymmetric
+        return replace(self.site.setup(flow), encryption=rule, urgent=emergency or urgent, asymmetric=apart)
 
     def focus(self, room: str, flow: Flow, *, secure: bool = False) -> NameAddr:
         """Return our Contact where it is a conference's: a room's permanent leg, and who watches it."""

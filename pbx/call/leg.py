@@ -91,6 +91,8 @@ class LegSetup:
     """What is encrypted, and the secret its keys are made of."""
     urgent: bool = False
     """It may have the last ports (bar F24): a call for help, or the permanent leg of a desk that takes them."""
+    asymmetric: bool = False
+    """Its phone does not hear where it sends from: media go where its SDP says."""
 
     def negotiation(self, session: int) -> Negotiation:
         """Begin one; `session`: its number for the o= line."""
@@ -102,6 +104,7 @@ class LegSetup:
             loopback_ok=self.loopback_ok,
             own=self.own,
             encryption=self.encryption,
+            asymmetric=self.asymmetric,
         )
 
 

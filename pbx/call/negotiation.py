@@ -36,12 +36,14 @@ class Negotiation:
         loopback_ok: bool = True,
         own: Container[Address] = NOTHING,
         encryption: Encryption = IN_THE_CLEAR,
+        asymmetric: bool = False,
     ) -> None:
         """`address`: the IP address our SDP states. `session`: the o= session id, a number nobody guesses.
 
         `languages`: what can be spoken here, best first (RFC 8373). `loopback_ok`: media may go to this machine;
-        `own`: where on it there is no phone (`sdp.addresses.Own`).
+        `own`: where on it there is no phone (`sdp.addresses.Own`). `asymmetric`: the peer does not hear where it sends from.
         """
+        self._asymmetric = asymmetric
         self._loopback_ok = loopback_ok
         self._own = own
         self._encryption = encryption
@@ -191,7 +193,7 @@ class Negotiation:
         return tuple(dict.fromkeys((*self._peer_addresses, signalling)))
 
     def _agreed(self, peer: Description, streams: tuple[Stream, ...]) -> None:
-        self.streams = streams
+        self.streams = tuple(structs.replace(stream, asymmetric=self._asymmetric) for stream in streams)
         self._lost = False
         self._peer_addresses = offer_answer.media_addresses(peer)
         self.picture_limit = capacity.picture_limit(peer)
@@ -236,6 +238,7 @@ class Negotiation:
             "streams": [msgspec.to_builtins(s) for s in self.streams],
             "encryption": keys.packed(self._encryption),
             "lost": self._lost,
+            "asymmetric": self._asymmetric,
             "picture_limit": self.picture_limit,
         }
 
@@ -258,6 +261,7 @@ class Negotiation:
             loopback_ok=loopback_ok,
             own=own,
             encryption=Encryption(**data["encryption"]),
+            asymmetric=data["asymmetric"],
         )
         self._lost = data["lost"]
         limit = data["picture_limit"]

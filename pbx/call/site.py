@@ -57,6 +57,8 @@ class Site:
     """Where we listen; empty: at `host` and `port` only, whatever the transport."""
     encryption: EncryptionRules = field(default_factory=EncryptionRules)
     """Whose media are encrypted."""
+    asymmetric: frozenset[str] = frozenset()
+    """Accounts and trunks whose phones do not hear where they send from."""
 
     def here(self, flow: Flow) -> Place:
         """Return where `flow` ends on our side: what stands in Via, Contact and SDP of what goes over it."""
