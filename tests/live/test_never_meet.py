@@ -42,6 +42,7 @@ VERBS: Final = {
     "paused": ("resume",),
 }
 """What a dispatcher may want to do, by the state of its desk; not all of it can be done each time."""
+pytestmark = pytest.mark.beside
 T = TypeVar("T")
 
 

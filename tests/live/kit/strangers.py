@@ -50,7 +50,7 @@ def tone_of(mark: int) -> int:
     return FIRST_TONE + STEP * mark
 
 
-def _alaw(samples: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> bytes:
+def alaw(samples: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> bytes:
     """Encode samples of -32768…32767 (ITU-T G.711): the nearest of the 256 values, so that nothing is taken from the exchange."""
     codes = np.arange(256, dtype=np.uint8)
     values = sound.alaw(codes.tobytes()).samples
@@ -71,7 +71,7 @@ class Speaker(Phone):
         self.picture_port = 0
         # One second of the tone is a whole number of periods: frames follow each other without a seam.
         wave = 8000 * np.sin(2 * np.pi * tone_of(self.mark) * np.arange(8000) / 8000)
-        self.wave = _alaw(wave)
+        self.wave = alaw(wave)
         super().__post_init__()
 
     def sdp(self) -> str:

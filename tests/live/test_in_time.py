@@ -1,18 +1,22 @@
-"""Real phones on a road that loses packets of sound, picture and RTCP both ways: the picture comes back when the loss ends."""
+"""Pictures in time: whole again when a road stops losing packets, and together with their sound, on the wire and in the film."""
 
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pytest
 
-from tests.live.conftest import Measure, NewPhone
+from tests.live.conftest import Measure, NewOracle, NewPhone
 from tests.live.kit import media as pictures
+from tests.live.kit import wire
 from tests.live.kit.baresip import Account, Baresip
 from tests.live.kit.exchange import Exchange
+from tests.live.kit.flash import SECONDS, Reports, beeps, perform, shown, within
 from tests.live.kit.media import Media
 from tests.live.kit.road import Road
+from tests.recordings.test_render import decoded, tracks
 
 PATIENCE: Final = 30.0
 LOSS: Final = 0.05
@@ -84,3 +88,42 @@ def _shows(phone: Baresip, colour: str) -> bool:
         return pictures.border(phone.snapshot()) == colour
     except TimeoutError:
         return False
+
+
+def test_flash_and_beep_stay_together_on_the_wire_and_in_the_film(
+    exchange: Exchange, oracle: NewOracle, measure: Measure
+) -> None:
+    person = exchange.dispatchers[0]
+    desk = oracle(60, user=person.user, video=True)
+    assert desk.register(person.password)[1].status == 200
+    exchange.sign_in(person.user)
+    desk.up = True  # it speaks
+    reports = {medium: Reports(desk, medium) for medium in ("audio", "video")}
+    caller = oracle(61, video=True)
+    caller.speaking = False
+    caller.call()
+    answer, _ = caller.final("INVITE")
+    call = exchange.call_of(caller.user, state="active")["call"]
+    for report in reports.values():
+        report.told()  # of before the call
+    perform(caller, {medium: wire.media_port(answer.body, medium) for medium in ("audio", "video")})
+    told = {medium: report.told() for medium, report in reports.items()}
+    for report in reports.values():
+        report.socket.close()
+    assert all(told.values()), "no sender report of ours came"
+    caller.bye()
+    exchange.wait_gone(call)
+    moments = beeps(desk.heard, least(told["audio"], 8000))[1:]
+    seen = shown(desk.pictures, least(told["video"], 90_000))
+    assert len(moments) >= SECONDS - 3
+    skews = [within(at, seen) for at in moments]
+    measure("sound behind picture on the wire, worst", max(map(abs, skews)) * 1000, "ms")
+
+    film = exchange.evidence(call) / "call.mkv"
+    rate, heard = tracks(film)["caller"]
+    loud = np.flatnonzero(np.abs(heard) > 4000) / rate
+    begins = [at for at, before in zip(loud[1:], loud[:-1], strict=True) if at - before > 0.5]
+    bright = [at for at, colour in decoded(film) if min(colour) > 160]
+    assert len(begins) >= SECONDS - 3
+    skews = [within(float(at), bright) for at in begins]
+    measure("sound behind picture in the film, worst", max(map(abs, skews)) * 1000, "ms")
