@@ -4,8 +4,7 @@
     octet-aligned          |CMR 0000|F|FT|Q|00|…|speech octets|speech octets|…         every part filled up to octets
 
 A stored frame is one octet `0 FT Q 00` and its speech bits, filled up with zeros. Not done, and refused in the SDP: CRC, robust
-sorting, interleaving, several channels. A codec mode request of the peer is read and not followed: what is sent keeps to its
-mode-set.
+sorting, interleaving, several channels. A codec mode request of the peer holds for what is encoded for it from then on.
 """
 
 from collections.abc import Sequence
@@ -44,6 +43,13 @@ class Form:
         """The best mode that may be sent."""
         return self.modes[-1] if self.modes else (8 if self.wide else 7)
 
+    def mode_under(self, asked: int | None) -> int:
+        """The best mode that may be sent and is not above what the peer asks for; the lowest one when all are."""
+        if asked is None:
+            return self.mode
+        allowed = self.modes or range(9 if self.wide else 8)
+        return max((mode for mode in allowed if mode <= asked), default=min(allowed))
+
     def bits(self, frame_type: int) -> int:
         """Speech bits of a frame type; none for those that stand for nothing."""
         table = WIDE_BITS if self.wide else BITS
@@ -69,6 +75,15 @@ def form(name: str, fmtp: str) -> Form:
                 raise AmrError(f"mode-set {said['mode-set']!r}")
             modes.append(int(text))
     return Form(wide, said.get("octet-align", "0") == "1", tuple(sorted(set(modes))))
+
+
+def requested(payload: bytes) -> int | None:
+    """The mode of AMR that the sender of a payload wants to be sent; None when it asks for none.
+
+    RFC 4867 §4.3.1: the first four bits in either form; 15: "no mode request is present", 8 to 14 are for future use.
+    """
+    asked = payload[0] >> 4 if payload else NO_REQUEST
+    return asked if asked < len(RATES) else None
 
 
 def pack(shape: Form, frames: Sequence[bytes]) -> bytes:

@@ -162,6 +162,12 @@ class Encoder:
             self._context = _context("libopus", "w", self.sampling_rate, options)
             self._context.bit_rate = OPUS_BIT_RATE
 
+    def ask(self, mode: int) -> None:
+        """Keep to a mode of AMR that its hearer asks for, or to the best below it; nothing in other codecs."""
+        if self._amr is not None and self._context is not None:
+            # ffmpeg's encoder looks at the bit rate anew with each frame.
+            self._context.bit_rate = amr.RATES[self._amr.mode_under(mode)]
+
     def encode(self, pcm: Samples) -> bytes:
         """Exactly 20 ms of int16 samples at `sampling_rate`, shape (n,) → one payload; ValueError for another length."""
         if pcm.shape != (self.sampling_rate * PTIME_MS // 1000,):

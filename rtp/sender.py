@@ -63,6 +63,7 @@ class Sender:
         "_silence_step",
         "_silent_codec",
         "_socket",
+        "asked_mode",
         "codec",
         "event_codecs",
         "evidence",
@@ -116,6 +117,8 @@ class Sender:
         self._silence = b""
         self._silence_step = 0
         self.event_codecs: tuple[Codec, ...] = ()
+        self.asked_mode: int | None = None
+        """The mode of AMR the peer wants to be sent (RFC 4867 §4.3.1)."""
         self.expecting: Callable[[], None] | None = None
         """Called when the first packet of the next relayed source has left."""
         self.gate: SilentGate | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from rtp.amr import requested
 from rtp.control import Codec
 from rtp.dtmf import Detector
 from rtp.load import Load, thread_time
@@ -16,8 +17,12 @@ from rtp.transcode import Transcoder
 class Transcoding:
     """Packets of one source on their way into another codec."""
 
-    def __init__(self, source: Codec, destination: Codec, sender: Sender, number: int, load: Load) -> None:
-        """`number`: this transcoding as a source of the sender; its cost is added to `load`."""
+    def __init__(  # noqa: PLR0917  # made in one place
+        self, source: Codec, destination: Codec, sender: Sender, number: int, load: Load, back: Sender
+    ) -> None:
+        """`number`: this transcoding as a source of the sender; its cost is added to `load`; `back`: what its speaker is sent."""
+        self._back = back if source.name == "AMR" else None
+        self._asked: int | None = None
         self._transcoder = Transcoder(source, destination)
         self._codec = destination
         self._sender = sender
@@ -38,6 +43,11 @@ class Transcoding:
             payload = payload_of(data)
         except PacketError:
             return
+        if self._back is not None and (asked := requested(payload)) is not None:
+            self._back.asked_mode = asked
+        if self._asked != self._sender.asked_mode and self._sender.asked_mode is not None:
+            self._asked = self._sender.asked_mode
+            self._transcoder.ask(self._asked)
         if 1 < steps <= MAX_DROPOUT and self._sender.out.source == self._number:
             self._sender.out.skip(steps - 1, (steps - 1) * self._step)
         begin = thread_time()
@@ -48,11 +58,11 @@ class Transcoding:
             self._sender.made(self._number, self._codec, frame, self._step, now)
 
 
-def transcoding(mapped: Mapped, sender: Sender, around: Surroundings) -> Special:
-    """Begin to transcode one payload type, as a source of its own of `sender`."""
+def transcoding(mapped: Mapped, sender: Sender, around: Surroundings, back: Sender) -> Special:
+    """Begin to transcode one payload type, as a source of its own of `sender`; `back` sends to whoever speaks."""
     assert mapped.destination is not None, "a route with a sender has a codec to send"
     number = next(around.numbers)
-    return Transcoding(mapped.source, mapped.destination, sender, number, around.load).push
+    return Transcoding(mapped.source, mapped.destination, sender, number, around.load, back).push
 
 
 class Digits:

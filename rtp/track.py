@@ -170,7 +170,7 @@ class Track(Carried):
             if mapped.source.name == EVENT:
                 route.special = Digits(route, self._detector, self._own_number, self._digit).push
             elif mapped.transcode and route.sender is not None:
-                route.special = transcoding(mapped, route.sender, self._around)
+                route.special = transcoding(mapped, route.sender, self._around, self.sender)
             elif route.sender is None:
                 missed.add(mapped.source.name)
         missed = missed - {NAME} if destination is not None and destination.stream is not None else set()

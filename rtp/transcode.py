@@ -20,6 +20,10 @@ class Transcoder:
         self.undecodable = 0
         """Payloads that the source's decoder refused; each is skipped."""
 
+    def ask(self, mode: int) -> None:
+        """Keep to a mode of AMR that the hearer asks for; nothing where it hears another codec."""
+        self._encoder.ask(mode)
+
     def push(self, payload: bytes) -> list[bytes]:
         """One payload → the destination frames that are now complete: none, one or several, 20 ms each."""
         try:

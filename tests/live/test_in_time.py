@@ -13,7 +13,7 @@ from tests.live.kit import media as pictures
 from tests.live.kit import wire
 from tests.live.kit.baresip import Account, Baresip
 from tests.live.kit.exchange import Exchange
-from tests.live.kit.flash import SECONDS, Reports, beeps, perform, shown, within
+from tests.live.kit.flash import SECONDS, Reports, beeps, least, perform, shown, within
 from tests.live.kit.media import Media
 from tests.live.kit.road import Road
 from tests.recordings.test_render import decoded, tracks

@@ -176,3 +176,30 @@ def test_prepared_prompts_fit_each_form_that_has_their_mode() -> None:
     assert refit(payloads, line("mode-set=0,2,4")) is None
     slow = prompts.frames("tone:zip", line("mode-set=0,2,4"))
     assert {frame[0] >> 3 for payload in slow for frame in unpack(form("AMR", ""), payload)} == {4}
+
+
+@pytest.mark.parametrize("fmtp", ["", "octet-align=1"])
+def test_a_mode_is_asked_for_in_the_first_four_bits_of_either_form(fmtp: str) -> None:
+    payload = Encoder(line(fmtp)).encode(wave(440)[:160])
+    assert amr.requested(payload) is None
+    # RFC 4867 §4.3.1: 0 to 7 are the modes; 15: "no mode request is present", others are for future use.
+    asked = {cmr: amr.requested(bytes([cmr << 4 | payload[0] & 15]) + payload[1:]) for cmr in range(16)}
+    assert asked == {cmr: cmr if cmr < 8 else None for cmr in range(16)}
+    assert amr.requested(b"") is None
+
+
+@pytest.mark.parametrize(
+    ("fmtp", "asked", "sent"),
+    [("", 0, 0), ("", 5, 5), ("mode-set=2,4,7", 5, 4), ("mode-set=2,4,7", 1, 2), ("mode-set=0,2", 7, 2)],
+)
+def test_what_is_sent_keeps_to_the_mode_that_is_asked_for_and_to_the_set(
+    fmtp: str, asked: int, sent: int
+) -> None:
+    encoder = Encoder(line(fmtp))
+    encoder.encode(wave(440)[:160])
+    encoder.ask(asked)
+    frames = [
+        unpack(form("AMR", fmtp), encoder.encode(block))[0] for block in wave(440).reshape(-1, 160)[1:5]
+    ]
+    assert {frame[0] >> 3 & 15 for frame in frames} == {sent}
+    Encoder("PCMA").ask(3)  # nothing to ask of it

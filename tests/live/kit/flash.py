@@ -45,7 +45,7 @@ class Reports:
 
     def told(self) -> list[tuple[float, int]]:
         """Sender reports that came since: (moment, timestamp)."""
-        found = []
+        found: list[tuple[float, int]] = []
         while True:
             try:
                 data = self.socket.recv(2000)
@@ -64,7 +64,7 @@ def moment(report: tuple[float, int], timestamp: int, rate: int) -> float:
 
 def least(reports: list[tuple[float, int]], rate: int) -> tuple[float, int]:
     """The report of the least delay, which is what a phone keeps to: another tells of a packet that was late itself."""
-    return min(reports, key=lambda report: moment(report, 0, rate))
+    return min(reports, key=lambda report: moment(report, reports[0][1], rate))
 
 
 def performance() -> list[tuple[float, str, bytes]]:
