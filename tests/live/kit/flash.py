@@ -23,8 +23,12 @@ SECONDS: Final = 12
 """Our reports come every 4.5 s; what is within the first second, with the tone for the dispatcher, is not looked at."""
 RATE: Final = 25
 JITTER: Final = 0.030
+FRAME: Final = 0.020
 EARLY, LATE = 0.045, 0.125
 """Seconds by which sound may be before the picture, or behind it, unnoticed (ITU-R BT.1359)."""
+QUIET: Final = b"\xd5\x55" * 80
+"""20 ms of nothing from the caller; the exchange's own silence is another one."""
+FILL: Final = b"\xd5" * 160
 NTP_1970: Final = 2_208_988_800
 
 
@@ -70,14 +74,12 @@ def least(reports: list[tuple[float, int]], rate: int) -> tuple[float, int]:
 def performance() -> list[tuple[float, str, bytes]]:
     """What is sent: (seconds from the beginning, medium, packet), each late by what the road makes of it."""
     dice = random.Random(110)
-    beep = np.concatenate([tone(1000, 0.2, 8000), np.zeros(6400, np.int16)])
+    beep = alaw(tone(1000, 0.2, 8000).astype(float)) + QUIET * 40
     voice, camera = Packetizer(8, 0x5051), Packetizer(96, 0x5052)
     sent = []
     for number in range(SECONDS * 50):
         at = number * 160 % 8000
-        packet = voice.packet(
-            number * 0.02, alaw(beep[at : at + 160].astype(float)), number * 160, marker=not number
-        )
+        packet = voice.packet(number * 0.02, beep[at : at + 160], number * 160, marker=not number)
         sent.append((packet.at + dice.random() * JITTER, "audio", packet.data))
     for number, picture in enumerate(flashes(SECONDS, RATE)[: SECONDS * RATE]):
         payloads, late = packetize_h264(picture), dice.random() * JITTER
@@ -105,6 +107,29 @@ def perform(caller: Oracle, to: dict[str, int]) -> None:
             reports["video"].tell(0x5052, wall + told, 0xFFFF_F000 + told * 90_000, to["video"] + 1)
     for report in reports.values():
         report.socket.close()
+
+
+def unbroken(heard: list[Heard]) -> list[list[Heard]]:
+    """Sound in parts: where the exchange filled a pause of the road with silence its clock was set anew, and the next report says so."""
+    parts: list[list[Heard]] = [[]]
+    for packet in heard:
+        if packet.payload_type != 8 or packet.payload == FILL:
+            parts.append([])
+        else:
+            parts[-1].append(packet)
+    return [part for part in parts if len(part) > 50]
+
+
+def skews(heard: list[Heard], pictures: list[Heard], told: dict[str, list[tuple[float, int]]]) -> list[float]:
+    """By how much sound is behind the picture of its moment, each beep by the reports that hold for its part."""
+    flashes_at = shown(pictures, least(told["video"], 90_000))
+    wall = time.time() - time.monotonic()
+    found = []
+    for part in unbroken(heard):
+        valid = [report for report in told["audio"] if part[0].at <= report[0] - wall <= part[-1].at + FRAME]
+        if valid:
+            found += [within(at, flashes_at) for at in beeps(part, least(valid, 8000))]
+    return found
 
 
 def beeps(heard: list[Heard], report: tuple[float, int]) -> list[float]:
