@@ -149,6 +149,8 @@ class Registrar:
 
     def registered_from(self, flow: Flow, now: float) -> tuple[str, ...]:
         """Return the addresses-of-record with a live binding on exactly this flow."""
+        if flow not in self._flows:
+            return ()  # asked of every datagram of a flood
         return tuple(sorted({binding.aor for binding in self._on(flow) if binding.expires_at > now}))
 
     def speaking(self, flow: Flow, heard: Heard | None, now: float) -> tuple[str, ...]:

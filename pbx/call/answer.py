@@ -142,12 +142,21 @@ def _take_answer(leg: Leg, ack: Request) -> list[Effect | LegEvent]:
     return leg.configure()
 
 
+def _is_there(leg: Leg, unacked: Unacked) -> bool:
+    """Whether a caller whose ACK never came has our answer all the same, and we its own: its media comes."""
+    return leg.emergency and unacked.heard and not unacked.awaits_answer and not leg.losses
+
+
 def expire_unacked(leg: Leg, unacked: Unacked, now: float) -> list[Effect | LegEvent]:
     """Repeat the 2xx, or give up waiting for its ACK."""
     if now >= unacked.deadline:
         leg.unacked = None
         if leg.state is State.LEAVING:
             return hangup.bye(leg)
+        if leg.state is State.ANSWERED and _is_there(leg, unacked):
+            # Not as RFC 3261 §13.3.1.4 would have it: the caller is on the line, only its ACKs are lost, and its sound comes.
+            leg.state = State.CONFIRMED
+            return [LegUp(leg.id)]
         if leg.state is State.ANSWERED:
             # RFC 3261 §13.3.1.4: "the dialog is confirmed, but the session SHOULD be terminated … with a BYE".
             return hangup.give_up(leg, "no_ack", reason.NO_ACK)

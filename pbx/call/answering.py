@@ -344,7 +344,7 @@ class Answering:
 
     def _text(self, event: RequestArrived, account: identity.Account, now: float) -> list[Item]:
         """Give a text to the call of the same person; without a call nobody would read it, and the sender is told."""
-        response, text = indialog.message(event.request)
+        response, text = indialog.message(acceptance.unpacked(event.request, patient=True))
         target, desk = self._phones.gate.seat(event.request.uri)
         if target == "room" and desk != account.user:
             raise SipError(403)

@@ -242,6 +242,8 @@ class Leg:
     def alive(self) -> None:
         """Hear that media flows: what was missed before is forgotten."""
         self.missed = 0
+        if self.unacked is not None:
+            self.unacked.heard = True
 
     def text(self, text: str) -> list[Effect | LegEvent]:
         """Send a text in the dialog (RFC 3428) if the phone takes MESSAGE; nothing happens if it does not."""

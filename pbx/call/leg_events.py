@@ -65,8 +65,9 @@ def _verb(leg: Leg, transaction: str, request: Request, now: float) -> list[Effe
         ):
             return [LegRefer(leg.id, transaction, request)]
         case "MESSAGE":
-            return _text_received(leg, transaction, request)
+            return _text_received(leg, transaction, acceptance.unpacked(request, patient=leg.emergency))
         case "INFO":
+            request = acceptance.unpacked(request, patient=leg.emergency)
             response, digit = indialog.info(request)
             events: list[Effect | LegEvent] = [] if digit is None else [LegDigit(leg.id, digit)]
             if indialog.wants_picture(request) and leg.live:

@@ -31,6 +31,8 @@ class Unacked:
     """Our 2xx carried the offer, so the ACK carries the answer."""
     notice_at: float | None = None
     """When people are told that the ACK is missing."""
+    heard: bool = False
+    """The peer's media has come since: it has our answer, for it knows our port."""
 
     @classmethod
     def start(
@@ -79,6 +81,7 @@ class Unacked:
             "deadline": self.deadline,
             "awaits_answer": self.awaits_answer,
             "notice_at": self.notice_at,
+            "heard": self.heard,
         }
 
     @classmethod

@@ -107,6 +107,19 @@ def readable(request: Request) -> Request:
     return Request(request.method, request.uri, headers, body)
 
 
+def unpacked(request: Request, *, patient: bool) -> Request:
+    """Return a MESSAGE or INFO whose body is to be read, as it is.
+
+    `patient`: of a caller in need, what is packed is unpacked. Raises SipError(415) for what is packed otherwise.
+    """
+    if not encodings(request):
+        return request
+    found = readable(request)
+    if not patient or not found.body:
+        raise SipError(415, headers=(NO_ENCODING,))
+    return found
+
+
 def _unpack(body: bytes) -> bytes:
     for bits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # gzip and zlib by their headers, then bare deflate
         unpacker = zlib.decompressobj(bits)

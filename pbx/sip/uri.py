@@ -267,6 +267,8 @@ def _read_address(text: str) -> NameAddr:
         if left < 0 or text[end:left].strip(" \t"):
             raise SipError(400, "Malformed address")
         display = grammar.unquote(text[:end])
+        if "\r" in display or "\n" in display:  # a header has none; what was unescaped out of a URI may
+            raise SipError(400, "CR or LF in a display name")
     else:
         left = text.find("<")
         if left > 0:

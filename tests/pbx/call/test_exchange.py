@@ -7,10 +7,11 @@ import pytest
 from pbx.call import seats, silence
 from pbx.call.call import State
 from pbx.call.effects import SendRequest, ToMedia
+from pbx.call.leg import State as LegState
 from pbx.call.media_events import media_said
 from pbx.call.seats import Impossible
 from pbx.sip.effects import AckArrived
-from rtp.control import Dtmf, Holdings, MediaLost, OpenEvidence, OpenLeg, Refused
+from rtp.control import Dtmf, Holdings, MediaLost, MediaStarted, OpenEvidence, OpenLeg, Refused
 from tests.kit.world import HOST, World, sdp
 
 
@@ -168,6 +169,41 @@ def test_answer_that_is_never_acknowledged_ends_with_bye_after_32_seconds():
     assert world.sent[-1].request.method == "BYE"
     world.wait(2.1)
     assert world.call("bob") is None
+
+
+def test_a_caller_whose_acks_are_all_lost_stays_while_it_is_heard():
+    """Where RFC 3261 §13.3.1.4 would hang up: it talks, so it has our answer."""
+    world = World()
+    world.sign_in("d1")
+    world.invite("bob")
+    leg = world.exchange.legs[world.call("bob").leg]
+    world.wait(1.0)
+    world.says(MediaStarted(leg.id, "audio", 0))
+    world.wait(30.5)
+    assert world.noted("ack_missing")
+    world.wait(1.0)
+    assert leg.state is LegState.CONFIRMED
+    assert world.noted("call_confirmed")
+    assert world.call("bob").state is State.TALKING
+    answers = len(world.answers[world.transactions["bob"]])
+    world.wait(20.0)
+    assert len(world.answers[world.transactions["bob"]]) == answers, "nothing is repeated any more"
+    assert world.asked("BYE") is None
+    assert world.answers[world.bye("bob")][-1].status == 200
+
+
+@pytest.mark.parametrize("how", ["silence", "lost again", "no answer of its own"])
+def test_a_caller_without_ack_who_is_not_heard_is_hung_up(how):
+    world = World()
+    world.invite("bob", body=b"" if how == "no answer of its own" else None)
+    leg = world.exchange.legs[world.call("bob").leg]
+    if how != "silence":
+        world.says(MediaStarted(leg.id, "audio", 0))
+    if how == "lost again":
+        world.says(MediaLost(leg.id, "audio", 3))
+    world.wait(33.0)
+    assert world.asked("BYE") is not None
+    assert world.noted("call_ended")[0].fields["cause"] == "no_ack"
 
 
 def test_reinvite_hold_and_resume():

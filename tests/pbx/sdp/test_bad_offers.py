@@ -61,3 +61,28 @@ def test_each_line_of_the_session_may_be_missing(missing):
         offer, CAPABILITIES, address="192.0.2.1", ports={"audio": (20000, 20001)}, session=1, version=1
     )
     assert [stream.medium for stream in streams] == ["audio"]
+
+
+CANDIDATE = "a=candidate:{0} 1 udp 2130706431 198.51.100.{1} {2} typ host"
+
+
+@pytest.mark.parametrize(("count", "answered"), [(200, True), (1000, False)])
+def test_candidates_without_end(count, answered):
+    """As many as fit are passed over; a description beyond its limit is refused, whatever it is full of."""
+    lines = [CANDIDATE.format(n, n % 250 + 1, 2000 + n) for n in range(count)]
+    data = "\r\n".join([*HEAD, *BASES["audio"], *lines, ""]).encode()
+    if not answered:
+        with pytest.raises(SipError) as caught:
+            parse(data)
+        assert caught.value.status == 400
+        return
+    ports = {"audio": (20000, 20001)}
+    description, (stream,) = answer(
+        parse(data), CAPABILITIES, address="192.0.2.1", ports=ports, session=1, version=1, loopback_ok=False
+    )
+    assert stream.remote == ("198.51.100.7", 5000), "no candidate was believed"
+    assert b"candidate" not in description.encode()
+
+
+def test_there_are_enough():
+    assert len(ODD) * len(BASES) + 4 + 2 >= 120

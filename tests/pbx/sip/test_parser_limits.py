@@ -163,6 +163,37 @@ def test_cost_grows_with_length_and_not_with_its_square(name: str) -> None:
     assert cost(FAMILIES[name]) <= 64 * cost(families(SIZE // 16)[name]) + 0.0001
 
 
+SIZES = tuple(1024 * 2**n for n in range(7))
+SLOPE = 1.15
+LONGEST = 0.050
+"""Seconds a message of 64 KiB may take (bars B6)."""
+
+
+def slope(points: list[tuple[int, float]]) -> float:
+    """Return the slope of the straight line through the points in log-log, by least squares."""
+    logs = [(math.log(x), math.log(y)) for x, y in points]
+    middle = [sum(values) / len(logs) for values in zip(*logs, strict=True)]
+    over = sum((x - middle[0]) * (y - middle[1]) for x, y in logs)
+    return over / sum((x - middle[0]) ** 2 for x, _ in logs)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_slope_from_1_to_64_kib(name: str) -> None:
+    """Linear is 1, quadratic 2. A machine that is busy with others may bend the line once, not five times."""
+    found = []
+    for _ in range(5):
+        points = [(size, cost(families(size)[name])) for size in SIZES]
+        found.append(slope(points))
+        if found[-1] <= SLOPE and points[-1][1] <= LONGEST:
+            return
+    raise AssertionError(f"{name}: slopes {found}, 64 KiB take {points[-1][1]:.4f} s of processor time")
+
+
+def test_a_slope_is_one_when_it_is() -> None:
+    assert slope([(size, size * 3e-6) for size in SIZES]) == pytest.approx(1.0)
+    assert slope([(size, size**2 * 3e-9) for size in SIZES]) == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_large_message_of_one_kind_is_taken_or_refused(name: str) -> None:
     if name == "nested multipart":

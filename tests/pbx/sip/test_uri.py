@@ -287,3 +287,11 @@ def test_via_parameters() -> None:
 )
 def test_malformed_via(text: str) -> None:
     assert status_of(parse_via, text) == 400
+
+
+@pytest.mark.parametrize("hole", ["\r", "\n", "\r\n"])
+def test_a_display_name_has_no_line_break(hole: str) -> None:
+    """No header has one; what was unescaped out of a URI may."""
+    with pytest.raises(SipError) as caught:
+        parse_name_addr(f'"a{hole}b" <sip:x@y>')
+    assert caught.value.status == 400
