@@ -20,7 +20,8 @@ from pbx.call.reconcile import reconcile
 from pbx.call.seats import Impossible
 from pbx.sip.effects import TransactionFailed
 from rtp.control import Holdings, Play, Refused
-from tests.kit.world import World, sdp
+from tests.kit.marked import Marked
+from tests.kit.world import sdp
 
 EXAMPLES, STEPS, LIVES = 32, 200, 8
 """Of each of so many tests, which run beside each other: 8 × 32 × 200 steps."""
@@ -44,8 +45,8 @@ def one(choices, number):
     return choices[number % len(choices)]
 
 
-class Heard(World):
-    """A world in which nothing is ever played to a silent caller."""
+class Heard(Marked):
+    """A world in which nothing is ever played to a silent caller, and nothing a caller is known by reaches another (bar F30 a)."""
 
     def _media(self, command):
         if isinstance(command, Play):
