@@ -36,6 +36,8 @@ RETRY_SECONDS: Final = 10
 REF: Final = "notify/"
 """Begins the `ref` of every request sent here."""
 
+NOBODY: Final[frozenset[str]] = frozenset()
+
 Effect = Respond | SendRequest
 K = TypeVar("K")
 
@@ -136,7 +138,8 @@ class Notifier:
 
     def watchers(self, topic: Topic) -> frozenset[str]:
         """Return the users who watch something; empty: nobody does, and nobody need look at it."""
-        return frozenset(self._subscriptions[key].user for key in self._topics.get(topic, ()))
+        keys = self._topics.get(topic)
+        return frozenset(self._subscriptions[key].user for key in keys) if keys else NOBODY
 
     def change(self, topic: Topic, document: Document | None, now: float) -> list[Effect]:
         """Hear what a resource is now, None when it is no more. What changed nothing tells nobody."""

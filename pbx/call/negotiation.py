@@ -53,6 +53,7 @@ class Negotiation:
         self._languages = languages
         self._lost = False  # the keys agreed on are to be replaced
         self._ours: Description | None = None  # what we said in the exchange that ended last
+        self._written: tuple[Description, bytes] | None = None  # the one written last
         self._version = 0
         self._ports: dict[Medium, PortPair] = {}
         self._offered: Description | None = None
@@ -134,7 +135,7 @@ class Negotiation:
         answer = language.answer(offered, answer, self._languages)
         self._ours = answer
         self._agreed(offered, streams)
-        return answer.encode()
+        return self._text(answer)
 
     def offer(self, capabilities: Capabilities | None = None) -> bytes:
         """Offer everything that has ports, or of it what `capabilities` hold."""
@@ -219,6 +220,12 @@ class Negotiation:
     def _pairs(self) -> dict[Medium, tuple[int, int]]:
         return {medium: (pair.rtp, pair.rtcp) for medium, pair in self._ports.items()}
 
+    def _text(self, description: Description) -> bytes:
+        """Write a description, each once: it is sent and kept in the journal."""
+        if self._written is None or self._written[0] is not description:
+            self._written = (description, description.encode())
+        return self._written[1]
+
     def _next_version(self) -> int:
         self._version += 1
         return self._version
@@ -229,7 +236,7 @@ class Negotiation:
             "address": self._address,
             "session": self.session,
             "languages": list(self._languages),
-            "ours": None if self._ours is None else self._ours.encode(),
+            "ours": None if self._ours is None else self._text(self._ours),
             "version": self._version,
             "ports": [msgspec.to_builtins(p) for p in self._ports.values()],
             "offered": None if self._offered is None else self._offered.encode(),

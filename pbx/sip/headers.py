@@ -146,10 +146,11 @@ class Headers:
         self._index = None
         self._parsed.clear()
 
-    def _changed_only(self, key: str) -> None:
+    def _first_changed(self, key: str, line: str) -> None:
         if self._index is not None:
-            self._index[key] = [value for name, value in self._items if _key(name) == key]
-        self._parsed = {name: value for name, value in self._parsed.items() if _key(name) != key}
+            self._index[key][0] = line
+        for name in [name for name in self._parsed if _key(name) == key]:
+            del self._parsed[name]
 
     def get(self, name: str) -> str | None:
         """The value of the first field of that name, whole (not split at commas); None when there is none."""
@@ -215,7 +216,7 @@ class Headers:
             if _key(other) == key:
                 rest = grammar.split_list(line)[1:] if key in _LISTS else []
                 self._items[i] = _checked(name, ", ".join([value, *rest]))
-                self._changed_only(key)
+                self._first_changed(key, self._items[i][1])
                 return
         self.add(name, value)
 
