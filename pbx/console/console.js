@@ -4,8 +4,12 @@
 
 const TEXT = {
   zh: {
-    title: "110 视频接警台", language: "English", logout: "退出", login: "登录", token: "接口口令",
-    token_hint: "口令在状态目录的 credentials.json 中（api_token）。",
+    title: "110 视频接警台", language: "English", logout: "退出", login: "登录", user: "账号（用接口口令登录时留空）", token: "密码或接口口令",
+    token_hint: "接口口令在状态目录的 credentials.json 中（api_token）。核实身份和标记来电须以本人账号登录。",
+    identities: "身份核实", account: "账号", real_name: "真实姓名", telephone: "电话", document_number: "证件号码", verify: "核实",
+    "resident-id": "居民身份证", passport: "护照", other: "其他证件", "in-person": "当面查验", records: "查档", remote: "远程",
+    change: "待确认的变更", confirm: "确认", withdraw: "撤回", asked_by: "{n} 提出", hoax: "标记虚假", nuisance: "标记骚扰", marked: "已标记",
+    not_placed: "位置未知",
     waiting: "排队中", active: "通话中", desks: "坐席", place: "位次", caller: "来电", identity: "身份", media: "媒体",
     since: "时长", silent: "静默", desk: "坐席", state: "状态", phone: "话机", acts: "操作",
     nobody_waiting: "无人排队", nobody_active: "没有通话", no_desks: "没有坐席账号",
@@ -33,8 +37,12 @@ const TEXT = {
     failed: "操作失败", expired: "登录已过期，请重新登录",
   },
   en: {
-    title: "110 video call desk", language: "中文", logout: "Log out", login: "Log in", token: "API token",
-    token_hint: "The token stands in credentials.json in the state folder (api_token).",
+    title: "110 video call desk", language: "中文", logout: "Log out", login: "Log in", user: "Account (none: by API token)", token: "Password or API token",
+    token_hint: "The API token stands in credentials.json in the state folder (api_token). Who verifies or marks somebody logs in by name.",
+    identities: "Verified identities", account: "Account", real_name: "Real name", telephone: "Telephone", document_number: "Number of the document", verify: "Verify",
+    "resident-id": "resident identity card", passport: "passport", other: "other document", "in-person": "seen in person", records: "from records", remote: "remotely",
+    change: "Change that waits", confirm: "Confirm", withdraw: "Withdraw", asked_by: "asked by {n}", hoax: "Mark: hoax", nuisance: "Mark: nuisance", marked: "marked",
+    not_placed: "place unknown",
     waiting: "Waiting", active: "Active", desks: "Desks", place: "Place", caller: "Caller", identity: "Identity", media: "Media",
     since: "Duration", silent: "Silent", desk: "Desk", state: "State", phone: "Phone", acts: "Actions",
     nobody_waiting: "Nobody is waiting", nobody_active: "No calls", no_desks: "No desk accounts",
@@ -80,6 +88,7 @@ let language = "zh";
 let feed = null;
 let drawing = false;
 let looking = false;
+let byName = false;
 const pictures = new Map();
 const asked = new Set();
 
@@ -151,8 +160,27 @@ function callerCell(call) {
   cell.append(under);
   if (call.trunk) cell.append(make("small", t("number_of_trunk").replace("{trunk}", call.trunk)));
   if (call.claimed) cell.append(make("small", t("claimed").replace("{name}", () => call.claimed)));
+  cell.append(make("small", placeOf(call), "place"));
+  // What the exchange advises stands in both languages already, what matters most first.
+  for (const line of call.advice ?? []) cell.append(make("small", line, "advice"));
   if (call.alarm) cell.append(make("small", t(call.alarm), "warning"));
+  if (byName) {
+    for (const mark of ["hoax", "nuisance"]) {
+      cell.append(button(mark, async () => {
+        if (await post(`/api/calls/${encodeURIComponent(call.call)}/mark`, { mark })) alarm(t("marked"));
+      }));
+    }
+  }
   return cell;
+}
+
+// Where a caller is, who says so, and the district that is served for it.
+function placeOf(call) {
+  const at = call.place;
+  const district = call.district?.name?.[language] ?? call.district?.district;
+  if (!at) return [t("not_placed"), district].filter(Boolean).join(" · ");
+  const position = typeof at.latitude === "number" ? `${at.latitude}, ${at.longitude} ±${at.radius ?? 0} m` : "";
+  return [at.address?.[language], position, at.by, district].filter(Boolean).join(" · ");
 }
 
 function badgeCell(name, text) {
@@ -317,6 +345,43 @@ async function askTrunks() {
   redraw();
 }
 
+// --- identities: whoever may see them logged in by name; the second person confirms what the first one asked ---
+
+async function askIdentities() {
+  const answer = feed && byName ? await fetch("/api/identities", { credentials: "same-origin" }).catch(() => null) : null;
+  $("identity-section").hidden = !answer?.ok;
+  if (!answer?.ok) return;
+  const rows = (await answer.json()).identities.map(identityRow);
+  $("identities").replaceChildren(...rows);
+}
+
+function identityRow(one) {
+  const row = make("tr");
+  const proof = one.proof ? [one.proof.facts.name, one.proof.facts.phone, one.proof.by].filter(Boolean).join(" · ") : "";
+  const wanted = one.change ? [one.change.facts.name, one.change.facts.phone].join(" · ") : "";
+  const change = make("td", wanted);
+  const acts = make("td");
+  if (one.change) {
+    change.append(make("small", t("asked_by").replace("{n}", () => one.change.by)));
+    for (const act of ["confirm", "withdraw"]) {
+      acts.append(button(act, async () => {
+        await post(`/api/identities/${encodeURIComponent(one.user)}/${act}`, { change: one.change.id });
+        await askIdentities();
+      }));
+    }
+  }
+  row.append(make("td", one.user), make("td", proof), change, acts);
+  return row;
+}
+
+async function checkIdentity(form) {
+  const { user, ...said } = Object.fromEntries(new FormData(form));
+  // The number of a document stays in the page no longer than it takes to send it.
+  form.elements.number.value = "";
+  if (await post(`/api/identities/${encodeURIComponent(user)}`, said)) form.reset();
+  await askIdentities();
+}
+
 function callRow(call, waiting) {
   const row = make("tr");
   const first = make("td", waiting ? call.position ?? "" : call.desk ?? "");
@@ -396,6 +461,8 @@ function speak(wanted) {
   localStorage.setItem("language", language);
   document.documentElement.lang = language;
   for (const node of document.querySelectorAll("[data-text]")) node.textContent = t(node.dataset.text);
+  for (const node of document.querySelectorAll("[data-hint]")) node.placeholder = node.ariaLabel = t(node.dataset.hint);
+  for (const option of $("identity").querySelectorAll("option")) option.textContent = t(option.value);
   $("language").textContent = t("language");
   draw();
 }
@@ -467,6 +534,7 @@ function follow() {
     else if (asked.readyState === EventSource.CLOSED) setTimeout(() => { if (feed === asked) follow(); }, 1000);
   });
   askTrunks();
+  askIdentities();
   $("login").hidden = true;
   $("board").hidden = false;
   $("logout").hidden = false;
@@ -479,6 +547,10 @@ function leave(why) {
   shown.desks.clear();
   shown.trunks = [];
   if ($("confirm").open) $("confirm").close("cancel");
+  byName = false;
+  localStorage.removeItem("byName");
+  $("identity-section").hidden = true;
+  $("identities").replaceChildren();
   $("board").hidden = true;
   $("logout").hidden = true;
   $("login").hidden = false;
@@ -493,10 +565,17 @@ async function begin() {
   $("logout").addEventListener("click", async () => { await post("/api/logout"); leave(); });
   $("login").querySelector("form").addEventListener("submit", async (event) => {
     event.preventDefault();
-    const token = $("token").value.trim();
+    const user = $("user").value.trim();
+    const secret = $("token").value.trim();
     $("token").value = "";
-    if (await post("/api/login", { token })) { alarm(""); follow(); }
+    if (!(await post("/api/login", user ? { user, password: secret } : { token: secret }))) return;
+    byName = Boolean(user);
+    localStorage.setItem("byName", byName ? "yes" : "");
+    alarm("");
+    follow();
   });
+  byName = localStorage.getItem("byName") === "yes";
+  $("identity").addEventListener("submit", (event) => { event.preventDefault(); checkIdentity(event.target); });
   setInterval(tick, 1000);
   setInterval(askTrunks, TRUNK_SECONDS * 1000);
   setInterval(look, LOOK_SECONDS * 1000);

@@ -25,6 +25,7 @@ FLAGS = (
     "--use-fake-ui-for-media-stream", "--ignore-certificate-errors", "--remote-debugging-port=0",
 )  # fmt: skip
 PATIENCE = 20.0
+READY = "typeof window.begin === 'function'"
 
 
 TRIES = 3
@@ -62,11 +63,19 @@ def bundle(folder: Path) -> Path:
     return made
 
 
+class NoPageYetError(AssertionError):
+    """There is nothing yet in which JavaScript could run."""
+
+
 class Browser:
     """One Chromium with one page at `http://127.0.0.1:<port>/`. Use as an asynchronous context manager."""
 
-    def __init__(self, script: Path, port: int, folder: Path) -> None:
+    def __init__(
+        self, script: Path | None, port: int, folder: Path, *, url: str | None = None, ready: str = READY
+    ) -> None:
+        """`url`: another page than the one of JsSIP; `ready`: JavaScript that is true when the page has begun."""
         self._script, self._port, self._folder = script, port, folder
+        self._url, self._ready = url or f"http://127.0.0.1:{port}/", ready
         self._number = 0
 
     async def __aenter__(self) -> Self:
@@ -77,12 +86,12 @@ class Browser:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
         self._process = await asyncio.create_subprocess_exec(
-            "chromium", *FLAGS, f"--user-data-dir={self._folder}", f"http://127.0.0.1:{self._port}/",
+            "chromium", *FLAGS, f"--user-data-dir={self._folder}", self._url,
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         self._session = aiohttp.ClientSession()
         self._socket = await self._session.ws_connect(await self._target(), max_msg_size=0)
-        await self.until("typeof window.begin === 'function'")
+        await self.until(self._ready)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -96,6 +105,7 @@ class Browser:
         return web.Response(text=PAGE, content_type="text/html")
 
     async def _code(self, _request: web.Request) -> web.Response:
+        assert self._script is not None, "asked for by our own page only"
         return web.Response(body=self._script.read_bytes(), content_type="text/javascript")
 
     async def _target(self) -> str:
@@ -120,7 +130,8 @@ class Browser:
         async with asyncio.timeout(PATIENCE):
             while (answer := await self._socket.receive_json()).get("id") != self._number:
                 pass
-        assert "error" not in answer, answer["error"]
+        if "error" in answer:
+            raise NoPageYetError(answer["error"])
         result = answer["result"]
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
@@ -129,10 +140,16 @@ class Browser:
         """Wait until JavaScript is true. Raises AssertionError with what the phone told."""
         try:
             async with asyncio.timeout(PATIENCE):
-                while not await self.run(condition):
+                while not await self._holds(condition):
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise AssertionError(f"not {condition}: {await self.run('window.told')}") from None
+
+    async def _holds(self, condition: str) -> bool:
+        try:
+            return bool(await self.run(condition))
+        except NoPageYetError:
+            return False  # the browser is on its way to the page
 
     async def told(self, what: str) -> str:
         """Wait until the phone told of something and give it."""
