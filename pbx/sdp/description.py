@@ -127,7 +127,9 @@ def parse(body: bytes) -> Description:
         raise SipError(488, "SDP Version Not Supported")
     session = section = _Section("")
     sections: list[_Section] = []
-    read = remembered_line if len(text) <= REMEMBERED_TEXT else read_line
+    # A key is forgotten with its call.
+    shared = len(text) <= REMEMBERED_TEXT and "a=crypto:" not in text and "\nk=" not in text
+    read = remembered_line if shared else read_line
     for line in lines[1:]:
         kind, value = read(line)
         if kind == PLAIN:

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbx.sdp.description import MAX_BODY, MAX_MEDIA, Description, Feedback, Media, Origin, parse
+from pbx.sdp.lines import remembered_line
 from pbx.sip.errors import SipError
 from rtp.control import Codec
 
@@ -292,3 +293,14 @@ def test_one_medium_is_not_taken_for_another() -> None:
         ("RTP/AVP", ("96", "97"), 1),
         ("X", ("96",), 0),
     ]
+
+
+def test_lines_with_keys_are_not_remembered():
+    key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj"
+    plain = "v=0\r\no=- 7777 1 IN IP4 192.0.2.7\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/SAVP 8\r\n"
+    before = remembered_line.cache_info().misses
+    described = parse(f"{plain}{key}\r\n".encode())
+    assert described.media[0].attributes == (tuple(key.removeprefix("a=").split(":", 1)),)
+    assert remembered_line.cache_info().misses == before
+    parse(plain.encode())
+    assert remembered_line.cache_info().misses > before
