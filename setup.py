@@ -9,6 +9,7 @@ setup(
             [
                 "rtp/native/_relay.pyx",
                 "rtp/native/relay.c",
+                "rtp/native/loop.c",
                 "rtp/native/tape.c",
                 "rtp/native/block.c",
                 "rtp/native/jitter.c",

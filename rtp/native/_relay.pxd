@@ -83,7 +83,6 @@ cdef extern from "relay.h" nogil:
     int relay_loop_open(relay_loop *, int, int)
     void relay_loop_close(relay_loop *)
     int relay_loop_put(relay_loop *, int, relay_flow *)
-    int relay_lend(relay_loop *, relay_flow *, int)
     int relay_turn(relay_loop *, double)
     int relay_collect(relay_loop *, double)
     int relay_steady(relay_flow *, int64_t, int, int64_t, int64_t, const unsigned char *, size_t, double)

@@ -586,9 +586,7 @@ cdef class RelayLoop:
         self._flows[flow.c.fd] = flow
 
     def lend(self, Flow flow not None, bint lent):
-        error = relay_lend(&self.c, &flow.c, lent)
-        if error:
-            raise OSError(error, "epoll_ctl")
+        flow.c.lent = lent
 
     def remove(self, Flow flow not None):
         if self._flows.pop(flow.c.fd, None) is not None:

@@ -20,7 +20,7 @@ enum {
     RELAY_TAPES = 2,             /* captures one received packet belongs to: its own call's and its partner's */
     RELAY_UNHEARD = 2048,        /* the newest packet that went to nobody; RTP keeps below 1,500 bytes */
     RELAY_READY = 512,           /* descriptors served in one round; as rtp.loop.MAX_READY */
-    RELAY_BATCH = 4,             /* datagrams read at once of one socket, so that no socket can starve another */
+    RELAY_BATCH = 16,            /* sockets of which one datagram each is read, before all of them are sent */
     RELAY_ODD = 256,             /* odd packets handed over in one round */
     RELAY_ODD_BYTES = 512 * 1024 /* and their bytes: what does not fit stays in its socket for the next round */
 };
@@ -73,7 +73,6 @@ struct relay_flow {
     /* what arrives */
     int fd;
     uint8_t lent;     /* connected to the believed source: relay_turn reads it */
-    uint8_t more;     /* its last batch was full: there may be more, and the edge that told of it is over */
     uint8_t straight; /* what is relayed to this flow leaves as it is, on a connected socket */
     uint8_t deferred; /* watched by `later`: read when a mix asks for it */
     uint8_t route_count, tape_count;
@@ -110,12 +109,10 @@ typedef struct {
     double now;
     int ready_count, odd_count;
     int ready[RELAY_READY];
-    int more_count;
-    int more[RELAY_READY]; /* descriptors of flows with `more` */
     relay_odd odd[RELAY_ODD];
     uint32_t odd_used;
     unsigned char *odd_bytes;
-    /* gathering, as rtp.loop */
+    /* gathering */
     double look_at;
     int64_t served;
     int gathering;
@@ -127,9 +124,6 @@ int relay_loop_open(relay_loop *loop, int poll, int later);
 void relay_loop_close(relay_loop *loop);
 int relay_loop_put(relay_loop *loop, int fd, relay_flow *flow); /* flow NULL: forget the descriptor */
 
-/* Tell epoll how a flow's socket is watched: a lent one by its edges, which spares the kernel a second look at each packet. */
-int relay_lend(relay_loop *loop, relay_flow *flow, int lent);
-
 /* Serve packets until Python has something to do or `deadline` (monotonic seconds) has passed; 0, or an errno. */
 int relay_turn(relay_loop *loop, double deadline);
 
@@ -140,8 +134,18 @@ int relay_collect(relay_loop *loop, double now);
 int relay_steady(relay_flow *flow, int64_t source, int payload_type, int64_t rate, int64_t step, const unsigned char *payload,
                  size_t size, double now);
 
-/* Read one batch of one flow, at a time given from outside: what tests do in place of `relay_turn`. */
+/* Read one datagram of one flow, at a time given from outside: what tests do in place of `relay_turn`. */
 int relay_serve(relay_loop *loop, relay_flow *flow, double now);
+
+/* Whether a datagram of so many bytes is above the permitted rate (rtp.flood). */
+int relay_flood(relay_flow *flow, size_t size, double now);
+
+enum { FOLLOW_ODD = 0, FOLLOW_ONWARD, FOLLOW_VOICE, FOLLOW_SINK };
+/* Do with one datagram what was decided; ONWARD: it is numbered in place and is to leave at the flow's destination, ODD: it is Python's. */
+int relay_follow(relay_flow *flow, unsigned char *data, size_t size, double now);
+
+/* Send a numbered packet. */
+void relay_leave(relay_flow *to, const unsigned char *data, size_t size);
 
 double relay_monotonic(void);
 int64_t relay_wall_ns(void);
