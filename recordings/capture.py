@@ -26,6 +26,13 @@ MAX_HELD: Final = 2 << 20
 Two hundred such calls hold 400 MiB, which the machine of the bars has to spare."""
 
 
+Append = Callable[
+    [int, int, Callable[[Address, Address], pcapng.Head]], tuple[int, int, bytes | None, int] | None
+]
+"""Writes blocks: (descriptor, where the file ends, `pcapng.head`) → (bytes that went in, packets, all bytes if not all went in, errno),
+or None, with nothing done, when it ends elsewhere."""
+
+
 class _CutOff(Exception):  # noqa: N818  the error is `cause`
     """A write ended early."""
 
@@ -88,6 +95,25 @@ class Capture:
         """Take packets that are blocks already (see `head`); behind what came before."""
         if packets:
             self._encoded.append((data, packets))
+
+    def append(self, append: Append) -> bool:
+        """Let blocks be written straight behind the file's last one; False: not now, for something else is to be written before.
+
+        Raises OSError; what could not be written is kept, as in `flush`.
+        """
+        with self._writing:
+            if not self._open or self._pending or self._encoded or self.head is None:
+                return False
+            done = append(self._file, self._size, pcapng.head)
+            if done is None:
+                return False
+            written, packets, data, error = done
+            if data is None:
+                self._size += written
+                self._packets += packets
+                return True
+            self._encoded.append((data, packets))
+            raise self._cut(_CutOff(written, OSError(error, os.strerror(error)))) from None
 
     def packet(self, at_ns: int, source: Address, destination: Address, data: bytes) -> None:
         """Take one UDP payload as received or as sent; `at_ns` is wall clock in ns since 1970."""
@@ -170,11 +196,15 @@ class Capture:
                 self._packets += packets
                 del self._encoded[0]
         except _CutOff as cut:
-            self._refused = True
-            self._take_apart(cut.written)
-            self._hold(cut.cause)
-            raise cut.cause from None
+            raise self._cut(cut) from None
         self._refused = False
+
+    def _cut(self, cut: _CutOff) -> OSError:
+        """Keep what could not be written; the error to be raised."""
+        self._refused = True
+        self._take_apart(cut.written)
+        self._hold(cut.cause)
+        return cut.cause
 
     def _write_records(self) -> None:
         # Other threads append meanwhile: what is behind `count` is not ours, and the list is never replaced.

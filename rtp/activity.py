@@ -1,8 +1,12 @@
 """Whether a leg needs its beat: asked of every leg 50 times a second. Pure."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from rtp.control import Codec
 from rtp.outstream import Numbering
+
+if TYPE_CHECKING:
+    from rtp.sender import Sender
 
 FILL_SECONDS: Final = 0.040
 """A leg that got no relayed sound for so long is sent silence until it comes again: no gap above 60 ms."""
@@ -29,6 +33,18 @@ class Restlessness:
         """Whether a beat has nothing to do: a peer's packets flow, or there is no sound."""
         out = self.out
         return out is None or (out.relaying and not self.busy and now - (out.at or 0.0) <= FILL_SECONDS)
+
+    def roll(  # noqa: PLR0917  # as `Sender.local_frame`, for all that follow
+        self, sender: "Sender", source: int, codec: Codec, step: int, frames: tuple[bytes, ...], start: int, *, endless: bool
+    ) -> None:  # fmt: skip
+        """Hear what the coming beats would send if nothing happens: `frames` from `start` on; `endless`: the one again and again.
+
+        An engine may send them by itself as long as nothing else was sent or decided; this one does not.
+        """
+
+    def unroll(self) -> int:
+        """End that; how many frames were sent of it."""
+        return 0
 
 
 class Activity(Restlessness):

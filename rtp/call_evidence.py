@@ -25,6 +25,13 @@ REJECTED: Final = "rejected-source: sent by somebody who is not the peer, to por
 log = structlog.get_logger("media")
 
 
+Appended = tuple[int, int, bytes | None, int]
+"""What came of writing straight into a file: (bytes that went in, packets that were to be written, all their bytes if not all
+of them went in, the errno of that)."""
+Append = Callable[[int, int, Callable[[Address, Address], Head]], Appended | None]
+"""Write into a file: (descriptor, where it ends, how) → what came of it, None when it ends elsewhere and nothing was done."""
+
+
 class EvidenceSink(Protocol):
     """The open capture of one call."""
 
@@ -40,6 +47,12 @@ class EvidenceSink(Protocol):
 
     def encoded(self, data: bytes, packets: int) -> None:
         """Take packets that are written already, in order. Called from the evidence thread."""
+
+    def append(self, append: Append) -> bool:
+        """Let packets be written straight into the file; False: not now, they are to be given. Called from the evidence thread.
+
+        Raises OSError, and keeps what could not be written, as `flush`.
+        """
 
     def left_out(self, packets: int, first_ns: int, last_ns: int, reason: str) -> None:
         """Take note of packets that it will not be given: how many, from when to when (wall clock) and why."""
@@ -68,6 +81,16 @@ class Tape(Protocol):
         self, head: Callable[[Address, Address], Head], left_out: Callable[[int, int, int], None], /
     ) -> tuple[bytes, int]:
         """Give all of it as it stands in the file, and how many packets that is; `left_out` as above."""
+
+    def append(
+        self,
+        descriptor: int,
+        end: int,
+        head: Callable[[Address, Address], Head],
+        left_out: Callable[[int, int, int], None],
+        /,
+    ) -> Appended | None:
+        """Write all of it as it stands in the file into one that ends there; see `Append`."""
 
 
 class Both:
@@ -174,13 +197,14 @@ class CallEvidence:
 
     def pour(self, sink: EvidenceSink) -> None:
         """Give the sink what is on the tape. Called from the evidence thread."""
-        if self.tape is None:
+        tape = self.tape
+        if tape is None or sink.append(lambda file, end, head: tape.append(file, end, head, self._overrun)):
             return
         head = sink.head
         if head is None:
-            self.tape.pour(sink.packet, self._overrun)
+            tape.pour(sink.packet, self._overrun)
         else:
-            sink.encoded(*self.tape.encode(head, self._overrun))
+            sink.encoded(*tape.encode(head, self._overrun))
 
     def _overrun(self, packets: int, first_ns: int, last_ns: int) -> None:
         self.lose(packets, first_ns, last_ns, RING_FULL)

@@ -66,6 +66,10 @@ BEAT_SECONDS: Final = 0.020
 PHASES: Final = 4
 """Legs are served in four groups, 5 ms apart: 200 prompts at once would hold up the relay for 2 ms."""
 
+STALL_SECONDS: Final = 0.020
+"""A beat that comes so late finds packets unread that came in time: nobody is sent silence in their place. Otherwise whoever is late
+once has, by a silence and a new beginning for each packet, more to do than before, and stays late."""
+
 log = structlog.get_logger("media")
 
 
@@ -319,7 +323,10 @@ class Engine:
     # --- time ------------------------------------------------------------------------------------------------------
 
     def _beat(self, now: float) -> None:
+        stalled = now - self._started - self._beats * BEAT_SECONDS / PHASES > STALL_SECONDS
         for leg in self._phases[self._beats % PHASES].restless(now):
+            if stalled and not leg.activity.busy:
+                continue
             try:
                 leg.beat(now)
             except Exception as error:  # noqa: BLE001  # one leg's failure is logged and counted; the others go on

@@ -4,7 +4,7 @@ from collections import deque
 from typing import Any, Final
 
 from rtp.badge import Badge
-from rtp.codecs import samples_per_frame
+from rtp.codecs import samples_per_frame, silence
 from rtp.control import Codec, LegReport, Medium, PictureWanted, Play, PlayEnded, Stream
 from rtp.counts import stream_report
 from rtp.dtls import Certificate
@@ -16,6 +16,7 @@ from rtp.prompts import Prompts
 from rtp.protection import Protection
 from rtp.reports import Reports
 from rtp.route import Surroundings
+from rtp.sender import SILENCE, Sender
 from rtp.track import Track
 from rtp.wiring import Gates
 
@@ -69,6 +70,11 @@ class Playing:
         self.given += 1
         return self.player.next_frame()
 
+    def skip(self, frames: int) -> None:
+        """Take note that so many of the present item were sent without us."""
+        self.given += frames
+        self.player.skip(frames)
+
     @property
     def position(self) -> tuple[int, int, int, int]:
         """Where it stands, for `seek`."""
@@ -111,6 +117,7 @@ class Leg:
         self.activity = around.activity()
         self._playing: Playing | None = None
         self._holding: Playing | None = None
+        self._rolled: Playing | None = None  # what the engine goes on with by itself
         self._digits: deque[tuple[bytes, int, bool] | None] = (
             deque()
         )  # payload, number, whether it begins; None: pause
@@ -192,6 +199,7 @@ class Leg:
 
     def beat(self, now: float) -> None:
         """Send this leg's 20 ms of sound unless a peer's packets do."""
+        self._recall()
         audio = self._audio
         if audio is None:
             return
@@ -209,6 +217,30 @@ class Leg:
         elif sender.overridden or sender.starving(now):
             sender.silence(now)
         self._override()
+        self._roll(sender, playing if frame is not None else None)
+
+    def _roll(self, sender: Sender, playing: Playing | None) -> None:
+        """Let the engine go on with what this beat has sent, if it can."""
+        codec = sender.codec
+        if codec is None or not sender.sending or sender.silent or self._digits:
+            return
+        if playing is None:
+            if self._playing is None and self._holding is None:
+                step, payload = samples_per_frame(codec), silence(codec)
+                self.activity.roll(sender, SILENCE, codec, step, (payload,), 0, endless=True)
+        elif playing in {self._playing, self._holding} and playing.overlay is None and playing.codec == codec:
+            self._rolled = playing
+            frames, start = playing.player.rest
+            self.activity.roll(
+                sender, playing.number, codec, samples_per_frame(codec), frames, start, endless=False
+            )
+
+    def _recall(self) -> None:
+        """Take over from the engine again."""
+        sent = self.activity.unroll()
+        if self._rolled is not None:
+            self._rolled.skip(sent)
+        self._rolled = None
 
     def _next_frame(self, audio: Track, now: float) -> tuple[bytes | None, Playing | None]:
         """The next 20 ms of what is being played; a play goes on in time even where nobody may hear it."""
@@ -248,6 +280,7 @@ class Leg:
         return Playing(play, codec or TIMING, self._prompts, next(self._around.numbers))
 
     def _override(self) -> None:
+        self._recall()
         playing = self._playing
         overlay = playing.overlay if playing is not None else None
         overridden = (playing is not None and overlay is None) or bool(self._digits)
@@ -264,6 +297,7 @@ class Leg:
 
     def carry(self) -> dict[str, Any]:
         """Give what is being played and the digits that wait, as plain data."""
+        self._recall()
         playing = self._playing
         return {
             "play": None if playing is None else [playing.play.play, playing.play.items, playing.play.loop],

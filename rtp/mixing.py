@@ -112,13 +112,13 @@ class Bank:
             sent, rows = self._swift.send(ears, coded, now)
         for row in rows:
             ear = ears[row]
-            codec = ear.wants()
-            if codec is None:
-                continue
-            name = codec.name
-            if self.mixer.rate == NARROW_RATE and name in _TO_CODE and name not in coded:
-                coded[name] = _TO_CODE[name].take(mixed.view(np.uint16))
             try:
+                codec = ear.wants()
+                if codec is None:
+                    continue
+                name = codec.name
+                if self.mixer.rate == NARROW_RATE and name in _TO_CODE and name not in coded:
+                    coded[name] = _TO_CODE[name].take(mixed.view(np.uint16))
                 if name in coded:
                     payload: bytes | None = coded[name][row].tobytes()
                 else:

@@ -25,19 +25,20 @@ class PictureRequests:
 
     def __init__(self) -> None:
         self._asked_at: float | None = None
-        self._wanted = False
+        self.wanted = False
+        """Something is to be asked when the interval is over."""
         self._number = -1
 
     @property
     def next_due(self) -> float | None:
         """Monotonic seconds, None while nothing is wanted."""
-        if not self._wanted:
+        if not self.wanted:
             return None
         return 0.0 if self._asked_at is None else self._asked_at + INTERVAL_SECONDS
 
     def want(self, now: float) -> bool:
         """Whether to ask at once; otherwise `expire` will say when."""
-        self._wanted = True
+        self.wanted = True
         return self.expire(now)
 
     def expire(self, now: float) -> bool:
@@ -45,7 +46,7 @@ class PictureRequests:
         due = self.next_due
         if due is None or now < due:
             return False
-        self._wanted = False
+        self.wanted = False
         self._asked_at = now
         return True
 
@@ -56,13 +57,13 @@ class PictureRequests:
 
     def snapshot(self) -> dict[str, Any]:
         """Give the whole state as plain data."""
-        return {"asked_at": self._asked_at, "wanted": self._wanted, "number": self._number}
+        return {"asked_at": self._asked_at, "wanted": self.wanted, "number": self._number}
 
     @classmethod
     def restore(cls, data: dict[str, Any]) -> "PictureRequests":
         """Make requests that go on where `snapshot` was taken."""
         requests = cls()
         requests._asked_at = data["asked_at"]
-        requests._wanted = data["wanted"]
+        requests.wanted = data["wanted"]
         requests._number = data["number"]
         return requests

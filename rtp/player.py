@@ -28,6 +28,17 @@ class Player:
     def position(self, at: tuple[int, int]) -> None:
         self._item, self._frame = at
 
+    @property
+    def rest(self) -> tuple[tuple[bytes, ...], int]:
+        """All payloads of the present item, and the number of the next; () when it is over."""
+        if self._item == len(self._items):
+            return (), 0
+        return self._prompts.frames(self._items[self._item], self._codec), self._frame
+
+    def skip(self, frames: int) -> None:
+        """Leave out payloads of the present item."""
+        self._frame += frames
+
     def next_frame(self) -> bytes | None:
         """The payload of the next 20 ms, or None when the play has ended (and ever after)."""
         while self._item < len(self._items):

@@ -55,7 +55,7 @@ cdef extern from "relay.h" nogil:
         const unsigned char *note
     ctypedef struct relay_flow:
         int fd
-        unsigned char lent, straight, deferred, route_count, tape_count
+        unsigned char lent, direct, straight, deferred, route_count, tape_count
         relay_source *source
         relay_flow *destination
         relay_jitter *voice
@@ -67,8 +67,20 @@ cdef extern from "relay.h" nogil:
         relay_out *out
         int64_t packets, octets, failed
         relay_tape *out_tape
-        uint32_t out_way, unheard_size
+        uint32_t out_way, stand, unheard_size
         unsigned char *unheard
+    ctypedef struct relay_film:
+        const unsigned char **frames
+        uint32_t *sizes
+        int count
+    ctypedef struct relay_reel:
+        relay_flow *flow
+        const relay_film *film
+        int next, endless
+        int64_t source, rate, step
+        int payload_type
+        uint32_t stand
+        int64_t sent
     ctypedef struct relay_odd:
         relay_flow *flow
         uint32_t offset, size
@@ -86,10 +98,14 @@ cdef extern from "relay.h" nogil:
     int relay_turn(relay_loop *, double)
     int relay_collect(relay_loop *, double)
     int relay_steady(relay_flow *, int64_t, int, int64_t, int64_t, const unsigned char *, size_t, double)
+    int relay_play(relay_reel *, double)
+    void relay_be_prompt()
     int relay_serve(relay_loop *, relay_flow *, double)
     int relay_tape_open(relay_tape *, size_t)
     void relay_tape_close(relay_tape *)
     void relay_tape_put(relay_tape *, int64_t, uint32_t, const unsigned char *, size_t)
+    int64_t relay_file_size(int)
+    int relay_write(int, const unsigned char *, size_t, size_t *)
     size_t relay_block_size(const relay_head *, uint32_t)
     size_t relay_block_put(unsigned char *, const relay_head *, int64_t, const unsigned char *, uint32_t)
 

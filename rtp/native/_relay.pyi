@@ -6,9 +6,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rtp.control import Address, Medium
+from rtp.control import Address, Codec, Medium
 from rtp.jitter import Gap
 from rtp.leg import Leg
+from rtp.sender import Sender
 from rtp.voices import Ear, Voice
 
 class Receiver(Protocol):
@@ -75,6 +76,15 @@ class Tape:
         left_out: Callable[[int, int, int], None],
         /,
     ) -> tuple[bytes, int]: ...
+    # The same into a file that ends there (`rtp.call_evidence.Tape.append`).
+    def append(
+        self,
+        descriptor: int,
+        end: int,
+        head: Callable[[Address, Address], tuple[bytes, int, int, bytes]],
+        left_out: Callable[[int, int, int], None],
+        /,
+    ) -> tuple[int, int, bytes | None, int] | None: ...
 
 # The number C knows a codec's name by.
 def name_number(name: str) -> int: ...
@@ -126,8 +136,8 @@ class Flow:
     def attach(self, source: SourceFields, out: OutFields, owner: Receiver) -> None: ...
     def detach(self) -> None: ...
     def permit(self, seconds_per_byte: float, burst: float) -> None: ...
-    # Whether what is relayed to this flow leaves as it is, and onto which tape.
-    def send_straight(self, straight: bool, tape: Tape | None, way: int) -> None: ...
+    # Whether what is sent on this flow leaves as it is, whether relayed packets do so now, and onto which tape.
+    def send_straight(self, direct: bool, straight: bool, tape: Tape | None, way: int) -> None: ...
     # Watched by the loop's second epoll descriptor. ValueError while it is lent.
     deferred: bool
     # Send as `rtp.sender.Sender.steady`: whether it could.
@@ -151,6 +161,19 @@ class ActivityFields:
 
     busy: bool
     out: Any
+    # Send these frames beat by beat from here on (`rtp.activity.Restlessness.roll`).
+    def roll(
+        self,
+        sender: Sender,
+        source: int,
+        codec: Codec,
+        step: int,
+        frames: tuple[bytes, ...],
+        start: int,
+        *,
+        endless: bool,
+    ) -> None: ...
+    def unroll(self) -> int: ...
 
 class NativePhase:
     # `rtp.parts.Phase` that looks into records of C's alone; `fill`: `FILL_SECONDS`.
@@ -183,6 +206,8 @@ class RelayLoop:
     # Let C read the socket (it is connected), or no longer. Raises OSError.
     def lend(self, flow: Flow, lent: bool) -> None: ...
     def remove(self, flow: Flow) -> None: ...
+    # Ask the kernel to run this thread soon rather than long.
+    def be_prompt(self) -> None: ...
     # Serve until `deadline` (monotonic seconds) or until there is work for Python: ready descriptors, odd packets.
     def turn(self, deadline: float) -> tuple[list[int], list[tuple[Flow, bytes]]]: ...
     # Read what waits in one flow, as of `now`: the odd packets. For tests, in which no time passes by itself.

@@ -4,7 +4,7 @@
 `_relay.pyi` says what each is; `rtp.native` puts them to work.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.math cimport NAN, isnan
 from libc.string cimport memcpy, memset
 
@@ -52,6 +52,8 @@ cdef class Tape:
     cdef relay_tape c
     cdef unsigned char *spare
     cdef size_t spare_room
+    cdef unsigned char *blocks
+    cdef size_t blocks_room
     cdef relay_head *heads
     cdef Py_ssize_t head_count
     cdef dict _numbers
@@ -65,12 +67,15 @@ cdef class Tape:
         self._numbers = {}
         self._ways = []
         self._notes = []
+        self.blocks = NULL
+        self.blocks_room = 0
         self.heads = NULL
         self.head_count = 0
 
     def __dealloc__(self):
         relay_tape_close(&self.c)
         free(self.spare)
+        free(self.blocks)
         free(self.heads)
 
     @property
@@ -119,31 +124,55 @@ cdef class Tape:
             )
             at += sizeof(relay_record) + ((record.size + 7) & ~<size_t>7)
 
-    def encode(self, head, left_out):
+    cdef size_t _fill(self, head, left_out, int64_t *packets) except? 0:
+        # All of it as blocks in `blocks`; their bytes.
         cdef size_t used, at = 0, size = 0
         cdef relay_record *record
         cdef unsigned char *out
-        cdef int64_t packets = 0
         self._prepare(head)  # what can't be written stays on the tape
         used = self._take(left_out)
         self._prepare(head)  # the loop went on meanwhile
+        packets[0] = 0
         with nogil:
             while at < used:
                 record = <relay_record *>(self.spare + at)
                 size += relay_block_size(&self.heads[record.way], record.size)
-                packets += 1
+                packets[0] += 1
                 at += sizeof(relay_record) + ((record.size + 7) & ~<size_t>7)
-        blocks = PyBytes_FromStringAndSize(NULL, size)
-        out = <unsigned char *><char *>blocks
+        if size > self.blocks_room:
+            room = realloc(self.blocks, size)
+            if room == NULL:
+                raise MemoryError
+            self.blocks, self.blocks_room = <unsigned char *>room, size
         with nogil:
-            at = 0
+            out, at = self.blocks, 0
             while at < used:
                 record = <relay_record *>(self.spare + at)
                 out += relay_block_put(
                     out, &self.heads[record.way], record.at_ns, self.spare + at + sizeof(relay_record), record.size
                 )
                 at += sizeof(relay_record) + ((record.size + 7) & ~<size_t>7)
-        return blocks, packets
+        return size
+
+    def encode(self, head, left_out):
+        cdef int64_t packets
+        cdef size_t size = self._fill(head, left_out, &packets)
+        return PyBytes_FromStringAndSize(<char *>self.blocks, size), packets
+
+    def append(self, int fd, int64_t end, head, left_out):
+        cdef int64_t packets
+        cdef size_t size, written = 0
+        cdef int error
+        with nogil:
+            size = relay_file_size(fd) == end
+        if not size:
+            return None
+        size = self._fill(head, left_out, &packets)
+        with nogil:
+            error = relay_write(fd, self.blocks, size, &written)
+        if not error:
+            return written, packets, None, 0
+        return written, packets, PyBytes_FromStringAndSize(<char *>self.blocks, size), error
 
     cdef _prepare(self, head):
         # One head for each way there is by now: the ways of all records taken before are among them.
@@ -275,7 +304,7 @@ cdef class Flow:
         return self._owner
 
     def detach(self):
-        self.c.straight = 0
+        self.c.direct = self.c.straight = 0
         self._owner = None
 
     @property
@@ -369,9 +398,11 @@ cdef class Flow:
             return False
         return bool(relay_steady(&self.c, source, payload_type, rate, step, payload, len(payload), now))
 
-    def send_straight(self, bint straight, tape, uint32_t way):
+    def send_straight(self, bint direct, bint straight, tape, uint32_t way):
         self._out_tape = tape
-        self.c.straight = straight and self._owner is not None
+        self.c.stand += 1
+        self.c.direct = direct and self._owner is not None
+        self.c.straight = straight and self.c.direct
         self.c.out_tape = &(<Tape>tape).c if tape is not None else NULL
         self.c.out_way = way
 
@@ -405,61 +436,116 @@ cdef class Flow:
         return data
 
 
+cdef bint _take_plain(voice, unsigned char[:, ::1] codes, unsigned char[::1] names, Py_ssize_t row) except -1:
+    cdef object buffer = voice.buffer
+    names[row] = 0
+    if voice.plain and isinstance(buffer, NativeJitterBuffer):
+        names[row] = relay_jitter_take(
+            &(<NativeJitterBuffer>buffer).c, &codes[row, 0], codes.shape[1], name_number("PCMA"), name_number("PCMU")
+        )
+    if not names[row]:
+        return False
+    voice.resume()
+    return True
+
+
 def take_codes(list voices, unsigned char[:, ::1] codes, unsigned char[::1] names):
     # rtp.voices.Voice.take of all voices at once, as far as it is only that; the rows that are left.
-    cdef unsigned char alaw = name_number("PCMA"), ulaw = name_number("PCMU")
     cdef Py_ssize_t row
-    cdef object buffer
     left = []
     for row in range(len(voices)):
-        voice = voices[row]
-        buffer = voice.buffer
-        names[row] = 0
-        if voice.plain and isinstance(buffer, NativeJitterBuffer):
-            names[row] = relay_jitter_take(
-                &(<NativeJitterBuffer>buffer).c, &codes[row, 0], codes.shape[1], alaw, ulaw
-            )
-        if names[row]:
-            voice.resume()
-        else:
-            left.append(row)
+        try:
+            if _take_plain(voices[row], codes, names, row):
+                continue
+        except Exception:  # told and counted when Python takes it by itself: one voice's failure must not end the others
+            names[row] = 0
+        left.append(row)
     return left
+
+
+cdef bint _sends_nothing(ear) except -1:
+    # As `wants`.
+    return ear.begun and (ear.sender.codec is None or not ear.sender.relay_open)
+
+
+cdef bint _send_steadily(ear, dict coded, Py_ssize_t row, double now) except -1:
+    cdef const unsigned char[:, ::1] codes
+    cdef Flow flow
+    sender = ear.sender
+    codec = sender.codec
+    if not ear.begun or codec is not ear.codec or sender.expecting is not None or codec.name not in coded:
+        return False
+    flow = sender._flow
+    codes = coded[codec.name]
+    return flow.c.out != NULL and relay_steady(
+        &flow.c, ear.number, codec.payload_type, codec.clock_rate, ear.step, &codes[row, 0], codes.shape[1], now
+    )
 
 
 def send_codes(list ears, dict coded, double now):
     # rtp.voices.Ear.wants and Ear.send of all ears at once, as far as C can; (how many were sent, the rows that are left).
-    cdef const unsigned char[:, ::1] codes
-    cdef Flow flow
     cdef Py_ssize_t row
     cdef int sent = 0
     left = []
     for row in range(len(ears)):
-        ear = ears[row]
-        sender = ear.sender
-        codec = sender.codec
-        if ear.begun and (codec is None or not sender.relay_open):
-            continue  # as `wants`: nothing is to be sent
-        if not ear.begun or codec is not ear.codec or sender.expecting is not None or codec.name not in coded:
-            left.append(row)
-            continue
-        flow = sender._flow
-        codes = coded[codec.name]
-        if flow.c.out != NULL and relay_steady(
-            &flow.c, ear.number, codec.payload_type, codec.clock_rate, ear.step, &codes[row, 0], codes.shape[1], now
-        ):
-            sent += 1
-        else:
-            left.append(row)
+        try:
+            if _sends_nothing(ears[row]):
+                continue
+            if _send_steadily(ears[row], coded, row, now):
+                sent += 1
+                continue
+        except Exception:  # as above
+            pass
+        left.append(row)
     return sent, left
+
+
+cdef class Film:
+    cdef relay_film c
+    cdef tuple _frames
+
+    def __cinit__(self, tuple frames):
+        self._frames = frames
+        self.c.frames = <const unsigned char **>realloc(NULL, (len(frames) + 1) * sizeof(void *))
+        self.c.sizes = <uint32_t *>realloc(NULL, (len(frames) + 1) * sizeof(uint32_t))
+        if self.c.frames == NULL or self.c.sizes == NULL:
+            raise MemoryError
+        for i, frame in enumerate(frames):
+            self.c.frames[i] = <const unsigned char *>PyBytes_AS_STRING(<bytes?>frame)
+            self.c.sizes[i] = len(frame)
+        self.c.count = len(frames)
+
+    def __dealloc__(self):
+        free(self.c.frames)
+        free(self.c.sizes)
+
+
+# By the identity of their frames, which they keep: a prompt is one tuple for all who hear it; silence by what it is.
+cdef dict _films = {}
+cdef int MOST_FILMS = 4096
+
+
+cdef Film _film(tuple frames, bint endless):
+    key = frames[0] if endless else id(frames)
+    film = _films.get(key)
+    if film is None:
+        if len(_films) >= MOST_FILMS:
+            _films.clear()  # who plays one still holds it
+        film = _films[key] = Film(frames)
+    return film
 
 
 cdef class ActivityFields:
     cdef public bint busy
     cdef OutFields _out
+    cdef relay_reel reel
+    cdef Film _film
+    cdef Flow _flow
 
     def __cinit__(self):
         self.busy = False
         self._out = None
+        memset(&self.reel, 0, sizeof(self.reel))
 
     @property
     def out(self):
@@ -469,21 +555,42 @@ cdef class ActivityFields:
     def out(self, OutFields value):
         self._out = value
 
+    def roll(self, sender, int64_t source, codec, int64_t step, tuple frames, int start, *, bint endless):
+        cdef Flow flow = sender._flow
+        if not flow.c.direct or flow.c.out == NULL or not frames or step <= 0 or start < 0:
+            return
+        self._flow, self._film = flow, _film(frames, endless)
+        self.reel.flow, self.reel.film = &flow.c, &self._film.c
+        self.reel.next, self.reel.endless, self.reel.sent = start, endless, 0
+        self.reel.source, self.reel.rate, self.reel.step = source, codec.clock_rate, step
+        self.reel.payload_type, self.reel.stand = codec.payload_type, flow.c.stand
+
+    def unroll(self):
+        self.reel.flow = NULL
+        sent, self.reel.sent = self.reel.sent, 0
+        return sent
+
 
 cdef class NativePhase:
     cdef dict _legs
     cdef list _order
     cdef void **_activities
+    cdef relay_reel **_reels
+    cdef unsigned char *_played
     cdef double _fill
 
     def __cinit__(self, double fill):
         self._legs = {}
         self._order = []
         self._activities = NULL
+        self._reels = NULL
+        self._played = NULL
         self._fill = fill
 
     def __dealloc__(self):
         free(self._activities)
+        free(self._reels)
+        free(self._played)
 
     def __len__(self):
         return len(self._legs)
@@ -497,20 +604,37 @@ cdef class NativePhase:
             self._arrange()
 
     cdef _arrange(self):
-        self._order = [(leg, <ActivityFields?>leg.activity) for leg in self._legs.values()]
-        room = realloc(self._activities, (len(self._order) + 1) * sizeof(void *))
-        if room == NULL:
+        # Room first: what is there stays as it is if there is no memory for more.
+        cdef Py_ssize_t count = len(self._legs) + 1
+        activities = realloc(self._activities, count * sizeof(void *))
+        if activities == NULL:
             raise MemoryError
-        self._activities = <void **>room
+        self._activities = <void **>activities
+        reels = realloc(self._reels, count * sizeof(void *))
+        if reels == NULL:
+            raise MemoryError
+        self._reels = <relay_reel **>reels
+        played = realloc(self._played, count)
+        if played == NULL:
+            raise MemoryError
+        self._played = <unsigned char *>played
+        self._order = [(leg, <ActivityFields?>leg.activity) for leg in self._legs.values()]
         for i in range(len(self._order)):
-            self._activities[i] = <void *>self._order[i][1]
+            activity = <ActivityFields>self._order[i][1]
+            self._activities[i] = <void *>activity
+            self._reels[i] = &(<ActivityFields>activity).reel
 
     def restless(self, double now):
         cdef ActivityFields activity
         cdef OutFields out
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, count = len(self._order)
         found = []
-        for i in range(len(self._order)):
+        with nogil:
+            for i in range(count):
+                self._played[i] = relay_play(self._reels[i], now)
+        for i in range(count):
+            if self._played[i]:
+                continue
             activity = <ActivityFields>self._activities[i]
             out = activity._out
             # Written so that a stream that never sent anything (NaN) is restless.
@@ -534,7 +658,7 @@ def stirred(legs, double now, double quiet):
                 and flow.c.flooded == track.flood_stated
                 and (
                     track.medium == "audio"
-                    or flow.c.source.gaps == track._gaps and track.pictures.next_due is None
+                    or flow.c.source.gaps == track._gaps and not track.pictures.wanted
                 )
             ):
                 continue
@@ -591,6 +715,9 @@ cdef class RelayLoop:
     def remove(self, Flow flow not None):
         if self._flows.pop(flow.c.fd, None) is not None:
             relay_loop_put(&self.c, flow.c.fd, NULL)
+
+    def be_prompt(self):
+        relay_be_prompt()
 
     def turn(self, double deadline):
         cdef int error, i

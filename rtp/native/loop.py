@@ -13,6 +13,7 @@ class NativeLoop(Loop):
 
     def run(self) -> None:
         """Go round until stopped. Gathering is C's."""
+        self.relay.be_prompt()
         while self._running:
             self.turn(MAX_WAIT)
 

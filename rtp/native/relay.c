@@ -155,3 +155,29 @@ int relay_steady(relay_flow *flow, int64_t source, int payload_type, int64_t rat
     return 1;
 }
 
+int relay_play(relay_reel *reel, double now)
+{
+    relay_flow *flow = reel->flow;
+    if (!flow || !flow->direct || flow->stand != reel->stand || (!reel->endless && reel->next >= reel->film->count))
+        return 0;
+    relay_out *out = flow->out;
+    int frame = reel->endless ? 0 : reel->next;
+    size_t size = reel->film->sizes[frame];
+    if (out->source != reel->source || out->relaying || size > RELAY_UNHEARD)
+        return 0;
+    /* As rtp.outstream.local: after a stall, time has passed that no packet stands for. NaN is Python's too. */
+    if (!((now - out->at) * (double)reel->rate < (double)(3 * reel->step + 1)))
+        return 0;
+    unsigned char data[RELAY_HEADER + RELAY_UNHEARD];
+    out->sequence = (out->sequence + 1) & 0xFFFF;
+    out->timestamp = (out->timestamp + reel->step) & 0xFFFFFFFF;
+    out->at = now;
+    out->rate = reel->rate;
+    reel->next++;
+    reel->sent++;
+    data[0] = RELAY_PLAIN, data[1] = (unsigned char)reel->payload_type;
+    number(out, data);
+    memcpy(data + RELAY_HEADER, reel->film->frames[frame], size);
+    relay_leave(flow, data, size + RELAY_HEADER);
+    return 1;
+}

@@ -73,7 +73,8 @@ struct relay_flow {
     /* what arrives */
     int fd;
     uint8_t lent;     /* connected to the believed source: relay_turn reads it */
-    uint8_t straight; /* what is relayed to this flow leaves as it is, on a connected socket */
+    uint8_t direct;   /* what is sent on this flow leaves as it is, on a connected socket */
+    uint8_t straight; /* so does what is relayed to it, now */
     uint8_t deferred; /* watched by `later`: read when a mix asks for it */
     uint8_t route_count, tape_count;
     relay_route routes[RELAY_ROUTES];
@@ -92,10 +93,29 @@ struct relay_flow {
     int64_t packets, octets, failed;
     relay_tape *out_tape;
     uint32_t out_way;
+    uint32_t stand; /* another one whenever something was decided about what leaves */
     /* the newest packet that went to nobody */
     uint32_t unheard_size;
     unsigned char unheard[RELAY_UNHEARD];
 };
+
+/* 20 ms payloads that follow each other: a prompt in one codec, shared by all who hear it. */
+typedef struct {
+    const unsigned char **frames;
+    uint32_t *sizes;
+    int count;
+} relay_film;
+
+/* What a leg is played beat by beat, as Python began it; over whenever anything else was sent or decided meanwhile. */
+typedef struct {
+    relay_flow *flow; /* NULL: nothing */
+    const relay_film *film;
+    int next, endless; /* endless: its one frame again and again */
+    int64_t source, rate, step;
+    int payload_type;
+    uint32_t stand; /* of the flow, when it was begun */
+    int64_t sent;
+} relay_reel;
 
 typedef struct {
     relay_flow *flow;
@@ -134,6 +154,9 @@ int relay_collect(relay_loop *loop, double now);
 int relay_steady(relay_flow *flow, int64_t source, int payload_type, int64_t rate, int64_t step, const unsigned char *payload,
                  size_t size, double now);
 
+/* Send the next 20 ms, as rtp.sender.Sender.local_frame; 0: this beat is Python's. */
+int relay_play(relay_reel *reel, double now);
+
 /* Read one datagram of one flow, at a time given from outside: what tests do in place of `relay_turn`. */
 int relay_serve(relay_loop *loop, relay_flow *flow, double now);
 
@@ -147,12 +170,19 @@ int relay_follow(relay_flow *flow, unsigned char *data, size_t size, double now)
 /* Send a numbered packet. */
 void relay_leave(relay_flow *to, const unsigned char *data, size_t size);
 
+/* Ask the kernel to let this thread run soon rather than long; where it can't, nothing changes. */
+void relay_be_prompt(void);
+
 double relay_monotonic(void);
 int64_t relay_wall_ns(void);
 
 int relay_tape_open(relay_tape *tape, size_t limit);
 void relay_tape_close(relay_tape *tape);
 void relay_tape_put(relay_tape *tape, int64_t at_ns, uint32_t way, const unsigned char *data, size_t size);
+
+int64_t relay_file_size(int fd); /* -1 when it can't be had */
+/* Write all of it; 0 or an errno, and how much went in. */
+int relay_write(int fd, const unsigned char *data, size_t size, size_t *written);
 
 size_t relay_block_size(const relay_head *head, uint32_t size);
 /* Write the block of one payload; as many bytes as `relay_block_size` says. */

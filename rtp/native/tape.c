@@ -1,8 +1,11 @@
 /* Tapes: packets on their way from the media loop to the evidence thread. */
 #include "relay.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define TAPE_FIRST (64 * 1024)
 
@@ -50,4 +53,25 @@ void relay_tape_put(relay_tape *tape, int64_t at_ns, uint32_t way, const unsigne
         tape->packets++;
     }
     pthread_mutex_unlock(&tape->lock);
+}
+
+int64_t relay_file_size(int fd)
+{
+    struct stat found;
+    return fstat(fd, &found) < 0 ? -1 : (int64_t)found.st_size;
+}
+
+int relay_write(int fd, const unsigned char *data, size_t size, size_t *written)
+{
+    *written = 0;
+    while (*written < size) {
+        ssize_t went = write(fd, data + *written, size - *written);
+        if (went > 0)
+            *written += (size_t)went;
+        else if (went == 0)
+            return EIO;
+        else if (errno != EINTR)
+            return errno; /* write(2): a short write is followed by the error that stopped it */
+    }
+    return 0;
 }

@@ -132,16 +132,20 @@ class NativeSender(Sender):
 
     def _publish(self) -> None:
         tapes = _tapes(self._evidence)
-        straight = getattr(self, "straight", False) and self._connected and self.gate is None
-        straight = (
-            straight and self.wrap is None and self.history is None
-        )  # SRTP and sending again are Python's
-        if not straight or self.remote is None or tapes is None or len(tapes) > 1:
-            self._flow.send_straight(False, None, 0)
-        elif tapes:
-            self._flow.send_straight(True, tapes[0], tapes[0].way(self.local, self.remote))
+        direct = (
+            self._connected
+            and self.remote is not None
+            and self.gate is None
+            and self.wrap is None
+            and self.history is None  # SRTP and sending again are Python's
+            and tapes is not None
+            and len(tapes) <= 1
+        )
+        if direct and tapes and self.remote is not None:
+            way = tapes[0].way(self.local, self.remote)
+            self._flow.send_straight(direct, self.straight, tapes[0], way)
         else:
-            self._flow.send_straight(True, None, 0)
+            self._flow.send_straight(direct, direct and self.straight, None, 0)
 
 
 class NativeTrack(Track):

@@ -50,6 +50,8 @@ class Sink:
         self.rows.append(("rtp", at_ns, source, destination, data.hex()))
     def sip(self, at_ns, source, destination, transport, data):
         self.rows.append(("sip", at_ns, source, destination, data.hex()))
+    def append(self, append):
+        return False
     def left_out(self, packets, first_ns, last_ns, reason):
         self.rows.append(("left_out", packets, first_ns, last_ns, reason))
     def flush(self, *, sync):

@@ -10,7 +10,7 @@ import pytest
 
 from recordings import capture as module
 from recordings import pcapng
-from recordings.capture import Capture, Captures
+from recordings.capture import Append, Capture, Captures
 from recordings.pcapng import Captured, read
 
 A, B = ("192.0.2.1", 5004), ("198.51.100.2", 20_000)
@@ -83,6 +83,51 @@ def test_blocks_made_elsewhere_stand_behind_what_came_before(folder: Path) -> No
     sink.encoded(*blocks(4))
     assert sink.close() == (4, (folder / "call.pcapng").stat().st_size)
     assert [(p.at_ns, len(p.data)) for p in load(folder / "call.pcapng")] == [(1, 6), (2, 2), (3, 3), (4, 4)]
+
+
+def appending(data: bytes, packets: int, room: int) -> Append:
+    """What writes blocks straight into the file, as far as there is room."""
+
+    def append(file: int, end: int, _head: object) -> tuple[int, int, bytes | None, int] | None:
+        if os.fstat(file).st_size != end:
+            return None
+        written = os.write(file, data[:room])
+        return (written, packets, None, 0) if room >= len(data) else (written, packets, data, 28)
+
+    return append
+
+
+def test_blocks_are_written_straight_when_nothing_is_to_be_written_before(folder: Path) -> None:
+    sink = Capture("c", str(folder))
+    assert sink.append(appending(*blocks(2, 3), 1000))
+    sink.sip(4, B, A, "udp", b"INVITE")
+    assert not sink.append(appending(*blocks(5), 1000))
+    sink.flush(sync=True)
+    sink.left_out(5, 1, 2, "gone")
+    assert not sink.append(appending(*blocks(5), 1000)), "the next packet carries a comment"
+    sink.packet(6, A, B, b"x")
+    sink.flush(sync=False)
+    assert sink.append(appending(*blocks(7), 1000))
+    with (folder / "call.pcapng").open("ab") as file:
+        file.write(b"not ours")
+    assert not sink.append(appending(*blocks(8), 1000)), "the file ends elsewhere"
+    sink.encoded(*blocks(8))
+    assert sink.close()[0] == 6
+    assert not sink.append(appending(*blocks(9), 1000))
+    assert [p.at_ns for p in load(folder / "call.pcapng")] == [2, 3, 4, 6, 7, 8]
+
+
+@pytest.mark.parametrize("room", [0, 59, 60, 61, 119])
+def test_what_did_not_go_in_straight_is_written_later(folder: Path, room: int) -> None:
+    sink = Capture("c", str(folder))
+    data = b"".join(pcapng.encode(n, A, B, b"") for n in (10, 11))
+    with pytest.raises(OSError, match="No space"):
+        sink.append(appending(data, 2, room))
+    assert not takes_blocks(sink)
+    assert [p.at_ns for p in load(folder / "call.pcapng")] == [10, 11][: room // 60]
+    sink.flush(sync=False)
+    assert [p.at_ns for p in load(folder / "call.pcapng")] == [10, 11]
+    assert sink.close()[0] == 2
 
 
 def test_a_loss_is_stated_in_a_packet_of_its_own_writing(folder: Path) -> None:

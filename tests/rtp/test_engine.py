@@ -7,6 +7,7 @@ from rtp.engine import BEAT_SECONDS, PHASES
 from rtp.packet import parse
 from rtp.rtcp import Description
 from rtp.rtcp import parse as parse_rtcp
+from tests.kit import media_wire
 from tests.kit.media_engine import GUEST, HOST, Running
 from tests.kit.media_wire import H264, PHONE, engine, packet, stream
 
@@ -263,6 +264,24 @@ def test_beats_stand_on_a_grid_and_a_stall_is_left_out(running):
     (beat,) = [due for due, callback in running.loop.timers if callback == running.engine._beat]
     steps = (beat - 100.0) / (BEAT_SECONDS / PHASES)
     assert abs(steps - round(steps)) < 1e-6
+
+
+def test_a_beat_that_comes_too_late_sends_nobody_silence_but_goes_on_with_what_is_played(running):
+    for name in ("quiet", "played"):
+        running.leg(name)
+    running.do(c.Play("played", "p", ("tone:waiting",), loop=True))
+    running.pass_time(1.0)
+    before = {name: len(running.sockets(name)[0].sent) for name in ("quiet", "played")}
+    for _ in range(PHASES):
+        running.loop.now += 0.2
+        (beat,) = [timer for timer in running.loop.timers if timer[1] == running.engine._beat]
+        running.loop.timers.remove(beat)
+        beat[1](running.loop.now)
+    media_wire.settle()
+    assert len(running.sockets("quiet")[0].sent) == before["quiet"]
+    assert len(running.sockets("played")[0].sent) > before["played"]
+    running.pass_time(0.1)
+    assert len(running.sockets("quiet")[0].sent) >= before["quiet"] + 4
 
 
 def test_one_failing_leg_stops_no_other():

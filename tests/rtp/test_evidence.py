@@ -23,6 +23,9 @@ class Sink:
     def packet(self, at_ns, source, destination, data):
         self.rows.append(("rtp", data))
 
+    def append(self, append):
+        return False
+
     def encoded(self, data, packets):
         self.rows += [("encoded", data)] * packets
 

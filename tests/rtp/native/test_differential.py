@@ -59,7 +59,7 @@ COMMANDS = st.one_of(
     st.sampled_from(LEGS).map(c.Leave),
     st.sampled_from([c.SetStaff(STAFF, "listen"), c.SetStaff(STAFF, "whisper"), c.SetStaff(STAFF, "barge")]),
     st.builds(c.SetGates, st.just(GUEST), st.booleans(), st.booleans(), st.booleans()),
-    st.builds(c.Play, st.sampled_from([GUEST, HOST]), st.just("p"), st.sampled_from([("tone:zip",), ("pause:60",)])),
+    st.builds(c.Play, st.sampled_from([GUEST, HOST]), st.just("p"), st.sampled_from([("tone:zip",), ("pause:60",), ("pause:40", "tone:waiting"), ("pause:80", "none", "pause:20")]), st.booleans()),
     st.sampled_from([GUEST, HOST]).map(c.StopPlay),
     st.builds(c.SendDtmf, st.sampled_from([GUEST, HOST]), st.just("5")),
     st.builds(

@@ -1,17 +1,22 @@
 """What is C's and what is not, after each kind of change: who decides something new about packets must tell C."""
 
+import itertools
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 
+from rtp import control as c
 from rtp.audience import Audience
 from rtp.call_evidence import Both
 from rtp.jitter import DRY
+from rtp.leg import Leg
 from rtp.overlay import Overlay
 from rtp.packet import parse
 from rtp.sender import Sender
 from rtp.voices import Voice
+from tests.kit.media_engine import Running
 from tests.kit.media_wire import EVENTS, PCMA, PHONE, Wire, packet, rtp_socket, running, sent, settle
 
 
@@ -155,6 +160,30 @@ def test_what_is_made_for_an_ear_goes_on_in_c_until_something_changes(talking):
     assert len(calls) == 5
 
 
+def test_what_fails_for_one_ear_or_voice_is_left_to_python_and_the_others_are_served(talking):
+    from rtp.native._relay import send_codes, take_codes
+
+    class Broken:
+        @property
+        def begun(self):
+            raise KeyError("bug")
+
+        buffer = plain = begun
+
+    codes = np.zeros((2, 160), np.uint8)
+    idle = SimpleNamespace(begun=True, sender=SimpleNamespace(codec=None, relay_open=True))
+    assert send_codes([Broken(), idle], {"PCMA": codes}, 0.0) == (0, [0]), (
+        "nothing is to be sent to the other"
+    )
+    voice = Voice("guest", 8000, talking.wire.around.buffer())
+    voice.buffer.push(1, ("PCMA", b"x" * 160))
+    names = np.zeros(2, np.uint8)
+    assert take_codes([Broken(), voice], codes, names) == [0]
+    assert names[0] == 0
+    assert names[1] != 0
+    assert bytes(codes[1]) == b"x" * 160
+
+
 def test_the_landing_after_a_mix_is_the_first_packet_alone(talking):
     guest = talking.guest
     guest.audience = Audience(None, landing=np.zeros(160, dtype=np.int16))
@@ -205,3 +234,43 @@ def test_digits_are_pythons(talking):
     assert talking.say(3, payload_type=101, payload=b"\x05\x0a\0\xa0") == 0
     assert parse(rtp_socket(talking.host).sent[-1][0]).payload_type == 101
     assert talking.say(5) == 5
+
+
+def test_what_is_played_and_silence_go_on_in_c_and_each_change_is_pythons(talking):
+    """Frames of the waiting tone: 220. Python begins each item and each silence, and what it changes it sends by itself."""
+    running = Running()
+    running.leg("guest")
+    said = itertools.count(1)
+    beats = []
+    whole = Leg.beat
+
+    def beat(leg, now):
+        beats.append(now)
+        whole(leg, now)
+
+    with patch.object(Leg, "beat", beat):
+
+        def count(seconds):
+            del beats[:]
+            before = len(running.sockets("guest")[0].sent)
+            for _ in range(round(seconds * 50)):
+                running.say("guest", next(said))  # who says nothing is not believed for long
+                running.pass_time(0.02)
+            return len(beats), len(running.sockets("guest")[0].sent) - before
+
+        python, sent = count(2.0)
+        assert (python <= 2, sent) == (True, 100), "silence"
+        running.do(c.Play("guest", "p", ("tone:waiting",), loop=True))
+        assert count(4.0) == (1, 200)
+        assert count(4.0) == (1, 200), "the tone begins again"
+        running.do(c.SendDtmf("guest", "5"))
+        python, sent = count(1.0)
+        assert sent == 50
+        assert 8 < python < 30, "the digit"
+        running.do(c.SetGates("guest", True, True, False))
+        assert count(1.0) == (50, 50), "what passes the silent gate is looked at"
+        running.do(c.SetGates("guest", False, True, False))
+        assert count(0.5)[0] <= 2
+        running.do(c.StopPlay("guest"))
+        assert count(1.0) == (1, 50)
+    assert running.loop.failures == []

@@ -1,5 +1,8 @@
 """The tape of the native engine: what goes in comes out, in order, or is counted."""
 
+import errno
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,6 +91,37 @@ def test_what_is_no_head_is_refused_and_nothing_is_lost_by_it():
         tape.encode(lambda *_: (b"short", 0, 0, b""), None)
     assert tape.waiting == 1
     assert tape.encode(pcapng.head, None) == (pcapng.encode(1, A, B, b"x"), 1)
+
+
+def test_blocks_are_written_behind_the_end_of_a_file_and_nowhere_else(tmp_path):
+    tape, losses = make_tape(1 << 20), []
+    path = tmp_path / "c"
+    path.write_bytes(b"before")
+    rows = [(number, A, B, bytes(number)) for number in range(1, 200)]
+    for row in rows:
+        tape(*row)
+    with path.open("ab", buffering=0) as file:
+        assert tape.append(file.fileno(), 5, pcapng.head, losses.append) is None
+        assert tape.waiting == len(rows)
+        wanted = b"".join(pcapng.encode(*row) for row in rows)
+        assert tape.append(file.fileno(), 6, pcapng.head, losses.append) == (len(wanted), len(rows), None, 0)
+        assert tape.append(file.fileno(), 6 + len(wanted), pcapng.head, losses.append) == (0, 0, None, 0)
+    assert path.read_bytes() == b"before" + wanted
+    assert losses == []
+    assert tape.append(-1, 0, pcapng.head, losses.append) is None
+
+
+def test_what_a_full_disk_refuses_comes_back_whole():
+    tape = make_tape(1 << 20)
+    tape(1, A, B, b"x")
+    with Path("/dev/full").open("wb", buffering=0) as file:
+        assert tape.append(file.fileno(), 0, pcapng.head, None) == (
+            0,
+            1,
+            pcapng.encode(1, A, B, b"x"),
+            errno.ENOSPC,
+        )
+    assert tape.waiting == 0
 
 
 def test_what_finds_it_full_is_counted_and_told_once():
