@@ -11,6 +11,8 @@ from pbx.call.effects import Note
 MAX_TASKS: Final = 1000
 """Open tasks that are kept; the oldest go first. More than that no watch can call back."""
 MAX_TEXTS: Final = 20
+MAX_CHARACTERS: Final = 2000
+"""Of all texts of a task together: the file of a thousand tasks, written anew when one changes, stays at a few MB."""
 MAX_PLACES: Final = 5
 
 
@@ -18,7 +20,7 @@ class Callbacks:
     """All open tasks. A silent caller is never called back by itself: a ringing phone may be what kills."""
 
     def __init__(self, tasks: Sequence[Mapping[str, Any]] = ()) -> None:
-        self._tasks: dict[str, dict[str, Any]] = {str(task["call"]): dict(task) for task in tasks}
+        self._tasks: dict[str, dict[str, Any]] = {str(task["call"]): _current(task) for task in tasks}
         self._live: dict[str, dict[str, Any]] = {}
         self._ours: dict[str, str] = {}  # a desk's call to somebody -> the call it follows
         self.changed = False
@@ -44,7 +46,7 @@ class Callbacks:
     def resume(self, call: str, live: dict[str, Any] | None, follows: str | None) -> None:
         """Take up what `of` gave after a restart."""
         if live is not None:
-            self._live[call] = live
+            self._live[call] = _current(live)
         if follows is not None:
             self._ours[call] = follows
 
@@ -65,8 +67,12 @@ class Callbacks:
         match note.event:
             case "location_sent" if len(live["places"]) < MAX_PLACES:
                 live["places"].append(str(fields.get("geolocation", "")))
+            case "location" if _weight(fields) >= _weight(live["place"]):
+                live["place"] = dict(fields)
+            case "district":
+                live["district"] = {"district": fields.get("district"), "by": fields.get("by")}
             case "text" if fields.get("from") == "caller" and len(live["texts"]) < MAX_TEXTS:
-                live["texts"].append(wall)
+                live["texts"].append({"at": wall, "text": _cut(live["texts"], str(fields.get("text", "")))})
             case "media_started" if fields.get("medium") == "video" and fields.get("leg") == "caller":
                 live["picture"] = True
             case "same_incident":
@@ -93,6 +99,8 @@ class Callbacks:
             "silent": bool(fields.get("silent")),
             "queue": fields.get("queue", "default"),
             "places": [],
+            "place": None,
+            "district": None,
             "texts": [],
             "picture": False,
             "served": False,
@@ -113,3 +121,23 @@ class Callbacks:
         self.changed = True
         while len(self._tasks) > MAX_TASKS:
             del self._tasks[next(iter(self._tasks))]
+
+
+def _weight(place: Mapping[str, Any] | None) -> int:
+    """Say how much a place counts: of two that count the same the later one is shown, as `Trail.best` has it."""
+    if place is None:
+        return -1
+    shaped = "shape" in place
+    return shaped + (shaped and place.get("by") != "caller")
+
+
+def _cut(texts: Sequence[Mapping[str, Any]], text: str) -> str:
+    """Return what of a text there is room for; the whole stands in the evidence."""
+    room = max(0, MAX_CHARACTERS - sum(len(one["text"] or "") for one in texts))
+    return text if len(text) <= room else f"{text[:room]}…"
+
+
+def _current(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task in today's shape; those stored by older programs have of texts only the moments, and no place."""
+    texts = [one if isinstance(one, dict) else {"at": one, "text": None} for one in task["texts"]]
+    return {"place": None, "district": None, **task, "texts": texts}

@@ -20,6 +20,7 @@ from recordings.events import read_events
 from recordings.folder import EVENTS_NAME
 from routing import statistics
 from routing.acd import HoldBack, Prioritise, Priority
+from routing.districts import Districts
 from routing.statistics import Period
 
 CLASSES = {name: Priority[name.upper()] for name in ("danger", "authority", "raised", "normal", "held")}
@@ -87,12 +88,22 @@ class RoutingService:
 
     def callbacks(self) -> Sequence[View]:
         """Return the callers who gave up and were not called back."""
-        return self._callbacks.tasks()
+        districts = self._control.exchange.whereabouts.districts
+        return [callback_view(task, districts) for task in self._callbacks.tasks()]
 
     async def callback_done(self, call: str) -> None:
         """Close a task."""
         if not self._callbacks.done(call):
             raise _unknown()
+
+
+def callback_view(task: View, districts: Districts) -> dict[str, Any]:
+    """Return a task with the name of its district, as the view of a call has it."""
+    served = task["district"]
+    if served is None:
+        return dict(task)
+    found = districts.find(served["district"] or "")
+    return {**task, "district": {**served, "name": None if found is None else dict(found.names)}}
 
 
 def queues_view(exchange: Exchange) -> list[dict[str, Any]]:

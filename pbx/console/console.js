@@ -9,7 +9,7 @@ const TEXT = {
     identities: "身份核实", account: "账号", real_name: "真实姓名", telephone: "电话", document_number: "证件号码", verify: "核实",
     "resident-id": "居民身份证", passport: "护照", other: "其他证件", "in-person": "当面查验", records: "查档", remote: "远程",
     change: "待确认的变更", confirm: "确认", withdraw: "撤回", asked_by: "{n} 提出", hoax: "标记虚假", nuisance: "标记骚扰", marked: "已标记",
-    not_placed: "位置未知",
+    not_placed: "位置未知", callbacks: "待回拨", whereabouts: "所在地", written: "来电人所写", rang_off: "挂断后", done: "办结",
     waiting: "排队中", active: "通话中", desks: "坐席", place: "位次", caller: "来电", identity: "身份", media: "媒体",
     since: "时长", silent: "静默", desk: "坐席", state: "状态", phone: "话机", acts: "操作",
     nobody_waiting: "无人排队", nobody_active: "没有通话", no_desks: "没有坐席账号",
@@ -42,7 +42,7 @@ const TEXT = {
     identities: "Verified identities", account: "Account", real_name: "Real name", telephone: "Telephone", document_number: "Number of the document", verify: "Verify",
     "resident-id": "resident identity card", passport: "passport", other: "other document", "in-person": "seen in person", records: "from records", remote: "remotely",
     change: "Change that waits", confirm: "Confirm", withdraw: "Withdraw", asked_by: "asked by {n}", hoax: "Mark: hoax", nuisance: "Mark: nuisance", marked: "marked",
-    not_placed: "place unknown",
+    not_placed: "place unknown", callbacks: "To call back", whereabouts: "Whereabouts", written: "What they wrote", rang_off: "Since they hung up", done: "Done",
     waiting: "Waiting", active: "Active", desks: "Desks", place: "Place", caller: "Caller", identity: "Identity", media: "Media",
     since: "Duration", silent: "Silent", desk: "Desk", state: "State", phone: "Phone", acts: "Actions",
     nobody_waiting: "Nobody is waiting", nobody_active: "No calls", no_desks: "No desk accounts",
@@ -80,10 +80,11 @@ const ASKS_WHOM = ["transfer", "consult", "add", "call"];
 const BY_ANOTHER = ["take", "listen", "whisper", "barge"];
 const ALARM_SECONDS = 8;
 const TRUNK_SECONDS = 5;
+const CALLBACK_SECONDS = 5;
 const LOOK_SECONDS = 1;
 
 const $ = (id) => document.getElementById(id);
-const shown = { calls: new Map(), desks: new Map(), trunks: [], health: {}, skew: 0, link: "connecting" };
+const shown = { calls: new Map(), desks: new Map(), trunks: [], callbacks: [], health: {}, skew: 0, link: "connecting" };
 let language = "zh";
 let feed = null;
 let drawing = false;
@@ -345,6 +346,35 @@ async function askTrunks() {
   redraw();
 }
 
+// --- callers who hung up before anybody took them ---
+
+function callbackRow(task) {
+  const row = make("tr");
+  const who = make("td", task.name ?? task.number ?? "");
+  who.append(make("small", task.name ? `${task.number ?? ""} · ${task.call}` : task.call));
+  if (task.silent) who.append(make("span", t("silent_badge"), "badge silent"));
+  const written = make("td");
+  for (const one of task.texts) {
+    written.append(make("small", [new Date(one.at * 1000).toLocaleTimeString(language), one.text].filter(Boolean).join(" ")));
+  }
+  const acts = make("td");
+  acts.append(button("done", async () => {
+    await post(`/api/callbacks/${encodeURIComponent(task.call)}/done`);
+    await askCallbacks();
+  }));
+  const seen = make("td", task.picture ? t("picture") : "");
+  row.append(who, make("td", placeOf(task)), written, seen, timeCell(task.abandoned), acts);
+  return row;
+}
+
+async function askCallbacks() {
+  if (!feed) return;
+  const answer = await fetch("/api/callbacks", { credentials: "same-origin" }).catch(() => null);
+  if (!answer?.ok || !feed) return;
+  shown.callbacks = (await answer.json()).callbacks;
+  redraw();
+}
+
 // --- identities: whoever may see them logged in by name; the second person confirms what the first one asked ---
 
 async function askIdentities() {
@@ -406,6 +436,8 @@ function draw() {
   $("desks").replaceChildren(...desks.map((desk) => keyed(deskRow(desk), desk.desk)));
   $("trunks").replaceChildren(...shown.trunks.map((trunk) => keyed(trunkRow(trunk), trunk.trunk)));
   $("trunk-section").hidden = shown.trunks.length === 0;
+  $("callbacks").replaceChildren(...shown.callbacks.map((task) => keyed(callbackRow(task), task.call)));
+  $("callback-section").hidden = shown.callbacks.length === 0;
   refocus(focused);
   $("waiting-count").textContent = String(waiting.length);
   $("active-count").textContent = String(active.length);
@@ -500,7 +532,7 @@ function take(event) {
       place(event.queue);
       break;
     case "call": shown.calls.set(event.call.call, event.call); break;
-    case "call_ended": shown.calls.delete(event.call.call); break;
+    case "call_ended": shown.calls.delete(event.call.call); askCallbacks(); break;
     case "desk": shown.desks.set(event.desk.desk, event.desk); break;
     case "queue": place(event.queue); break;
     case "health": shown.health = event.health; break;
@@ -534,6 +566,7 @@ function follow() {
     else if (asked.readyState === EventSource.CLOSED) setTimeout(() => { if (feed === asked) follow(); }, 1000);
   });
   askTrunks();
+  askCallbacks();
   askIdentities();
   $("login").hidden = true;
   $("board").hidden = false;
@@ -546,6 +579,7 @@ function leave(why) {
   shown.calls.clear();
   shown.desks.clear();
   shown.trunks = [];
+  shown.callbacks = [];
   if ($("confirm").open) $("confirm").close("cancel");
   byName = false;
   localStorage.removeItem("byName");
@@ -578,6 +612,7 @@ async function begin() {
   $("identity").addEventListener("submit", (event) => { event.preventDefault(); checkIdentity(event.target); });
   setInterval(tick, 1000);
   setInterval(askTrunks, TRUNK_SECONDS * 1000);
+  setInterval(askCallbacks, CALLBACK_SECONDS * 1000);
   setInterval(look, LOOK_SECONDS * 1000);
   $("look").addEventListener("change", () => { looking = $("look").checked; look(); redraw(); });
   const answer = await fetch("/api/queue", { credentials: "same-origin" }).catch(() => null);

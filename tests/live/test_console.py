@@ -1,4 +1,4 @@
-"""The console in Chromium: who logs in by name sees callers, and verifies who people are, in both languages."""
+"""The console in Chromium: who logs in by name sees callers, closes the task of one who hung up, and verifies who people are, in both languages."""
 
 import asyncio
 import json
@@ -67,10 +67,15 @@ def test_a_supervisor_sees_callers_and_verifies_people(
             await page.run("document.querySelector('#identities [data-act=withdraw]').click()")
             await page.until("!document.getElementById('identities').textContent.includes('王丽')")
 
+            await asyncio.to_thread(caller.hang_up)
+            task = f"document.querySelector('#callbacks tr[data-key={json.dumps(call)}]')"
+            await page.until(f"{task}?.textContent.includes('位置未知')")
+            await page.run(f"{task}.querySelector('[data-act=done]').click()")
+            await page.until("document.getElementById('callback-section').hidden")
+
             await page.run("document.getElementById('logout').click()")
             await page.until("!document.getElementById('login').hidden")
             assert await page.run("document.getElementById('identities').textContent") == ""
 
     asyncio.run(scenario())
-    caller.hang_up()
     exchange.wait_gone(call, timeout=20)
