@@ -5,7 +5,7 @@ in → out: what a person asks → views, or a verb run by `control`.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ class RoutingService:
             raise _unknown()
 
 
-def callback_view(task: View, districts: Districts) -> dict[str, Any]:
+def callback_view(task: Mapping[str, Any], districts: Districts) -> dict[str, Any]:
     """Return a task with the name of its district, as the view of a call has it."""
     served = task["district"]
     if served is None:
