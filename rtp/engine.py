@@ -111,7 +111,7 @@ class Engine:
         self._rooms = Rooms()
         self._recorded = Recorded(self._legs, self._rooms, evidence)
         self._beats = 0
-        self._started = time.monotonic()
+        self._started = self._swept = time.monotonic()
         loop.at(self._started, self._beat, "beat")
         loop.at(self._started + SWEEP_SECONDS, self._sweep, "sweep")
 
@@ -338,6 +338,9 @@ class Engine:
 
     def _sweep(self, now: float) -> None:
         self._loop.at(now + SWEEP_SECONDS, self._sweep, "sweep")
+        # What nobody read while this process was kept from its work was not silence of the peers: to take all of them for lost, and
+        # to look for each anew, would keep it from its work still longer.
+        late, self._swept = max(0.0, now - self._swept - SWEEP_SECONDS), now
         self._evidence.tick(now)
         if now >= self._load_due and (self._around.load.mixed or self._around.load.transcoded):
             self._load_due = now + self._settings.report_seconds
@@ -347,13 +350,13 @@ class Engine:
                 leg.badge.show(now)
         for leg in self._parts.stirred(self._legs.values(), now, self._settings.loss_seconds):
             try:
-                self._sweep_leg(leg, now)
+                self._sweep_leg(leg, now, late)
             except Exception as error:  # noqa: BLE001  # one leg's failure is logged and counted; the others go on
                 self._loop.failed(f"{leg.leg}.sweep", error)
 
-    def _sweep_leg(self, leg: Leg, now: float) -> None:
+    def _sweep_leg(self, leg: Leg, now: float, late: float) -> None:
         for track in leg.tracks.values():
-            track.sweep(now, self._settings.loss_seconds)
+            track.sweep(now, self._settings.loss_seconds, late=late)
         self._recorded.state(leg, now, self._settings.report_seconds)
         for protection in leg.protections.values():
             protection.expire(now)

@@ -375,11 +375,11 @@ class Track(Carried):
 
     # --- now and then ----------------------------------------------------------------------------------------------
 
-    def sweep(self, now: float, loss_seconds: float) -> None:
-        """Notice what did not happen; every 100 ms or so."""
-        if self._connected and now - self.heard > QUIET_SECONDS:
+    def sweep(self, now: float, loss_seconds: float, *, late: float = 0.0) -> None:
+        """Notice what did not happen; every 100 ms or so, or `late` seconds later, in which nothing was read."""
+        if self._connected and now - self.heard > QUIET_SECONDS + late:
             self._open()
-        silence = self._presence.missed(self.heard, now, loss_seconds)
+        silence = self._presence.missed(self.heard + late, now, loss_seconds)
         if silence is not None:
             self._around.emit(MediaLost(self.leg, self.medium, silence))
         if self.medium == "video" and self.destination is not None:

@@ -385,3 +385,17 @@ def test_what_two_desks_say_without_a_guest_is_evidence_of_their_talk(running):
     assert len(running.evidence.rows["talk"]) == 3, "with a guest it is the guest's"
     assert len(running.evidence.rows["call"]) >= 1
     assert running.do(c.RecordTalk("nobody", "talk")) == [c.Refused("RecordTalk", "nobody", "unknown_leg")]
+
+
+def test_a_stall_of_this_process_is_no_silence_of_its_peers(running):
+    running.leg("a")
+    running.say("a", 5)
+    running.pass_time(0.15)
+    running.events.clear()
+    running.loop.now += 6.0
+    running.pass_time(0.0)
+    running.say("a", 6)
+    running.pass_time(0.2)
+    assert not [event for event in running.events if isinstance(event, c.MediaLost)]
+    running.pass_time(6.0)
+    assert [event for event in running.events if isinstance(event, c.MediaLost)]

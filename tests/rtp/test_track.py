@@ -107,6 +107,21 @@ def test_silence_opens_the_socket_and_another_port_is_found():
     assert len(wire.events) == 1  # MediaStarted once: nothing was lost
 
 
+def test_what_was_not_read_in_a_stall_is_no_silence():
+    wire, guest, host = pair()
+    say(wire, guest, packet(5))
+    wire.events.clear()
+    wire.loop.now += 6.0
+    guest.sweep(wire.loop.now, 5.0, late=5.9)
+    assert rtp_socket(guest).peer == PHONE
+    say(wire, guest, packet(6))
+    wire.loop.now += 0.35
+    guest.sweep(wire.loop.now, 5.0, late=0.0)
+    assert rtp_socket(guest).peer is None
+    assert wire.events == []
+    assert len(sent(host)) == 2
+
+
 def test_loss_is_told_again_and_again_and_the_return_too():
     wire, guest, _ = pair()
     say(wire, guest, packet(5))
