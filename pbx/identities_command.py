@@ -16,10 +16,11 @@ from pbx.api_command import ask, login, run
 from pbx.identity_proof import DOCUMENTS, HOW
 from pbx.settings import Settings
 
+NEEDS: Final = ("deaf", "speech")
 WORDS: Final = {
     "verified": "已核实 verified", "changed": "已变更 changed", "removed": "已删除 removed", "asked": "申请变更 change asked",
     "confirmed": "确认变更 change confirmed", "withdrawn": "撤回变更 change withdrawn", "expired": "变更过期 change expired",
-    "dropped": "变更被删除 change dropped", "account": "账号标记 account marked", "waits": "等待另一人确认 waits for a second person",
+    "dropped": "变更被删除 change dropped", "noted": "沟通需要已记录 needs noted", "account": "账号标记 account marked", "waits": "等待另一人确认 waits for a second person",
     "resident-id": "居民身份证 resident-id", "passport": "护照 passport", "other": "其他证件 other",
     "in-person": "当面 in-person", "records": "比对档案 records", "remote": "远程 remote",
 }  # fmt: skip
@@ -48,7 +49,13 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--how", choices=HOW, default="in-person", help="方式 · how it was seen")
     confirm = acts.add_parser("confirm", help="由另一人确认变更 · confirm a change, as a second person")
     withdraw = acts.add_parser("withdraw", help="撤回变更 · withdraw a change")
-    for one in (check, confirm, withdraw):
+    needs = acts.add_parser(
+        "needs", help="沟通需要，从下次来电起 · what the person needs to be understood, from the next call on"
+    )
+    needs.add_argument("--deaf", action="store_true", help="听障，需要手语 · deaf, needs sign language")
+    needs.add_argument("--speech", action="store_true", help="无法说话，需要文字 · can't speak, needs text")
+    needs.add_argument("--language", metavar="TAG", help="语言，如 zh · language, such as zh")
+    for one in (check, confirm, withdraw, needs):
         one.add_argument("user", help="账号 · account")
         one.add_argument("--as", dest="by", required=True, metavar="USER", help="办理人账号 · who does it")
     for one in (confirm, withdraw):
@@ -69,6 +76,13 @@ def _done(settings: Settings, wanted: argparse.Namespace) -> list[str]:
     if wanted.act == "check":
         body = {name: getattr(wanted, name) for name in ("name", "phone", "kind", "how")}
         body["number"] = _secret("证件号码 number of the document: ")
+    elif wanted.act == "needs":
+        # What is not said is not needed any more: the account holds what was said last.
+        said = {"language": wanted.language, "needs": [need for need in NEEDS if getattr(wanted, need)]}
+        ask(settings, "POST", f"{path}/needs", body=said, cookie=cookie)
+        return [
+            f"{wanted.user}: {WORDS['noted']}  {' '.join([*said['needs'], wanted.language or '']).strip()}".rstrip()
+        ]
     else:
         path, body = f"{path}/{wanted.act}", {"change": wanted.change}
     done = ask(settings, "POST", path, body=body, cookie=cookie)

@@ -9,7 +9,8 @@ const TEXT = {
     identities: "身份核实", account: "账号", real_name: "真实姓名", telephone: "电话", document_number: "证件号码", verify: "核实",
     "resident-id": "居民身份证", passport: "护照", other: "其他证件", "in-person": "当面查验", records: "查档", remote: "远程",
     change: "待确认的变更", confirm: "确认", withdraw: "撤回", asked_by: "{n} 提出", hoax: "标记虚假", nuisance: "标记骚扰", marked: "已标记",
-    not_placed: "位置未知", callbacks: "待回拨", whereabouts: "所在地", written: "来电人所写", rang_off: "挂断后", done: "办结",
+    not_placed: "位置未知", deaf: "听障（手语）", speech: "无法说话（文字）", tag: "语言，如 zh", set_needs: "记录沟通需要", needs_noted: "沟通需要已记录",
+    callbacks: "待回拨", whereabouts: "所在地", written: "来电人所写", rang_off: "挂断后", done: "办结",
     waiting: "排队中", active: "通话中", desks: "坐席", place: "位次", caller: "来电", identity: "身份", media: "媒体",
     since: "时长", silent: "静默", desk: "坐席", state: "状态", phone: "话机", acts: "操作",
     nobody_waiting: "无人排队", nobody_active: "没有通话", no_desks: "没有坐席账号",
@@ -42,7 +43,8 @@ const TEXT = {
     identities: "Verified identities", account: "Account", real_name: "Real name", telephone: "Telephone", document_number: "Number of the document", verify: "Verify",
     "resident-id": "resident identity card", passport: "passport", other: "other document", "in-person": "seen in person", records: "from records", remote: "remotely",
     change: "Change that waits", confirm: "Confirm", withdraw: "Withdraw", asked_by: "asked by {n}", hoax: "Mark: hoax", nuisance: "Mark: nuisance", marked: "marked",
-    not_placed: "place unknown", callbacks: "To call back", whereabouts: "Whereabouts", written: "What they wrote", rang_off: "Since they hung up", done: "Done",
+    not_placed: "place unknown", deaf: "deaf (sign language)", speech: "can't speak (text)", tag: "Language, such as zh", set_needs: "Note needs", needs_noted: "Needs noted",
+    callbacks: "To call back", whereabouts: "Whereabouts", written: "What they wrote", rang_off: "Since they hung up", done: "Done",
     waiting: "Waiting", active: "Active", desks: "Desks", place: "Place", caller: "Caller", identity: "Identity", media: "Media",
     since: "Duration", silent: "Silent", desk: "Desk", state: "State", phone: "Phone", acts: "Actions",
     nobody_waiting: "Nobody is waiting", nobody_active: "No calls", no_desks: "No desk accounts",
@@ -412,6 +414,16 @@ async function checkIdentity(form) {
   await askIdentities();
 }
 
+// What is not ticked is not needed any more.
+async function noteNeeds(form) {
+  const { user, deaf, speech, language: tag } = form.elements;
+  const needs = [deaf, speech].filter((box) => box.checked).map((box) => box.name);
+  const said = { language: tag.value.trim() || null, needs };
+  if (!(await post(`/api/identities/${encodeURIComponent(user.value.trim())}/needs`, said))) return;
+  form.reset();
+  alarm(t("needs_noted"));
+}
+
 function callRow(call, waiting) {
   const row = make("tr");
   const first = make("td", waiting ? call.position ?? "" : call.desk ?? "");
@@ -610,6 +622,7 @@ async function begin() {
   });
   byName = localStorage.getItem("byName") === "yes";
   $("identity").addEventListener("submit", (event) => { event.preventDefault(); checkIdentity(event.target); });
+  $("needs").addEventListener("submit", (event) => { event.preventDefault(); noteNeeds(event.target); });
   setInterval(tick, 1000);
   setInterval(askTrunks, TRUNK_SECONDS * 1000);
   setInterval(askCallbacks, CALLBACK_SECONDS * 1000);

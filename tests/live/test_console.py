@@ -67,6 +67,11 @@ def test_a_supervisor_sees_callers_and_verifies_people(
             await page.run("document.querySelector('#identities [data-act=withdraw]').click()")
             await page.until("!document.getElementById('identities').textContent.includes('王丽')")
 
+            await page.run("document.querySelector('#needs [name=deaf]').checked = true")
+            await fill("#needs", user=person, language="zh")
+            await page.until("document.getElementById('alarm').textContent === '沟通需要已记录'")
+            assert await page.run("document.querySelector('#needs [name=deaf]').checked") is False
+
             await asyncio.to_thread(caller.hang_up)
             task = f"document.querySelector('#callbacks tr[data-key={json.dumps(call)}]')"
             await page.until(f"{task}?.textContent.includes('位置未知')")

@@ -29,6 +29,7 @@ ANSWERS = {
     "/api/identities/1%2F8": {"ok": True, "state": "waits", "change": "c1", "until": 60.0},
     "/api/identities/138/confirm": {"ok": True, "state": "verified"},
     "/api/identities/138/withdraw": {"ok": True, "state": "withdrawn"},
+    "/api/identities/138/needs": {"ok": True},
 }
 
 
@@ -103,6 +104,22 @@ def test_acts_are_a_persons_and_secrets_no_arguments(monkeypatch, capsys):
         ("POST", "/api/identities/138/withdraw", "at110=mine", {"change": "c1"}),
     ]
     assert "waits for a second person  c1  → 1970-01-01T00:01:00+00:00" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "body"),
+    [
+        (["--deaf", "--language", "zh"], {"language": "zh", "needs": ["deaf"]}),
+        (["--speech", "--deaf"], {"language": None, "needs": ["deaf", "speech"]}),
+        ([], {"language": None, "needs": []}),
+    ],
+)
+def test_what_a_person_needs_is_said_anew(monkeypatch, capsys, words, body):
+    assert run(monkeypatch, ["needs", "138", *words, "--as", "8001"], "pw\n") == 0
+    assert Api.asked[-1] == ("POST", "/api/identities/138/needs", "at110=mine", body)
+    said = capsys.readouterr().out.strip()
+    assert said.startswith("138: 沟通需要已记录 needs noted")
+    assert all(need in said for need in body["needs"])
 
 
 def test_a_refusal_is_said_in_both_languages(monkeypatch, capsys):
