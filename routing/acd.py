@@ -168,7 +168,7 @@ class Acd:
             if desk.since + rules.wrap_up <= now:
                 floor.set_desk(replace(desk, state=DeskState.IDLE, since=now), out)
         for desk in list(floor.desks.unheard.values()) if rules.no_sound is not None else ():
-            if desk.place is not None and _overdue(desk, rules, now):
+            if desk.place is not None and desk.overdue(rules.no_sound, now):
                 self._put_away(desk, desk.place, now, out)
         for place in self.queue:
             if place.only is not None and place.until is not None and place.until <= now:
@@ -395,10 +395,3 @@ class Acd:
             out.append(SeizeFailed(call, name, "unknown_call"))
             return
         self._floor.put(replace(place, only=None, until=None), desk, "by-hand", now, out)
-
-
-def _overdue(desk: Desk, rules: Rules, now: float) -> bool:
-    """Say whether a desk has had its caller for too long without a sound."""
-    return (
-        not desk.heard and rules.no_sound is not None and max(desk.since, desk.alive) + rules.no_sound <= now
-    )

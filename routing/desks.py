@@ -54,6 +54,10 @@ class Desk(Struct, frozen=True):
         """Whether somebody sits there who takes callers, now or soon."""
         return self.state is not DeskState.PAUSED and not self.pausing
 
+    def overdue(self, no_sound: float | None, now: float) -> bool:
+        """Say whether it has had its caller for more than `no_sound` seconds without a sound of its own."""
+        return not self.heard and no_sound is not None and max(self.since, self.alive) + no_sound <= now
+
     def pack(self) -> dict[str, Any]:
         """Return plain data."""
         data = asdict(self)

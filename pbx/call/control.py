@@ -7,7 +7,6 @@ Both clocks are read here and nowhere below.
 """
 
 import asyncio
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -40,6 +39,7 @@ from pbx.call.effects import (
 from pbx.call.exchange import Exchange
 from pbx.call.hangup import hang_up
 from pbx.call.media_events import media_said
+from pbx.call.sip_notes import SipNotes
 from pbx.location.lost import Mapping
 from pbx.location.pidf import Located
 from pbx.notifier import REF
@@ -53,10 +53,7 @@ from pbx.sip.outgoing import Effect as Step
 from pbx.sip.outgoing import Outgoing, Try
 from pbx.sip.transactions import TransactionLayer
 from pbx.trunks import overload
-from rtp.control import CloseEvidence, Command, Event, NoteSip
-
-_CALL_ID: Final = re.compile(rb"\r\nCall-ID: *([^\r\n]+)\r\n")
-"""The Call-ID of a message we wrote ourselves, whose headers have their long names."""
+from rtp.control import CloseEvidence, Command, Event
 
 _RANDOM: Final = Randomness()
 
@@ -150,7 +147,7 @@ class Control:
         self._rim = rim
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._sip_notes: list[tuple[str, NoteSip]] = []  # (Call-ID, message) until the call is known
+        self._sip_notes = SipNotes(rim.media, exchange)
         self.settled: Callable[[], None] = lambda: None
         """Hears that a turn is over: everything one event caused was decided (`pbx.live`)."""
 
@@ -158,8 +155,7 @@ class Control:
 
     def on_message(self, message: Request | Response, flow: Flow, data: bytes) -> None:
         """Take a message of the endpoint; `data` is what stood on the wire."""
-        note = NoteSip("", time.time_ns(), flow.remote, flow.local, flow.transport, data)
-        self._sip_notes.append((message.call_id, note))
+        self._sip_notes.came(message.call_id, data, flow)
         now = time.monotonic()
         self._guarded("sip", lambda: self._run(self._layer.receive(message, flow, now), now))
 
@@ -190,7 +186,7 @@ class Control:
         """Run a verb of the API: a function of `now` that returns effects; what it raises goes to the caller."""
         now = time.monotonic()
         self._run(verb(now), now)
-        self._flush_sip_notes()
+        self._sip_notes.flush()
         self.settled()
         self._arm()
 
@@ -205,7 +201,7 @@ class Control:
             work()
         except Exception:
             log.exception("event_failed", source=what)
-        self._flush_sip_notes()
+        self._sip_notes.flush()
         self.settled()
         self._arm()
 
@@ -224,7 +220,7 @@ class Control:
                 return list(self._answering.watching.noted(effect, now))
             case ToMedia(command):
                 if isinstance(command, CloseEvidence):
-                    self._flush_sip_notes()
+                    self._sip_notes.flush()
                 self._rim.media.send(command)
             case sip.Transmit(data, flow):
                 self._transmit(data, flow)
@@ -343,24 +339,8 @@ class Control:
         return self._request(ref, request, flow, now, via=overload.ASKING)
 
     def _transmit(self, data: bytes, flow: Flow) -> None:
-        found = _CALL_ID.search(data)
-        if found is not None:
-            note = NoteSip("", time.time_ns(), flow.local, flow.remote, flow.transport, data)
-            self._sip_notes.append((found[1].decode("utf-8", "surrogateescape"), note))
+        self._sip_notes.went(data, flow)
         self._rim.transport.send(data, flow)
-
-    def _flush_sip_notes(self) -> None:
-        """Give the messages of calls to their evidence, in the order they stood on the wire.
-
-        They wait until the event is done with, because an INVITE makes the call it belongs to.
-        """
-        for call_id, note in self._sip_notes:
-            call = self.exchange.call_of(call_id)
-            if call is not None:
-                self._rim.media.send(
-                    NoteSip(call, note.at, note.source, note.destination, note.transport, note.data)
-                )
-        self._sip_notes.clear()
 
     # --- time -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,57 @@
+"""SIP messages on their way into the evidence of their calls.
+
+in → out: messages as they came and went, in the order they stood on the wire → notes to the media process, once their call is known.
+"""
+
+import re
+import time
+from typing import Final, Protocol
+
+from pbx.sip.flow import Flow
+from rtp.control import Command, NoteSip
+
+_CALL_ID: Final = re.compile(rb"\r\nCall-ID: *([^\r\n]+)\r\n")
+"""The Call-ID of a message we wrote ourselves, whose headers have their long names."""
+
+
+class Media(Protocol):
+    """What sends to the media process."""
+
+    def send(self, command: Command) -> None: ...
+
+
+class Calls(Protocol):
+    """What knows the calls."""
+
+    def call_of(self, sip_call_id: str) -> str | None: ...
+
+
+class SipNotes:
+    """The messages of one turn. They wait until it is over, because an INVITE makes the call it belongs to."""
+
+    def __init__(self, media: Media, calls: Calls) -> None:
+        self._media = media
+        self._calls = calls
+        self._waiting: list[tuple[str, NoteSip]] = []
+
+    def came(self, call_id: str, data: bytes, flow: Flow) -> None:
+        """Take a message of a peer."""
+        note = NoteSip("", time.time_ns(), flow.remote, flow.local, flow.transport, data)
+        self._waiting.append((call_id, note))
+
+    def went(self, data: bytes, flow: Flow) -> None:
+        """Take a message of ours."""
+        found = _CALL_ID.search(data)
+        if found is not None:
+            note = NoteSip("", time.time_ns(), flow.local, flow.remote, flow.transport, data)
+            self._waiting.append((found[1].decode("utf-8", "surrogateescape"), note))
+
+    def flush(self) -> None:
+        """Give those of calls to their evidence; the others are nobody's."""
+        for call_id, note in self._waiting:
+            call = self._calls.call_of(call_id)
+            if call is not None:
+                self._media.send(
+                    NoteSip(call, note.at, note.source, note.destination, note.transport, note.data)
+                )
+        self._waiting.clear()
