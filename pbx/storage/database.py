@@ -114,6 +114,12 @@ class Database:
             _cut(connection)
             self._note_down(error)
             raise DatabaseAwayError(_words(error)) from error
+        except AttributeError as error:
+            # The driver forgets the protocol of a connection that ends in mid-query, and then stumbles over that itself.
+            if not _lost(connection):
+                raise
+            self._note_down(error)
+            raise DatabaseAwayError("connection lost") from error
         finally:
             await self._give_back(pool, connection)
 
@@ -249,6 +255,13 @@ def _cut(connection: Connection) -> None:
         connection.terminate()
     except asyncpg.InterfaceError:
         return
+
+
+def _lost(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except (AttributeError, asyncpg.InterfaceError):  # without its protocol it can't even say so
+        return True
 
 
 def _proof(dsn: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ import logging
 import pytest
 from asyncpg.exceptions import ConnectionDoesNotExistError
 
-from pbx.storage.database import Database
+from pbx.storage.database import Database, DatabaseAwayError
 from pbx.tasks import Tasks
 
 
@@ -40,3 +40,40 @@ async def test_a_release_that_nobody_waits_for_is_no_bug(caplog: pytest.LogCaptu
     finally:
         await database.close()
         await tasks.close()
+
+
+class Pool:
+    """As the driver's, with one connection: itself."""
+
+    def __init__(self, closed: bool | None) -> None:
+        self.closed = closed
+
+    async def acquire(self, **_limit: float) -> "Pool":
+        return self
+
+    async def release(self, _connection: "Pool", **_limit: float) -> None:
+        return
+
+    def is_closed(self) -> bool:
+        if self.closed is None:
+            raise AttributeError("'NoneType' object has no attribute 'is_connected'")
+        return self.closed
+
+
+@pytest.mark.parametrize(
+    ("closed", "raised"), [(True, DatabaseAwayError), (None, DatabaseAwayError), (False, AttributeError)]
+)
+async def test_a_connection_lost_in_mid_query_is_the_server_s_fault_and_a_bug_is_ours(
+    closed: bool | None, raised: type[Exception]
+) -> None:
+    database = Database("postgresql://nobody@127.0.0.1:1/none", Tasks("test"))
+    database._pool, before = Pool(closed), database._pool  # type: ignore[assignment]
+    database._came_up.set()
+
+    async def work(_connection: object) -> None:
+        raise AttributeError("'NoneType' object has no attribute 'bind_execute'")
+
+    with pytest.raises(raised):
+        await database.use(work)
+    assert database.up is (raised is AttributeError)
+    database._pool = before
