@@ -66,7 +66,7 @@ BEAT_SECONDS: Final = 0.020
 PHASES: Final = 4
 """Legs are served in four groups, 5 ms apart: 200 prompts at once would hold up the relay for 2 ms."""
 
-STALL_SECONDS: Final = 0.020
+STALL_SECONDS: Final = 0.1
 """A beat that comes so late finds packets unread that came in time: nobody is sent silence in their place. Otherwise whoever is late
 once has, by a silence and a new beginning for each packet, more to do than before, and stays late."""
 
