@@ -122,16 +122,24 @@ class Recorder:
 
         Faults of the disk are logged and met again at the next turn.
         """
+        waiting = self.seal()
+        if not waiting or self._stopping():
+            return False
         try:
-            waiting = [(job, manifest) for job in self._jobs() if (manifest := self._seal(job)) is not None]
-            if not waiting or self._stopping():
-                return False
             self._derive(*waiting[0])
         except OSError as error:
             self._tell(self._spool, "spool_failed", error)
             return False
         self._told.pop(self._spool, None)
         return True
+
+    def seal(self) -> list[tuple[_Job, Manifest]]:
+        """Seal every finished call; those that still wait for their derived files. Faults are logged."""
+        try:
+            return [(job, manifest) for job in self._jobs() if (manifest := self._seal(job)) is not None]
+        except OSError as error:
+            self._tell(self._spool, "spool_failed", error)
+            return []
 
     def _jobs(self) -> list[_Job]:
         """Read the spool: least tried first, then oldest first."""
@@ -278,7 +286,11 @@ class Recorder:
 
 
 def run(settings: RecorderSettings) -> None:
-    """Be the recorder process, until SIGTERM or SIGINT: what is being made then is left for the next start."""
+    """Be the recorder process, until SIGTERM or SIGINT: a film being made then is left for the next start.
+
+    Calls that ended while the exchange ended (signalling ends first) are sealed still: between two starts, which may
+    be days, nobody can change their originals unseen.
+    """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
@@ -292,5 +304,6 @@ def run(settings: RecorderSettings) -> None:
     while not stop.is_set():
         if not recorder.turn():
             stop.wait(settings.poll_seconds)
+    recorder.seal()
     looking.join(LOOKS_END_SECONDS)
     log.info("recorder_ended")

@@ -274,6 +274,23 @@ def test_names_that_can_not_be_files_are_refused(settings, name: str) -> None:
         drop(settings.spool, name, "/x")
 
 
+def test_a_call_that_ends_as_the_exchange_ends_is_sealed_and_its_film_left(settings) -> None:
+    """Signalling ends first: its last calls reach the spool just before the recorder is told to end."""
+    folder = call(settings)
+    code = (
+        "import os, signal; from recordings.recorder import *;"
+        "os.nice = lambda more: os.kill(os.getpid(), signal.SIGTERM);"  # before the first look into the spool
+        f"run(RecorderSettings(evidence={settings.evidence!r}, spool={settings.spool!r}))"
+    )
+    root = Path(module.__file__).parent.parent
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root, timeout=60)
+    assert verify(folder).intact
+    assert derived(folder)["state"] == "pending"
+    assert spool(settings) == ["call-1.json"]
+    assert Recorder(settings).turn()
+    assert derived(folder)["state"] == "made"
+
+
 def test_the_process_works_and_ends_in_order(settings, tmp_path: Path) -> None:
     folder = call(settings)
     code = (
