@@ -45,6 +45,7 @@ class Scribe:
         self._something = threading.Event()
         self._awake = False
         self._closed = False
+        self._in_hand = 0
         self._closing = threading.Event()
         self._writing = threading.Lock()
         self.lost = 0
@@ -73,8 +74,8 @@ class Scribe:
 
     @property
     def waiting(self) -> int:
-        """Items that are still to be written."""
-        return len(self._waiting)
+        """Items that are not on the disk yet: those that wait and those being written."""
+        return len(self._waiting) + self._in_hand
 
     def flush(self) -> None:
         """Wait until everything put so far is written. Blocks."""
@@ -101,11 +102,14 @@ class Scribe:
     def _write(self) -> None:
         """Give each sheet what waits for it, in the order they were first named."""
         with self._writing:
+            # First, so that nobody who looks in between takes what is being written for written.
+            self._in_hand = len(self._waiting)
             items, works = self._gather()
             for sheet, some in items.items():
                 self._guarded(partial(sheet.write, some))
             for work in works:
                 self._guarded(work)
+            self._in_hand = 0
 
     def _gather(self) -> tuple[dict[Sheet, list[Any]], list[Callable[[], None]]]:
         waiting = self._waiting

@@ -115,7 +115,8 @@ class Signalling:
         self._identities = IdentityService(self._proofs, self._accounts, self._database, key)
         self._exchange.supervisors = self._roles.holders("supervisor")
         self._exchange.administrators = self._roles.holders("admin")
-        self._scribe = scribe
+        self._metrics.scribe_waiting.set_function(lambda: scribe.waiting)
+        self._metrics.scribe_lost.set_function(lambda: scribe.lost)
         self._survival = Survival(self._outbox, self._metrics)
         self._keeping = Keeping(settings.state, self._exchange, scribe, self._survival.outward)
         self._watch = Watch(
@@ -287,8 +288,6 @@ class Signalling:
             self._metrics.registrations.set(len(self._registrar))
             self._metrics.outbox_pending.set(self._outbox.pending)
             self._metrics.outbox_refused.set(self._outbox.refused)
-            self._metrics.scribe_waiting.set(self._scribe.waiting)
-            self._metrics.scribe_lost.set(self._scribe.lost)
 
     async def _reconcile(self) -> None:
         while True:

@@ -91,6 +91,7 @@ def phone(edge: NewEdge, media: Media, tmp_path: Path) -> Iterator[NewPhone]:
 
 def arrival(exchange: Exchange, call: str) -> str:
     """What the log tells of the beginning of a call."""
+    exchange.settle()
     return next(line for line in exchange.log.splitlines() if "call_arrived" in line and call in line)
 
 

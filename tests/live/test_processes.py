@@ -206,7 +206,7 @@ def test_calls_across_processes_and_one_process_dies(
     exchange.until(
         lambda: desks[0].hears(440), "the desk doesn't hear the caller of the other process", timeout=20
     )
-    assert "legs_taken_over" in exchange.log
+    exchange.until(lambda: "legs_taken_over" in exchange.log, "the log doesn't tell that she went over")
     keys = {event["by"] for event in exchange.events(first) if event["event"] == "media_encrypted"}
     assert keys == {"dtls"}, "the caller is encrypted, and its keys went along"
     there.dial(number)

@@ -15,8 +15,10 @@ class Sheet:
         self.threads = set()
         self.gate = threading.Event()
         self.gate.set()
+        self.begun = threading.Event()
 
     def write(self, items):
+        self.begun.set()
         assert self.gate.wait(60)
         self.items += items
         self.writes += 1
@@ -44,6 +46,19 @@ def test_each_sheet_has_its_items_in_order_and_few_writes(made):
         assert sheet.items == list(range(which, 3000, 3))
         assert sheet.threads == {"scribe"}
         assert sheet.writes < 1000, "items are gathered"
+
+
+def test_what_is_being_written_counts_as_waiting(made):
+    sheet = Sheet()
+    sheet.gate.clear()
+    made.put(sheet, 1)
+    assert sheet.begun.wait(60)
+    assert made.waiting == 1, "the disk has not taken it"
+    sheet.gate.set()
+    made.flush()
+    assert sheet.items == [1]
+    made.close()
+    assert made.waiting == 0
 
 
 def test_threads_together_lose_nothing(made):

@@ -315,9 +315,22 @@ class Exchange:
         return path
 
     def events(self, call: str) -> list[View]:
-        """Give what `events.jsonl` of a call holds so far, and what is just being written (20 ms by docs/evidence.md)."""
-        time.sleep(0.05)
+        """Give what `events.jsonl` of a call holds once all that happened so far is written."""
+        self.settle()
         return read_events(self.evidence(call, finished=False))
+
+    def settle(self, timeout: float = 10.0) -> None:
+        """Wait until what signalling saw so far stands in the log and in the event logs; at once if it doesn't run."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            try:
+                metrics = self.api("GET", "/metrics")
+            except OSError:
+                return
+            if "\nat110_scribe_waiting 0.0\n" in metrics:
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"what happened is not written down after {timeout:g} s\n{self.tail(40)}")
 
     def wait_sealed(self, timeout: float = 60.0) -> None:
         """Wait until every call that is over has its manifest and what is derived."""
