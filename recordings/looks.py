@@ -25,6 +25,7 @@ from av.video.frame import VideoFrame
 from recordings.depacketize import DEPACKETIZERS, AccessUnit, Depacketizer
 from recordings.events import read_events
 from recordings.folder import CAPTURE_NAME, EVENTS_NAME, make_private_folder
+from recordings.leases import FOLDER, LEASE_SECONDS, MAX_LOOKS
 from recordings.pcapng import (
     INTERFACE_DESCRIPTION,
     SECTION_HEADER,
@@ -39,15 +40,9 @@ from recordings.rtp_header import parse_rtp
 from recordings.snapshot import DECODERS, MAX_PIXELS, encode_jpeg
 from recordings.streams import Format, StreamMap, from_events
 
-FOLDER: Final = "looks"
-"""Beside the spool."""
-LEASE_SECONDS: Final = 6.0
-"""How long a lease holds after its last touch."""
 PICTURE_SECONDS: Final = 1.0
 """Between two pictures of one call."""
 TURN_SECONDS: Final = 0.2
-MAX_LOOKS: Final = 32
-"""Calls looked at together: a wall of pictures; each costs a decoder."""
 CHUNK: Final = 1 << 20
 MAX_UNITS: Final = 4000
 """Pictures behind one key frame that are kept while catching up: more than two minutes; who sends none for longer is asked."""

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from rtp.codecs import PTIME_MS, Encoder, frame_samples, sampling_rate, variant
 from rtp.codecs import silence as silence_payload
 from rtp.control import Codec
+from rtp.numbers import LANGUAGES, MAX_NUMBER, number_items
 
 Samples = NDArray[np.int16]
 log = structlog.get_logger()
 
 SHIPPED: Final = Path(__file__).parent / "prompts_data"
-LANGUAGES: Final = ("zh", "en")
 SUFFIXES: Final = (".opus", ".wav", ".flac")  # the first one present wins
 SENTENCES: Final = (
     "welcome",
@@ -40,7 +40,6 @@ SENTENCES: Final = (
     "stay",
     "silent-caller",
 )
-MAX_NUMBER: Final = 999
 MAX_PROMPT_SECONDS: Final = 120  # a longer file is a mistake and would be kept in memory in four codecs
 MAX_PAUSE_MS: Final = 60_000
 
@@ -185,23 +184,6 @@ def _waiting(rate: int) -> Samples:
         wave += swell * (np.sin(2 * np.pi * hz * since) + 0.2 * np.sin(4 * np.pi * hz * since))
     bells: Samples = (wave * 3600).astype(np.int16)
     return bells
-
-
-def number_items(language: str, number: int) -> tuple[str, ...]:
-    """Names of the prompts that say `number` (1…999) in `zh` or `en`; ValueError for another number or language."""
-    if not 1 <= number <= MAX_NUMBER or language not in LANGUAGES:
-        raise ValueError(f"can't say {number} in {language!r}")
-    hundreds, rest = number - number % 100, number % 100
-    words = [hundreds] if hundreds else []
-    if language == "zh" and hundreds and rest:
-        # 101 一百零一, 110 一百一十, 115 一百一十五: the empty place is said, and ten after a hundred is one-ten.
-        words += [0] if rest < 10 else []
-        words += [1] if 10 <= rest < 20 else []
-    if language == "en" and 10 < rest < 20:
-        words.append(rest)
-    else:
-        words += [part for part in (rest - rest % 10, rest % 10) if part]
-    return tuple(f"{language}/{word}" for word in words)
 
 
 def required(language: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from pbx.call.call import State
 from pbx.call.control import Control
 from pbx.call.effects import Effect, Note, ToMedia
 from pbx.call.impossible import Impossible
-from recordings.looks import FOLDER, LEASE_SECONDS, MAX_LOOKS
+from recordings.leases import FOLDER, LEASE_SECONDS, MAX_LOOKS
 from rtp.control import AskPicture
 
 FRESH_SECONDS: Final = 2.0

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from rtp.prompts import MAX_NUMBER, number_items
+from rtp.numbers import MAX_NUMBER, number_items
 
 WAITS: Final = {
     "zh": "您好，这里是110视频报警。接警员正忙，请不要挂断，您排在第{n}位。您的声音和画面正在被接收和记录。",

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from recordings.capture import Capture
-from recordings.looks import FOLDER, LEASE_SECONDS, Look, Looks, Tail
+from recordings.leases import FOLDER, LEASE_SECONDS
+from recordings.looks import Look, Looks, Tail
 from recordings.pcapng import PcapngError
 from tests.kit.evidence import CALLER, US_CALLER_AUDIO, US_CALLER_VIDEO, SyntheticCall, nanoseconds
 from tests.kit.rtp_media import Rtp, pictures, sound

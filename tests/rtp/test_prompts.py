@@ -5,7 +5,8 @@ import pytest
 
 from rtp import codecs
 from rtp.codecs import Decoder
-from rtp.prompts import SHIPPED, PromptMissing, Prompts, number_items, placeholder_prompts, required
+from rtp.numbers import number_items
+from rtp.prompts import SHIPPED, PromptMissing, Prompts, placeholder_prompts, required
 
 EN = {
     1: "1", 10: "10", 11: "11", 19: "19", 20: "20", 21: "20 1", 99: "90 9", 100: "100", 101: "100 1", 110: "100 10",

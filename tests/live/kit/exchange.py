@@ -1,7 +1,8 @@
 """A running exchange: `at110 serve` as a child process, and its API.
 
 Everything goes over what is promised to strangers: the environment variables, the line `at110 ready`,
-`credentials.json`, the HTTP API, the evidence folders. Nothing of the program is imported.
+`credentials.json`, the HTTP API, the evidence folders. Nothing of the program is imported, but for the making of an
+empty database (`cluster`).
 """
 
 import json
@@ -22,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from tests.live.kit import cluster
 from tests.live.kit.ports import ADDRESS, free_port
 
 COMMAND = Path(sys.executable).parent / "at110"
@@ -74,6 +76,8 @@ class Exchange:
     def start(self) -> Self:
         """Start it and wait for the line `at110 ready` and for /healthz. Raises AssertionError with the log."""
         environment = self.environment()
+        if self.given_accounts:
+            cluster.plant(self.state)
         starts = self.log.count("at110 ready")
         with (self.state / "console.log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -16,7 +16,7 @@ from pbx.call import looking as module
 from pbx.call.effects import ToMedia
 from pbx.call.looking import Looking
 from pbx.metrics import Metrics
-from recordings.looks import FOLDER, MAX_LOOKS
+from recordings.leases import FOLDER, MAX_LOOKS
 from rtp.control import AskPicture, MediaStarted
 from tests.kit.world import World
 
