@@ -39,7 +39,7 @@ USAGE: Final = """usage: at110 COMMAND …
   statistics       service level, waits, occupancy        接警统计
   simulate         a day of calls through the queue       模拟一天的呼入
   roles            who may what; grant, revoke            角色：授予、撤销
-  identities       who is verified; check, confirm        身份：核实、确认变更
+  identities       who is verified; check, confirm, block 身份：核实、确认变更、停用
 
 at110 call --help, at110 desk --help, at110 verify --help"""
 

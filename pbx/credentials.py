@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from pbx.blocked import Blocked
+
 __all__ = ["Account", "Credentials", "Person", "accounts", "ha1", "load_or_create", "write_private"]
 
 PEOPLE = 3  # of each kind: two desks and a spare, two callers and a spare
@@ -59,6 +61,8 @@ class Account(msgspec.Struct, frozen=True):
     """Seconds since 1970; None as long as only this file knows."""
     language: str | None = None
     needs: tuple[str, ...] = ()
+    blocked: Blocked | None = None
+    """Nobody registers as it and nobody proves to be it; it is kept only to say so of who names it."""
 
     def __repr__(self) -> str:
         return f"Account(user={self.user!r}, role={self.role!r})"

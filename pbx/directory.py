@@ -6,6 +6,7 @@ in → out: a user name → `identity.Account`, or that there is none.
 from collections.abc import Iterator, Mapping, Sequence
 
 from pbx import identity
+from pbx.blocked import Blocked
 from pbx.storage.accounts import Accounts
 
 
@@ -45,6 +46,10 @@ class Directory(Mapping[str, identity.Account]):
             language=found.language,
             needs=found.needs,
         )
+
+    def blocked(self, user: str) -> Blocked | None:
+        """Return who blocked an account, when and why; None: there is none, or it is not blocked."""
+        return self._accounts.blocked(user)
 
     def desks(self) -> Sequence[str]:
         """Return the dispatchers' user names."""

@@ -20,7 +20,7 @@ NEEDS: Final = ("deaf", "speech")
 WORDS: Final = {
     "verified": "已核实 verified", "changed": "已变更 changed", "removed": "已删除 removed", "asked": "申请变更 change asked",
     "confirmed": "确认变更 change confirmed", "withdrawn": "撤回变更 change withdrawn", "expired": "变更过期 change expired",
-    "dropped": "变更被删除 change dropped", "noted": "沟通需要已记录 needs noted", "account": "账号标记 account marked", "waits": "等待另一人确认 waits for a second person",
+    "dropped": "变更被删除 change dropped", "blocked": "已停用 blocked", "unblocked": "已恢复 unblocked", "noted": "沟通需要已记录 needs noted", "account": "账号标记 account marked", "waits": "等待另一人确认 waits for a second person",
     "resident-id": "居民身份证 resident-id", "passport": "护照 passport", "other": "其他证件 other",
     "in-person": "当面 in-person", "records": "比对档案 records", "remote": "远程 remote",
 }  # fmt: skip
@@ -35,7 +35,9 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="at110 identities", description="身份核实 · Who is verified")
     acts = parser.add_subparsers(dest="act", required=True)
-    acts.add_parser("list", help="已核实的账号和待确认的变更 · who is verified, and open changes")
+    acts.add_parser(
+        "list", help="已核实或停用的账号和待确认的变更 · who is verified or blocked, and open changes"
+    )
     acts.add_parser("changes", help="变更记录 · who did what, the newest first")
     check = acts.add_parser(
         "check", help="核实，或申请变更 · verify, or ask for a change of what is verified"
@@ -55,7 +57,13 @@ def _parser() -> argparse.ArgumentParser:
     needs.add_argument("--deaf", action="store_true", help="听障，需要手语 · deaf, needs sign language")
     needs.add_argument("--speech", action="store_true", help="无法说话，需要文字 · can't speak, needs text")
     needs.add_argument("--language", metavar="TAG", help="语言，如 zh · language, such as zh")
-    for one in (check, confirm, withdraw, needs):
+    block = acts.add_parser(
+        "block",
+        help="停用报警人账号；其报警照常受理 · block a caller's account; its calls for help are answered as ever",
+    )
+    block.add_argument("--why", required=True, help="原因，接警员会看到 · why; dispatchers read it")
+    unblock = acts.add_parser("unblock", help="恢复账号 · end a block")
+    for one in (check, confirm, withdraw, needs, block, unblock):
         one.add_argument("user", help="账号 · account")
         one.add_argument("--as", dest="by", required=True, metavar="USER", help="办理人账号 · who does it")
     for one in (confirm, withdraw):
@@ -83,6 +91,10 @@ def _done(settings: Settings, wanted: argparse.Namespace) -> list[str]:
         return [
             f"{wanted.user}: {WORDS['noted']}  {' '.join([*said['needs'], wanted.language or '']).strip()}".rstrip()
         ]
+    elif wanted.act in {"block", "unblock"}:
+        why = {"why": wanted.why} if wanted.act == "block" else None
+        ask(settings, "POST", f"{path}/{wanted.act}", body=why, cookie=cookie)
+        return [f"{wanted.user}: {WORDS[f'{wanted.act}ed']}"]
     else:
         path, body = f"{path}/{wanted.act}", {"change": wanted.change}
     done = ask(settings, "POST", path, body=body, cookie=cookie)
@@ -108,6 +120,10 @@ def _person(one: dict[str, Any]) -> list[str]:
             f"{one['user']}: {_facts(change['facts'])}  {WORDS['waits']}: {change['id']}  {change['by']}, "
             f"{_time(change['at'])} → {_time(change['until'])}"
         )
+    if (block := one["blocked"]) is not None:
+        at = None if block["at"] is None else _time(block["at"])
+        said = ", ".join(word for word in (block["by"], at, block["why"]) if word)
+        lines.append(f"{one['user']}: {WORDS['blocked']}{f': {said}' if said else ''}")
     return lines
 
 
@@ -117,8 +133,8 @@ def _facts(facts: dict[str, Any]) -> str:
 
 
 def _change(one: dict[str, Any]) -> str:
-    name = one["facts"].get("name") or ""
-    return f"{_time(one['at'])}  {WORDS[one['act']]}  {one['user']}  {name}  by {one['by']}"
+    about = "  ".join(one["facts"][word] for word in ("name", "why") if one["facts"].get(word))
+    return f"{_time(one['at'])}  {WORDS[one['act']]}  {one['user']}  {about}  by {one['by']}"
 
 
 def _time(at: float) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 from urllib.parse import quote
 
+from pbx.blocked import Blocked
 from pbx.guard.guesses import Guesses
 from pbx.sip.digest import (
     Credentials,
@@ -162,6 +163,8 @@ class Authenticated:
     """Why credentials that an emergency call carried, or did not, were not taken."""
     unsure: bool = False
     """The account it names is not among those we know, and nobody can be asked now whether there is one."""
+    blocked: Blocked | None = None
+    """The account its From names is blocked, and nothing is proved: of an emergency call, which goes on all the same."""
 
     @property
     def verified(self) -> bool:
@@ -198,10 +201,12 @@ class Authenticator:
         secret: bytes,
         guesses: Guesses | None = None,
         complete: Callable[[], bool] = lambda: True,
+        blocked: Callable[[str], Blocked | None] = lambda _user: None,
     ) -> None:
         """`accounts` is looked up by user. `secret` makes unknown users look like known ones; keep it across restarts.
 
         `guesses` counts wrong passwords; None: nobody does. `complete`: whether `accounts` has all there are now.
+        `blocked`: says of a user that `accounts` has not whether it is because the account is blocked.
         """
         self._settings = settings
         self._accounts = accounts
@@ -209,6 +214,7 @@ class Authenticator:
         self._counts = counts
         self._secret = secret
         self._complete = complete
+        self._blocked = blocked
         self._guesses = Guesses(limit=NO_LIMIT) if guesses is None else guesses
 
     def check(
@@ -297,13 +303,13 @@ class Authenticator:
         if account is not None and trouble is None:
             return Authenticated(account, "digest", emergency)
         # A phone sends credentials only when challenged, and this call is not challenged: its registration speaks for it.
-        account = self._accounts.get(request.from_.uri.user_text or "")
-        unsure = account is None and not self._complete()
-        if trouble in ("wrong", "malformed"):
-            return Authenticated(None, emergency=emergency, trouble=trouble, unsure=unsure)
-        if account is not None and account.aor in registered:
+        named = request.from_.uri.user_text or ""
+        account = self._accounts.get(named)
+        if account is not None and account.aor in registered and trouble not in ("wrong", "malformed"):
             return Authenticated(account, "registration", emergency, trouble=trouble)
-        return Authenticated(None, emergency=emergency, trouble=trouble, unsure=unsure)
+        blocked = self._blocked(named) if account is None else None
+        unsure = account is None and blocked is None and not self._complete()
+        return Authenticated(None, emergency=emergency, trouble=trouble, unsure=unsure, blocked=blocked)
 
     def _prove(
         self, request: Request, now: float, source: str, registered: Collection[str]

@@ -63,7 +63,7 @@ class IdentityService:
         self._log = structlog.get_logger()
 
     async def identities(self) -> Sequence[View]:
-        """Give who is verified or has a change open."""
+        """Give who is verified, has a change open or is blocked."""
         try:
             return await self._proofs.all(self._database)
         except ProofError as error:

@@ -18,6 +18,7 @@ from pbx import credentials, identity, listening
 from pbx.api.app import Listener, listen
 from pbx.api.feed import Feed
 from pbx.binding import Binding
+from pbx.block_service import BlockService
 from pbx.call.answering import Answering, Registrations
 from pbx.call.call import State as CallState
 from pbx.call.control import Control, Rim, mint
@@ -59,6 +60,7 @@ from pbx.sip.uri import NameAddr, Uri
 from pbx.sound_cost import SoundCost
 from pbx.storage import phones
 from pbx.storage.accounts import Accounts
+from pbx.storage.blocks import Blocks
 from pbx.storage.database import Database
 from pbx.storage.histories import Histories
 from pbx.storage.outbox import Outbox
@@ -193,6 +195,7 @@ class Signalling:
             secret=secret,
             guesses=Guesses(settings.limits.digest_failures),
             complete=lambda: self._database.up and self._accounts.from_database,
+            blocked=self._directory.blocked,
         )
         draw = random.SystemRandom()
         return Registrations(
@@ -243,6 +246,7 @@ class Signalling:
             database=self._database,
             identities=self._identities,
             callers=CallerService(self._histories, self._accounts, self._database),
+            blocks=BlockService(Blocks(settings.sip.realm), self._accounts, self._database),
             keeping=self._keeping,
             metrics=self._metrics,
             token=self._token,

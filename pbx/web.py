@@ -6,12 +6,14 @@ in → out: the parts of the process → one application of aiohttp.
 from aiohttp import web
 
 from pbx.api.app import build
+from pbx.api.blocks import BlockRoutes
 from pbx.api.callers import CallerRoutes
 from pbx.api.identities import IdentityRoutes
 from pbx.api.places import PlaceRoutes
 from pbx.api.roles import RoleRoutes
 from pbx.api.snapshot import SnapshotRoutes
 from pbx.api.trunks import Handlers
+from pbx.block_service import BlockService
 from pbx.call.control import Control
 from pbx.call.keeping import LOG_FOLDER, Keeping
 from pbx.call.looking import Looking
@@ -42,6 +44,7 @@ def web_application(
     database: Database,
     identities: IdentityService,
     callers: CallerService,
+    blocks: BlockService,
     keeping: Keeping,
     metrics: Metrics,
     token: str,
@@ -62,6 +65,7 @@ def web_application(
             *SnapshotRoutes(Looking(control, settings.state)).routes(),
             *IdentityRoutes(identities).routes(),
             *CallerRoutes(callers).routes(),
+            *BlockRoutes(blocks).routes(),
         ],
         people=people,
         changed=roles.on_change,

@@ -15,11 +15,10 @@ from pbx.api.answers import json_answer, read_body
 from pbx.api.auth import USER
 from pbx.api.commands import CALL
 from pbx.api.exchange import View
-from pbx.api.identities import person
+from pbx.api.identities import USER_PATH, person
 
 __all__ = ["CallerRoutes", "CallerTable"]
 
-USER_PATH = "{user:[^/]{1,64}}"
 MARK_PATH = "{mark:[0-9]{1,18}}"
 
 

@@ -5,7 +5,8 @@ A view is plain data, ready for JSON after `plain()`. Times are wall-clock secon
 call view: `call` (id), `state` ("ringing": we call | "waiting" | "active" | "held" | "ended"), `caller` (what the phone says it is),
   `identity` ("verified" | "unverified" | "unavailable"), `identity_by`, `identity_at` (of "verified": who and when | None),
   `identity_why` (of "unavailable": "database_away" | "withheld"), `name` (only ever from our accounts),
-  `claimed` (the name the phone gives itself | None: nobody vouches for it), `silent` (bool),
+  `claimed` (the name the phone gives itself | None: nobody vouches for it), `blocked` (the account it names without proof is
+  blocked: `account`, `by`, `at`, `why` | None), `silent` (bool),
   `host_picture` ("on" | "off" | "still": what it is shown in the host's place),
   `diverted` (stations it came over, by its own word: `from`, `reason`, `header`),
   `silent_off_until` (float | None: an off request is open until then), `started`, `attached` (float | None),

@@ -18,7 +18,8 @@ from pbx.api.exchange import View
 
 __all__ = ["IdentityRoutes", "IdentityTable", "person"]
 
-USER_PATH = "{user:[^/]{1,64}}"
+USER_PATH = r"{user:[^/\x00-\x1f\x7f]{1,64}}"
+"""PostgreSQL keeps no NUL, and no account has a control character."""
 NOBODY = frozenset({"token", "cookie"})
 """How the API calls who holds the token."""
 
@@ -76,7 +77,7 @@ class IdentityRoutes:
         ]
 
     async def all(self, _request: web.Request) -> web.Response:
-        """`GET /api/identities`: who is verified or has a change open."""
+        """`GET /api/identities`: who is verified, has a change open or is blocked."""
         return json_answer({"identities": await self._table.identities()})
 
     async def changes(self, _request: web.Request) -> web.Response:

@@ -4,7 +4,7 @@ in → out: (method, path as it is routed, roles, whose desk it is about) → ma
 installation begins with, and programs of the site hold it.
 
 A dispatcher does his own work; a supervisor helps at every desk, hears and decides the order; an auditor reads everything
-and changes nothing; an admin gives roles and sets up the exchange, and sees no evidence. Supervisors and admins verify who people are.
+and changes nothing; an admin gives roles and sets up the exchange, and sees no evidence. Supervisors and admins verify who people are, and block callers' accounts.
 """
 
 from typing import Final
@@ -59,6 +59,8 @@ RIGHTS: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("GET",  "/api/marks"):                     _READ,
     ("POST", "/api/marks/{mark}/withdraw"):     _SUPERVISOR,
     ("POST", "/api/identities/{user}/needs"):   _VERIFIES,
+    ("POST", "/api/identities/{user}/block"):   _VERIFIES,
+    ("POST", "/api/identities/{user}/unblock"): _VERIFIES,
     ("POST", "/api/identities/{user}"):         _VERIFIES,
     ("POST", "/api/identities/{user}/confirm"): _VERIFIES,
     ("POST", "/api/identities/{user}/withdraw"): _VERIFIES,

@@ -96,6 +96,7 @@ class Callbacks:
             "account": fields.get("user"),
             "name": fields.get("name"),
             "verified": bool(fields.get("verified")),
+            "blocked": fields.get("blocked"),
             "silent": bool(fields.get("silent")),
             "queue": fields.get("queue", "default"),
             "places": [],
@@ -138,6 +139,6 @@ def _cut(texts: Sequence[Mapping[str, Any]], text: str) -> str:
 
 
 def _current(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a task in today's shape; those stored by older programs have of texts only the moments, and no place."""
+    """Return a task in today's shape; those stored by older programs have of texts only the moments, no place and no block."""
     texts = [one if isinstance(one, dict) else {"at": one, "text": None} for one in task["texts"]]
-    return {"place": None, "district": None, **task, "texts": texts}
+    return {"place": None, "district": None, "blocked": None, **task, "texts": texts}

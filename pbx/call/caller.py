@@ -1,8 +1,9 @@
 """Who calls, as far as it is known: a plain value."""
 
-import datetime as dt
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
+
+from pbx.blocked import moment
 
 MAX_CLAIMED: Final = 64
 """Characters of a name a phone gives itself that are kept for display."""
@@ -33,6 +34,8 @@ class Caller:
     """Why nobody can say whether it is verified: `database_away`, `withheld`."""
     claimed: str | None = None
     """The name the phone gives itself: its word, and shown as that."""
+    blocked: dict[str, Any] | None = None
+    """`account`, `by`, `at`, `why`: the account it names without proof is blocked (`pbx.blocked`)."""
 
     @property
     def identity(self) -> Literal["verified", "unverified", "unavailable"]:
@@ -47,13 +50,13 @@ class Caller:
             "identity_at": self.verified_at if self.verified else None,
             "identity_why": None if self.verified else self.unavailable,
             "claimed": self.claimed,
+            "blocked": self.blocked,
         }
 
     def mark(self) -> str:
         """Say the identity in both languages, for the text at a desk."""
         if self.verified:
-            at = None if self.verified_at is None else dt.datetime.fromtimestamp(self.verified_at, dt.UTC)
-            when = "" if at is None else f", {at:%Y-%m-%d %H:%M} UTC"
+            when = "" if self.verified_at is None else f", {moment(self.verified_at)}"
             return "已核实 verified" + ("" if self.verified_by is None else f": {self.verified_by}{when}")
         if self.unavailable is not None:
             return " ".join(WHY[self.unavailable])

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from pbx.blocked import moment, sentence
 from pbx.call import call_events as events
 from pbx.call.effects import AskFacts, Item, Note
 
@@ -28,6 +29,7 @@ NEEDS: Final = {
     "deaf": ("听力障碍：请打手语或书写", "deaf: sign or write"),
     "speech": ("言语障碍：请用文字", "can't speak: write"),
 }
+MARKED: Final = {"hoax": ("虚假报警", "hoaxes"), "nuisance": ("骚扰", "nuisance")}
 SHOWN: Final = ("name", "address", "note")
 """Of what an operator says of a number, in this order."""
 
@@ -81,7 +83,7 @@ def advice(call: Call) -> list[str]:
     """Return what a dispatcher should know, what matters most first, each line in both languages.
 
     How to talk with the person comes before who it is, a danger that repeats itself before earlier calls, and what other
-    dispatchers thought of those last: it is no reason to believe anybody less now.
+    dispatchers thought of those last, with a block of the account: it is no reason to believe anybody less now.
     """
     return [f"{zh} {en}" for zh, en in _advice(call)]
 
@@ -104,7 +106,13 @@ def _advice(call: Call) -> Iterator[tuple[str, str]]:
     if (calls := history.get("calls", 0)) > 0:
         yield f"此前来电{calls}次", f"{calls} earlier calls"
     marks = history.get("marks", {})
-    if hoaxes := marks.get("hoax", 0):
-        yield f"其中{hoaxes}次被标记为虚假报警", f"{hoaxes} marked as hoaxes by dispatchers"
-    if nuisance := marks.get("nuisance", 0):
-        yield f"其中{nuisance}次被标记为骚扰", f"{nuisance} marked as nuisance by dispatchers"
+    for mark, (zh, en) in MARKED.items():
+        if count := marks.get(mark, 0):
+            last = history.get("marked", {}).get(mark, {})
+            said = [word for word in (last.get("by"), moment(last.get("at"))) if word]
+            yield (
+                f"其中{count}次被标记为{zh}" + (f"（最近：{'，'.join(said)}）" if said else ""),
+                f"{count} marked as {en} by dispatchers" + (f" (last: {', '.join(said)})" if said else ""),
+            )
+    if call.caller.blocked is not None:
+        yield sentence(call.caller.blocked)

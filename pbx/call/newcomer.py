@@ -29,6 +29,7 @@ def stated_caller(request: Request, flow: Flow, verdict: identity.Authenticated)
             address=address,
             unavailable="withheld" if hidden else "database_away" if verdict.unsure else None,
             claimed=claimed,
+            blocked=None if verdict.blocked is None else verdict.blocked.of(stated),
         )
     return Caller(
         account.user,

@@ -31,7 +31,9 @@ QUIET: Final = frozenset({"desk_changed", "location", "media_negotiated", "posit
 """Notes that are no lines of the log: they follow from others, or say too much."""
 IDENTITY: Final = frozenset({"user", "name", "number", "address"})
 """Fields that stay out of the log when the caller asked for privacy (RFC 3323)."""
-PRIVATE: Final = frozenset({"text", "digit", "geolocation", "claims", "claimed", "diverted", "found"})
+PRIVATE: Final = frozenset(
+    {"text", "digit", "geolocation", "claims", "claimed", "diverted", "found", "blocked"}
+)
 """Fields that stay in evidence and database: a log is read by people who may not read those."""
 
 

@@ -10,6 +10,7 @@ const TEXT = {
     "resident-id": "居民身份证", passport: "护照", other: "其他证件", "in-person": "当面查验", records: "查档", remote: "远程",
     change: "待确认的变更", confirm: "确认", withdraw: "撤回", asked_by: "{n} 提出", hoax: "标记虚假", nuisance: "标记骚扰", marked: "已标记",
     not_placed: "位置未知", deaf: "听障（手语）", speech: "无法说话（文字）", tag: "语言，如 zh", set_needs: "记录沟通需要", needs_noted: "沟通需要已记录",
+    blocked: "账号已停用", names_blocked: "所称账号已停用，未证实为本人", block: "停用", unblock: "恢复", why_blocked: "停用原因（接警员会看到）", marks: "来电标记", mark: "标记", said_by: "标记人", hoax_mark: "虚假报警", nuisance_mark: "骚扰", withdrawn_by: "{n} 已撤销",
     callbacks: "待回拨", whereabouts: "所在地", written: "来电人所写", rang_off: "挂断后", done: "办结",
     waiting: "排队中", active: "通话中", desks: "坐席", place: "位次", caller: "来电", identity: "身份", media: "媒体",
     since: "时长", silent: "静默", desk: "坐席", state: "状态", phone: "话机", acts: "操作",
@@ -44,6 +45,7 @@ const TEXT = {
     "resident-id": "resident identity card", passport: "passport", other: "other document", "in-person": "seen in person", records: "from records", remote: "remotely",
     change: "Change that waits", confirm: "Confirm", withdraw: "Withdraw", asked_by: "asked by {n}", hoax: "Mark: hoax", nuisance: "Mark: nuisance", marked: "marked",
     not_placed: "place unknown", deaf: "deaf (sign language)", speech: "can't speak (text)", tag: "Language, such as zh", set_needs: "Note needs", needs_noted: "Needs noted",
+    blocked: "account blocked", names_blocked: "names a blocked account, unproven", block: "Block", unblock: "Unblock", why_blocked: "Why (dispatchers read it)", marks: "Marks of callers", mark: "Mark", said_by: "Marked by", hoax_mark: "hoax", nuisance_mark: "nuisance", withdrawn_by: "withdrawn by {n}",
     callbacks: "To call back", whereabouts: "Whereabouts", written: "What they wrote", rang_off: "Since they hung up", done: "Done",
     waiting: "Waiting", active: "Active", desks: "Desks", place: "Place", caller: "Caller", identity: "Identity", media: "Media",
     since: "Duration", silent: "Silent", desk: "Desk", state: "State", phone: "Phone", acts: "Actions",
@@ -86,7 +88,7 @@ const CALLBACK_SECONDS = 5;
 const LOOK_SECONDS = 1;
 
 const $ = (id) => document.getElementById(id);
-const shown = { calls: new Map(), desks: new Map(), trunks: [], callbacks: [], health: {}, skew: 0, link: "connecting" };
+const shown = { calls: new Map(), desks: new Map(), trunks: [], callbacks: [], identities: [], marks: [], health: {}, skew: 0, link: "connecting" };
 let language = "zh";
 let feed = null;
 let drawing = false;
@@ -170,7 +172,9 @@ function callerCell(call) {
   if (byName) {
     for (const mark of ["hoax", "nuisance"]) {
       cell.append(button(mark, async () => {
-        if (await post(`/api/calls/${encodeURIComponent(call.call)}/mark`, { mark })) alarm(t("marked"));
+        if (!(await post(`/api/calls/${encodeURIComponent(call.call)}/mark`, { mark }))) return;
+        alarm(t("marked"));
+        if (!$("identity-section").hidden) await askMarks();
       }));
     }
   }
@@ -200,7 +204,18 @@ function identityCell(call) {
     cell.append(make("small", [call.identity_by, at].filter(Boolean).join(" · ")));
   }
   if (call.identity === "unavailable" && call.identity_why) cell.append(make("small", t(call.identity_why)));
+  // Nobody proves to be a blocked account, so this never stands beside "verified".
+  if (call.blocked) {
+    cell.append(make("span", t("blocked"), "badge warning"));
+    cell.append(make("small", [t("names_blocked"), blockOf(call.blocked)].filter(Boolean).join(" · ")));
+  }
   return cell;
+}
+
+// By whom, when, why: as far as anybody kept it.
+function blockOf(block) {
+  const at = typeof block.at === "number" ? new Date(block.at * 1000).toLocaleString(language) : "";
+  return [block.by, at, block.why].filter(Boolean).join(" · ");
 }
 
 function mediaCell(call) {
@@ -355,6 +370,7 @@ function callbackRow(task) {
   const who = make("td", task.name ?? task.number ?? "");
   who.append(make("small", task.name ? `${task.number ?? ""} · ${task.call}` : task.call));
   if (task.silent) who.append(make("span", t("silent_badge"), "badge silent"));
+  if (task.blocked) who.append(make("span", t("blocked"), "badge warning"), make("small", blockOf(task.blocked)));
   const written = make("td");
   for (const one of task.texts) {
     written.append(make("small", [new Date(one.at * 1000).toLocaleTimeString(language), one.text].filter(Boolean).join(" ")));
@@ -381,10 +397,46 @@ async function askCallbacks() {
 
 async function askIdentities() {
   const answer = feed && byName ? await fetch("/api/identities", { credentials: "same-origin" }).catch(() => null) : null;
-  $("identity-section").hidden = !answer?.ok;
-  if (!answer?.ok) return;
-  const rows = (await answer.json()).identities.map(identityRow);
-  $("identities").replaceChildren(...rows);
+  $("identity-section").hidden = !answer?.ok || !feed;
+  const found = answer?.ok ? (await answer.json()).identities : [];
+  if (!answer?.ok || !feed) return;
+  shown.identities = found;
+  drawIdentities();
+  await askMarks();
+}
+
+function drawIdentities() {
+  $("identities").replaceChildren(...shown.identities.map(identityRow));
+  $("marks").replaceChildren(...shown.marks.map(markRow));
+  $("mark-table").hidden = shown.marks.length === 0;
+}
+
+// What dispatchers thought of callers; a supervisor takes a mark back, an administrator sees none.
+async function askMarks() {
+  const answer = await fetch("/api/marks", { credentials: "same-origin" }).catch(() => null);
+  const found = answer?.ok ? (await answer.json()).marks : [];
+  shown.marks = feed ? found : [];
+  drawIdentities();
+}
+
+function markRow(one) {
+  const row = make("tr");
+  const what = make("td", t(`${one.mark}_mark`));
+  if (one.note) what.append(make("small", one.note));
+  const who = make("td", one.marked_by);
+  who.append(make("small", new Date(one.at * 1000).toLocaleString(language)));
+  if (one.withdrawn_by) who.append(make("small", t("withdrawn_by").replace("{n}", () => one.withdrawn_by)));
+  const acts = make("td");
+  if (!one.withdrawn_by) {
+    acts.append(button("withdraw", async () => {
+      await post(`/api/marks/${one.id}/withdraw`);
+      await askMarks();
+    }));
+  }
+  const caller = make("td", one.account ?? one.number);
+  caller.append(make("small", one.call));
+  row.append(caller, what, who, acts);
+  return row;
 }
 
 function identityRow(one) {
@@ -402,8 +454,22 @@ function identityRow(one) {
       }));
     }
   }
-  row.append(make("td", one.user), make("td", proof), change, acts);
+  const who = make("td", one.user);
+  if (one.blocked) {
+    who.append(make("span", t("blocked"), "badge warning"), make("small", blockOf(one.blocked)));
+    acts.append(button("unblock", async () => {
+      await post(`/api/identities/${encodeURIComponent(one.user)}/unblock`);
+      await askIdentities();
+    }));
+  }
+  row.append(who, make("td", proof), change, acts);
   return row;
+}
+
+async function blockAccount(form) {
+  const { user, why } = form.elements;
+  if (await post(`/api/identities/${encodeURIComponent(user.value.trim())}/block`, { why: why.value })) form.reset();
+  await askIdentities();
 }
 
 async function checkIdentity(form) {
@@ -508,6 +574,7 @@ function speak(wanted) {
   for (const node of document.querySelectorAll("[data-hint]")) node.placeholder = node.ariaLabel = t(node.dataset.hint);
   for (const option of $("identity").querySelectorAll("option")) option.textContent = t(option.value);
   $("language").textContent = t("language");
+  drawIdentities();
   draw();
 }
 
@@ -596,7 +663,9 @@ function leave(why) {
   byName = false;
   localStorage.removeItem("byName");
   $("identity-section").hidden = true;
-  $("identities").replaceChildren();
+  shown.identities = [];
+  shown.marks = [];
+  drawIdentities();
   $("board").hidden = true;
   $("logout").hidden = true;
   $("login").hidden = false;
@@ -622,6 +691,7 @@ async function begin() {
   });
   byName = localStorage.getItem("byName") === "yes";
   $("identity").addEventListener("submit", (event) => { event.preventDefault(); checkIdentity(event.target); });
+  $("block").addEventListener("submit", (event) => { event.preventDefault(); blockAccount(event.target); });
   $("needs").addEventListener("submit", (event) => { event.preventDefault(); noteNeeds(event.target); });
   setInterval(tick, 1000);
   setInterval(askTrunks, TRUNK_SECONDS * 1000);

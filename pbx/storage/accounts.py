@@ -1,19 +1,20 @@
 """Who may register: PostgreSQL is the truth, a private file beside it is what the exchange reads.
 
 in → out: `find(user)` answers at once, from memory; `start()` keeps memory and file fresh while PostgreSQL is there.
-Known users register with a dead database, also after a restart. Demo accounts follow `credentials.json`.
+Known users register with a dead database, also after a restart; blocked ones don't. Demo accounts follow `credentials.json`.
 """
 
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import msgspec
 import structlog
 from msgspec import structs
 
+from pbx.blocked import Blocked
 from pbx.credentials import Account, write_private
 from pbx.storage.connection import Connection
 from pbx.storage.database import Database, DatabaseAwayError
@@ -36,8 +37,9 @@ _ALL: Final = """
 SELECT a.username, a.realm, a.role, a.ha1_sha256, a.ha1_md5, coalesce(p.name, a.name) AS name, p.phone, a.language, a.needs,
     a.verified OR p.username IS NOT NULL AS verified,
     coalesce(p.verified_by, CASE WHEN a.verified THEN a.origin END) AS verified_by,
-    extract(epoch FROM coalesce(p.verified_at, CASE WHEN a.verified THEN a.created_at END))::float8 AS verified_at
-FROM accounts a LEFT JOIN identity_proofs p USING (realm, username) WHERE a.enabled AND a.realm = $1 ORDER BY 1
+    extract(epoch FROM coalesce(p.verified_at, CASE WHEN a.verified THEN a.created_at END))::float8 AS verified_at,
+    a.enabled, a.blocked_by, extract(epoch FROM a.blocked_at)::float8 AS blocked_at, a.blocked_why
+FROM accounts a LEFT JOIN identity_proofs p USING (realm, username) WHERE a.realm = $1 ORDER BY 1
 """
 
 
@@ -67,12 +69,19 @@ class Accounts:
         """Whether the present accounts came from PostgreSQL since this start."""
 
     def find(self, user: str) -> Account | None:
-        """Give the account of `user`, exactly as written."""
-        return self._accounts.get(user)
+        """Give the account of `user`, exactly as written; none when it is blocked."""
+        found = self._accounts.get(user)
+        return None if found is None or found.blocked is not None else found
+
+    def blocked(self, user: str) -> Blocked | None:
+        """Give who blocked the account of `user`, when and why; None: there is none, or it is not blocked."""
+        found = self._accounts.get(user)
+        return None if found is None else found.blocked
 
     def all(self, role: str | None = None) -> list[Account]:
-        """Give all accounts, or those of one role, by name."""
-        return sorted((a for a in self._accounts.values() if role in {None, a.role}), key=lambda a: a.user)
+        """Give all accounts that are not blocked, or those of one role, by name."""
+        found = (a for a in self._accounts.values() if a.blocked is None and role in {None, a.role})
+        return sorted(found, key=lambda a: a.user)
 
     def start(self, database: Database, tasks: Tasks) -> None:
         """Begin to follow the database."""
@@ -108,7 +117,12 @@ class Accounts:
             )
             rows = await connection.fetch(_ALL, self._realm)
         return [
-            Account(user=row["username"], needs=tuple(row["needs"]), **{n: row[n] for n in _FIELDS})
+            Account(
+                user=row["username"],
+                needs=tuple(row["needs"]),
+                blocked=_blocked(row),
+                **{n: row[n] for n in _FIELDS},
+            )
             for row in rows
         ]
 
@@ -116,6 +130,12 @@ class Accounts:
 _FIELDS: Final = (
     "role", "realm", "ha1_sha256", "ha1_md5", "name", "verified", "phone", "verified_by", "verified_at", "language",
 )  # fmt: skip
+
+
+def _blocked(row: Any) -> Blocked | None:
+    if row["enabled"]:
+        return None
+    return Blocked(row["blocked_by"], row["blocked_at"], row["blocked_why"] or "")
 
 
 def _read(cache: Path, realm: str) -> list[Account]:

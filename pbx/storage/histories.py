@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pbx.storage.connection import Connection
 from pbx.storage.database import Database
+from pbx.storage.plain import text
 
 __all__ = ["MARKS", "Histories", "UnknownMarkError"]
 
@@ -22,17 +23,17 @@ SELECT count(*) AS calls, extract(epoch FROM max(started_at))::float8 AS last,
 FROM calls WHERE {_WHO} AND call <> $3
 """  # noqa: S608 - constants of this file
 _MARKED: Final = """
-SELECT mark, count(*) AS count FROM caller_marks
+SELECT mark, count(*) AS count, (array_agg(marked_by ORDER BY id DESC))[1] AS by,
+    (array_agg(extract(epoch FROM at)::float8 ORDER BY id DESC))[1] AS at, (array_agg(note ORDER BY id DESC))[1] AS note
+FROM caller_marks
 WHERE realm = $1 AND withdrawn_at IS NULL AND (account = $2 OR ($2::text IS NULL AND number = $3)) GROUP BY mark
 """
 _WHOSE: Final = "SELECT account, caller, trunk FROM calls WHERE call = $1"
 _MARK: Final = """
 INSERT INTO caller_marks (realm, call, account, number, mark, note, marked_by) VALUES ($1, $2, $3, $4, $5, $6, $7)
-ON CONFLICT (realm, call, mark) WHERE withdrawn_at IS NULL DO NOTHING RETURNING id
+ON CONFLICT (realm, call, mark) WHERE withdrawn_at IS NULL DO UPDATE SET mark = EXCLUDED.mark RETURNING id
 """
-_STANDS: Final = (
-    "SELECT id FROM caller_marks WHERE realm = $1 AND call = $2 AND mark = $3 AND withdrawn_at IS NULL"
-)
+"""One statement, which changes nothing of a mark that stands: between two, somebody could withdraw that."""
 _WITHDRAW: Final = """
 UPDATE caller_marks SET withdrawn_at = clock_timestamp(), withdrawn_by = $3
 WHERE realm = $1 AND id = $2 AND withdrawn_at IS NULL RETURNING id
@@ -60,12 +61,18 @@ class Histories:
     async def of(
         self, database: Database, call: str, account: str | None, number: str | None
     ) -> dict[str, Any]:
-        """Give `calls`, `recent` (of the last hour), `last` (seconds since 1970) and `marks` (mark → calls); `call` is left out."""
+        """Give `calls`, `recent` (of the last hour), `last` (seconds since 1970), `marks` (mark → calls) and `marked` (mark → `by`,
+        `at` and `note` of the last one); `call` is left out.
+        """
 
         async def work(connection: Connection) -> dict[str, Any]:
             row = await connection.fetchrow(_CALLS, account, number, call)
             marks = await connection.fetch(_MARKED, self._realm, account, number)
-            return {**dict(row), "marks": {one["mark"]: one["count"] for one in marks}}
+            return {
+                **dict(row),
+                "marks": {one["mark"]: one["count"] for one in marks},
+                "marked": {one["mark"]: {name: one[name] for name in ("by", "at", "note")} for one in marks},
+            }
 
         return await database.use(work)
 
@@ -79,8 +86,9 @@ class Histories:
                     return None
                 account = who["account"]
                 number = who["caller"] if account is None else None
-                made = await connection.fetchval(_MARK, self._realm, call, account, number, mark, note, by)
-                return int(made or await connection.fetchval(_STANDS, self._realm, call, mark))
+                return int(
+                    await connection.fetchval(_MARK, self._realm, call, account, number, mark, text(note), by)
+                )
 
         found = await database.use(work)
         if found is None:

@@ -45,7 +45,8 @@ _ONE: Final = """
 SELECT extract(epoch FROM clock_timestamp()) AS now, a.username, a.name AS account_name, a.verified, a.origin, a.role,
     extract(epoch FROM a.created_at) AS created, p.name, p.phone, p.document, p.kind, p.how, p.verified_by, p.asked_by,
     extract(epoch FROM p.verified_at) AS verified_at, c.change, c.name AS c_name, c.phone AS c_phone, c.document AS c_document,
-    c.kind AS c_kind, c.how AS c_how, c.asked_by AS c_by, extract(epoch FROM c.asked_at) AS c_at, extract(epoch FROM c.until) AS c_until
+    c.kind AS c_kind, c.how AS c_how, c.asked_by AS c_by, extract(epoch FROM c.asked_at) AS c_at, extract(epoch FROM c.until) AS c_until,
+    a.enabled, a.blocked_by, extract(epoch FROM a.blocked_at)::float8 AS blocked_at, a.blocked_why
 FROM accounts a LEFT JOIN identity_proofs p USING (realm, username) LEFT JOIN identity_pending c USING (realm, username)
 WHERE a.realm = $1"""
 _LOCK: Final = "SELECT 1 FROM accounts WHERE realm = $1 AND username = $2 FOR UPDATE"
@@ -100,14 +101,15 @@ class Proofs:
         return effects
 
     async def all(self, database: Database) -> list[dict[str, Any]]:
-        """Give every account that is verified or has a change open, by name."""
-        query = _ONE + " AND (a.verified OR p.username IS NOT NULL OR c.username IS NOT NULL) ORDER BY 2"
+        """Give every account that is verified, has a change open or is blocked (`blocked`: `by`, `at`, `why`, or None), by name."""
+        known = "a.verified OR p.username IS NOT NULL OR c.username IS NOT NULL OR NOT a.enabled"
+        query = f"{_ONE} AND ({known}) ORDER BY 2"
         rows = await self._use(database, lambda connection: connection.fetch(query, self._realm))
         shown = []
         for row in rows:
             identity = _identity(row)
             identity.expire(float(row["now"]))
-            shown.append(identity.snapshot())
+            shown.append({**identity.snapshot(), "blocked": _blocked(row)})
         return shown
 
     async def changes(self, database: Database) -> list[dict[str, Any]]:
@@ -187,6 +189,12 @@ def _facts(facts: Facts) -> tuple[object, ...]:
 
 def _proof(proof: Proof) -> tuple[object, ...]:
     return *_facts(proof.facts), proof.by, proof.at, proof.asked_by
+
+
+def _blocked(row: Any) -> dict[str, Any] | None:
+    if row["enabled"]:
+        return None
+    return {"by": row["blocked_by"], "at": row["blocked_at"], "why": row["blocked_why"] or ""}
 
 
 def _identity(row: Any) -> Identity:

@@ -72,10 +72,27 @@ def test_a_supervisor_sees_callers_and_verifies_people(
             await page.until("document.getElementById('alarm').textContent === '沟通需要已记录'")
             assert await page.run("document.querySelector('#needs [name=deaf]').checked") is False
 
+            await fill("#block", user=person, why="四十次虚假报警")
+            row = "document.querySelector('#identities tr:has([data-act=unblock])')"
+            await page.until(f"{row}?.textContent.includes('账号已停用8003')")
+            blocked = phone(person, tone=500)
+            await asyncio.to_thread(blocked.dial, f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}")
+            named = str(exchange.call_of(person, state="waiting", timeout=20)["call"])
+            shown = f"document.querySelector('#waiting tr[data-key={json.dumps(named)}]')"
+            await page.until(f"{shown}?.textContent.includes('四十次虚假报警')")
+            assert "未核实" in str(await page.run(f"{shown}.textContent"))
+            await page.run("speak('en')")
+            await page.until(f"{shown}?.textContent.includes('names a blocked account, unproven · 8003')")
+            await page.run("speak('zh')")
+            await asyncio.to_thread(blocked.hang_up)
+            await page.run(f"{row}.querySelector('[data-act=unblock]').click()")
+            await page.until(f"!{row}")
+
             await asyncio.to_thread(caller.hang_up)
-            task = f"document.querySelector('#callbacks tr[data-key={json.dumps(call)}]')"
-            await page.until(f"{task}?.textContent.includes('位置未知')")
-            await page.run(f"{task}.querySelector('[data-act=done]').click()")
+            for over in (call, named):
+                task = f"document.querySelector('#callbacks tr[data-key={json.dumps(over)}]')"
+                await page.until(f"{task}?.textContent.includes('位置未知')")
+                await page.run(f"{task}.querySelector('[data-act=done]').click()")
             await page.until("document.getElementById('callback-section').hidden")
 
             await page.run("document.getElementById('logout').click()")

@@ -26,6 +26,7 @@ from pbx.identity_proof import Asked, Check, Confirm, Facts, ProofError, Withdra
 from pbx.storage import outbox as outbox_module
 from pbx.storage import place
 from pbx.storage.accounts import Accounts
+from pbx.storage.blocks import BlockError, Blocks
 from pbx.storage.database import Database, DatabaseAwayError
 from pbx.storage.embedded import Embedded, EmbeddedError
 from pbx.storage.histories import Histories, UnknownMarkError
@@ -824,7 +825,7 @@ async def test_earlier_calls_and_marks_are_counted_for_whom_somebody_vouches(dat
         outbox.append("call", {**row, "started_at": now - age})
     await drained(outbox)
     assert await histories.of(database, "c3", user, user) == {
-        "calls": 2, "recent": 1, "last": pytest.approx(now - 60, abs=0.01), "marks": {},
+        "calls": 2, "recent": 1, "last": pytest.approx(now - 60, abs=0.01), "marks": {}, "marked": {},
     }  # fmt: skip
     found = await histories.of(database, "c9", None, "+8613900000001")
     assert found["calls"] == 1, "nobody vouched for the other one"
@@ -835,7 +836,12 @@ async def test_earlier_calls_and_marks_are_counted_for_whom_somebody_vouches(dat
     for call in ("c5", "nothing"):
         with pytest.raises(UnknownMarkError):
             await histories.mark(database, call, "hoax", "", "8001")
-    assert (await histories.of(database, "c3", user, user))["marks"] == {"hoax": 1}
+    await histories.mark(database, "c2", "hoax", "again\0", "8002")
+    marks = await histories.of(database, "c3", user, user)
+    assert marks["marks"] == {"hoax": 2}
+    assert marks["marked"] == {
+        "hoax": {"by": "8002", "at": pytest.approx(time.time(), abs=60), "note": "again\ufffd"}
+    }
     assert (await histories.of(database, "c9", None, "+8613900000001"))["marks"] == {"nuisance": 1}
     for sql in (
         "UPDATE caller_marks SET mark = 'nuisance'",
@@ -848,9 +854,71 @@ async def test_earlier_calls_and_marks_are_counted_for_whom_somebody_vouches(dat
     await histories.withdraw(database, first, "8003")
     with pytest.raises(UnknownMarkError):
         await histories.withdraw(database, first, "8003")
-    assert (await histories.of(database, "c3", user, user))["marks"] == {}
+    assert (await histories.of(database, "c3", user, user))["marks"] == {"hoax": 1}
     shown = {(one["call"], one["mark"]): one["withdrawn_by"] for one in await histories.marks(database)}
-    assert shown == {("c1", "hoax"): "8003", ("c4", "nuisance"): None}
+    assert shown == {("c1", "hoax"): "8003", ("c2", "hoax"): None, ("c4", "nuisance"): None}
+
+
+async def test_a_mark_that_is_withdrawn_while_another_sets_it_is_set(database, outbox):
+    """Between two statements of one marking, another person's withdrawal fits; it must not end in a fault."""
+    histories = Histories("at110")
+    outbox.append("call", {"call": "c1", "account": "alice", "caller": "alice", "started_at": time.time()})
+    await drained(outbox)
+
+    async def withdraw(number: int) -> None:
+        with contextlib.suppress(UnknownMarkError):
+            await histories.withdraw(database, number, "8003")
+
+    stands, given = await histories.mark(database, "c1", "hoax", "", "8001"), set[int]()
+    for _ in range(100):
+        again, _gone, also = await asyncio.gather(
+            histories.mark(database, "c1", "hoax", "", "8001"),
+            withdraw(stands),
+            histories.mark(database, "c1", "hoax", "", "8002"),
+        )
+        given |= {again, also}
+        stands = await histories.mark(database, "c1", "hoax", "", "8001")
+    marks = {one["id"]: one["withdrawn_at"] for one in await histories.marks(database)}
+    assert given <= marks.keys()
+    assert [number for number, ended in marks.items() if ended is None] == [stands], "one stands at most"
+
+
+@pytest.mark.may_block("the cache is read once, at the start")
+async def test_a_block_states_by_whom_when_and_why_and_is_written_down(database, people, tmp_path):
+    user, blocks = people.all("caller")[0].user, Blocks("at110")
+    await blocks.block(database, user, " forty\n hoaxes\0 ", "8003")
+    await people.refresh(database)
+    assert people.find(user) is None
+    block = people.blocked(user)
+    assert (block.by, block.why) == ("8003", "forty hoaxes\ufffd")
+    assert block.at == pytest.approx(time.time(), abs=60)
+    later = Accounts(
+        tmp_path / "accounts.json", "at110", accounts(load_or_create(tmp_path / "people.json"), "at110")
+    )
+    assert later.blocked(user) == block, "the next start, with a dead database"
+    shown = {one["user"]: one["blocked"] for one in await Proofs("at110").all(database)}
+    assert shown[user] == {"by": block.by, "at": block.at, "why": block.why}
+    assert shown["8001"] is None
+
+    for wrong, code in ((user, "blocked_already"), ("nobody", "unknown_account"), ("8001", "not_a_caller")):
+        with pytest.raises(BlockError, match=code):
+            await blocks.block(database, wrong, "x", "8003")
+    sql = f"UPDATE accounts SET blocked_by = 'nobody' WHERE username = '{user}'"
+    with pytest.raises(asyncpg.RaiseError, match="made anew"):
+        await database.use(lambda c: c.execute(sql))
+
+    await blocks.unblock(database, user, "8002")
+    with pytest.raises(BlockError, match="not_blocked"):
+        await blocks.unblock(database, user, "8002")
+    await database.use(lambda c: c.execute("UPDATE accounts SET enabled = false WHERE username = '8002'"))
+    await people.refresh(database)
+    assert people.find(user) is not None
+    assert (people.find("8002"), people.blocked("8002").by) == (None, "sql:at110")
+    acts = [(one["act"], one["user"], one["by"], one["facts"]["why"]) for one in await Proofs("at110").changes(database)
+            if one["act"] in {"blocked", "unblocked"}]  # fmt: skip
+    assert acts == [
+        ("blocked", "8002", "sql:at110", ""), ("unblocked", user, "8002", ""), ("blocked", user, "8003", "forty hoaxes\ufffd"),
+    ]  # fmt: skip
 
 
 @pytest.mark.may_block("the cache is read once, at the start")

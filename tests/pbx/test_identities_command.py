@@ -20,16 +20,35 @@ ANSWERS = {
                 "user": "138",
                 "proof": {"facts": FACTS, "by": "8002", "at": 0.0, "asked_by": "8001"},
                 "change": CHANGE,
-            }
+                "blocked": None,
+            },
+            {
+                "user": "139",
+                "proof": None,
+                "change": None,
+                "blocked": {"by": "8002", "at": 0.0, "why": "hoaxes"},
+            },
+            {"user": "140", "proof": None, "change": None, "blocked": {"by": None, "at": None, "why": ""}},
         ]
     },
     "/api/identities/changes": {
-        "changes": [{"at": 0.0, "act": "expired", "user": "138", "by": "time limit", "facts": FACTS}]
+        "changes": [
+            {"at": 0.0, "act": "expired", "user": "138", "by": "time limit", "facts": FACTS},
+            {
+                "at": 0.0,
+                "act": "blocked",
+                "user": "139",
+                "by": "8002",
+                "facts": {"name": None, "why": "hoaxes"},
+            },
+        ]
     },
     "/api/identities/1%2F8": {"ok": True, "state": "waits", "change": "c1", "until": 60.0},
     "/api/identities/138/confirm": {"ok": True, "state": "verified"},
     "/api/identities/138/withdraw": {"ok": True, "state": "withdrawn"},
     "/api/identities/138/needs": {"ok": True},
+    "/api/identities/138/block": {"ok": True},
+    "/api/identities/138/unblock": {"ok": True},
 }
 
 
@@ -84,7 +103,10 @@ def test_what_stands_is_shown(monkeypatch, capsys):
             "138: 王丽  138  护照 passport  比对档案 records  等待另一人确认 waits for a second person: c1  8001, "
             "1970-01-01T00:00:00+00:00 → 1970-01-01T00:01:00+00:00"
         ),
+        "139: 已停用 blocked: 8002, 1970-01-01T00:00:00+00:00, hoaxes",
+        "140: 已停用 blocked",
         "1970-01-01T00:00:00+00:00  变更过期 change expired  138  王丽  by time limit",
+        "1970-01-01T00:00:00+00:00  已停用 blocked  139  hoaxes  by 8002",
     ]
     assert {who for _, _, who, _ in Api.asked} == {"Bearer secret"}
 
@@ -120,6 +142,18 @@ def test_what_a_person_needs_is_said_anew(monkeypatch, capsys, words, body):
     said = capsys.readouterr().out.strip()
     assert said.startswith("138: 沟通需要已记录 needs noted")
     assert all(need in said for need in body["needs"])
+
+
+def test_an_account_is_blocked_for_a_reason_and_unblocked(monkeypatch, capsys):
+    assert run(monkeypatch, ["block", "138", "--why", "40 hoaxes", "--as", "8002"], "pw\n") == 0
+    assert run(monkeypatch, ["unblock", "138", "--as", "8002"], "pw\n") == 0
+    assert [asked for asked in Api.asked if "block" in asked[1]] == [
+        ("POST", "/api/identities/138/block", "at110=mine", {"why": "40 hoaxes"}),
+        ("POST", "/api/identities/138/unblock", "at110=mine", None),
+    ]
+    assert capsys.readouterr().out.splitlines() == ["138: 已停用 blocked", "138: 已恢复 unblocked"]
+    with pytest.raises(SystemExit):
+        run(monkeypatch, ["block", "138", "--as", "8002"])
 
 
 def test_a_refusal_is_said_in_both_languages(monkeypatch, capsys):

@@ -158,6 +158,20 @@ def test_what_is_not_known_is_not_said():
     assert known.advice(world.call("alice")) == []
 
 
+def test_who_marked_last_and_when():
+    world = Curious()
+    world.register("alice")
+    world.invite("alice")
+    marked = {"hoax": {"by": "8001", "at": 1795352400.0, "note": "laughed"}}
+    world.tells(
+        world.call("alice").id, "history", {"calls": 3, "marks": {"hoax": 2, "nuisance": 1}, "marked": marked}
+    )
+    assert known.advice(world.call("alice"))[1:] == [
+        "其中2次被标记为虚假报警（最近：8001，2026-11-22 13:00 UTC） 2 marked as hoaxes by dispatchers (last: 8001, 2026-11-22 13:00 UTC)",
+        "其中1次被标记为骚扰 1 marked as nuisance by dispatchers",
+    ]
+
+
 @pytest.mark.parametrize("marks", [{"hoax": 50}, {"nuisance": 50, "hoax": 50}])
 def test_a_caller_of_fifty_hoaxes_is_answered_and_stands_where_anybody_would(marks):
     """History orders advice; it refuses nobody, and delays nobody."""
