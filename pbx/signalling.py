@@ -179,6 +179,7 @@ class Signalling:
             bindings=self._bindings,
             health=self._health,
             subscribe=self._feed.subscribe,
+            incident=self._keeping.incident,
         )
         self._listener: Listener | None = None
 

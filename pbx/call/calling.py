@@ -53,6 +53,11 @@ class CallOfOurs(Call):
             self.gates(),
         ]
 
+    def follows(self, incident: str) -> list[Effect]:
+        """Belong to the incident of the call this one follows."""
+        self.incident = incident
+        return [Note("same_incident", self.id, {"incident": incident, "why": "called_back"})]
+
     def receive(self, event: CallEvent, now: float) -> list[Effect | CallCommand]:
         """Take one event; return what must happen."""
         if self.state not in {State.ARRIVING, State.RINGING}:

@@ -45,7 +45,7 @@ class Order:
     """Who wants it: the user name of a dispatcher who is signed in."""
     verb: Verb
     target: str = ""
-    """User, number or `queue`; for `take` and the modes of supervision the desk it is about; for `remove` who is to go, ""
+    """User, number, `queue`, `queue:NAME` or `district:ID`; for `take` and the modes of supervision the desk it is about; for `remove` who is to go, ""
     for everybody; for `picture` `on`, `off` or `still`."""
     role: str = "helper"
     """What somebody added is there as: `interpreter`, `fire`, `ambulance`, `traffic` …"""
@@ -55,6 +55,8 @@ class Order:
     """The REFER that wants to know what came of it."""
     first: str | None = None
     """The call that an outgoing call follows."""
+    incident: str | None = None
+    """What that one belongs to; None: it began it."""
 
 
 def verb(name: str) -> Verb:
@@ -307,11 +309,13 @@ def _call(exchange: Exchange, order: Order, now: float) -> list[Item]:
     call, arriving = CallOfOurs.begin(
         call_id, leg.id, callee(target), exchange.site.policy, desk=order.desk, first=order.first, now=now
     )
+    same = [] if order.first is None else call.follows(order.incident or order.first)
     exchange.add_call(call)
     return [
         *arriving[:2],
         *opening,
         *arriving[2:],
+        *same,
         events.ToAcd(DeskCalls(order.desk, call_id)),
         *exchange.room(order.desk).receive(rooms.GuestIn(call_id)),
     ]

@@ -41,6 +41,7 @@ REASONS: Final = {
     "trunk_busy": ("对方交换机过载", "The other exchange is overloaded"),
     "too_many_hops": ("呼叫已经过太多交换机", "The call has come over too many exchanges"),
     "bad_number": ("号码无效", "This is no number that can be called"),
+    "unknown_district": ("没有这个辖区", "There is no such district"),
     "unknown_queue": ("没有这个队列", "There is no such queue"),
     "no_way": ("无法转接，请重试", "That could not be done; try again"),
     "no_staff": ("房间里没有这个人", "That one is not in the room"),

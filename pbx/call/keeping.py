@@ -64,6 +64,11 @@ class Keeping:
             file, line = found
             self._outward.do(partial(self._scribe.put, self._page, found), (FILE, file.name, line))
 
+    def incident(self, call: str) -> str | None:
+        """Return what a call that is live, or waits to be called back, belongs to; None when nobody knows it any more."""
+        live, task = self._exchange.calls.get(call), self.callbacks.find(call)
+        return live.incident if live is not None else None if task is None else str(task["incident"])
+
     # --- across a restart -------------------------------------------------------------------------------------------
 
     def changes(self) -> Iterator[tuple[str, Any]]:

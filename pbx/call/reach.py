@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 QUEUE: Final = "queue"
+DISTRICT: Final = "district"
 _NUMBER: Final = re.compile(r"\+?[0-9]{3,15}")
 
 
@@ -99,9 +100,19 @@ def find(exchange: Exchange, text: str, now: float) -> Target:
     """Say who is meant. Raises `Impossible`."""
     kind, colon, queue = text.partition(":")
     if kind == QUEUE:
-        if colon and queue not in {DEFAULT, *exchange.acd.rules.queues}:
+        rules = exchange.acd.rules
+        if colon and queue not in {
+            DEFAULT,
+            *rules.queues,
+            *(q for p in rules.profiles.values() for q in p.queues),
+        }:
             raise Impossible("unknown_queue")
         return AtQueue(queue or None)
+    if kind == DISTRICT and colon:
+        served = exchange.whereabouts.queue_of(queue)
+        if served is None:
+            raise Impossible("unknown_district")
+        return AtQueue(served)
     account = exchange.directory.account(text)
     if account is not None:
         room = exchange.rooms.get(text)

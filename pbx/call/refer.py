@@ -44,6 +44,7 @@ STATUS: Final = {
     "no_trunk": 404,
     "bad_number": 404,
     "unknown_queue": 404,
+    "unknown_district": 404,
     "trunk_full": 503,
     "trunk_busy": 503,
     "itself": 403,

@@ -39,13 +39,16 @@ class Service:
         bindings: Find,
         health: Callable[[], Mapping[str, object]],
         subscribe: Callable[[], AsyncIterator[View]],
+        incident: Callable[[str], str | None] = lambda _call: None,
     ) -> None:
+        """`incident`: what a call belongs to that may be over, None when nobody knows."""
         self._control = control
         self._watch = watch
         self._accounts = accounts
         self._bindings = bindings
         self._health = health
         self._subscribe = subscribe
+        self._incident = incident
 
     # --- views ----------------------------------------------------------------------------------------------------
 
@@ -97,7 +100,8 @@ class Service:
 
     async def hand(self, desk: str, verb: str, target: str, role: str, first: str | None) -> None:
         """Do with a call what dispatchers do (`pbx.call.hands`)."""
-        order = hands.Order(desk, hands.verb(verb), target, role=role, first=first)
+        incident = None if first is None else self._incident(first)
+        order = hands.Order(desk, hands.verb(verb), target, role=role, first=first, incident=incident)
         self._at_desk(desk, lambda exchange, _, now: hands.act(exchange, order, now))
 
     async def silent_on(self, call: str) -> None:

@@ -150,6 +150,11 @@ class Whereabouts:
         found = self._trails.get(call)
         return None if found is None else found.best
 
+    def queue_of(self, district: str) -> str | None:
+        """Return the queue that serves a district, by its id; None when there is no such district."""
+        found = self.districts.find(district)
+        return None if found is None else found.queue if self._serves(found.queue) else DEFAULT
+
     def decision(self, call: str) -> Decision | None:
         """Return the district a call was put into last."""
         return self._decisions.get(call)

@@ -11,7 +11,7 @@ const TEXT = {
     change: "待确认的变更", confirm: "确认", withdraw: "撤回", asked_by: "{n} 提出", hoax: "标记虚假", nuisance: "标记骚扰", marked: "已标记",
     not_placed: "位置未知", deaf: "听障（手语）", speech: "无法说话（文字）", tag: "语言，如 zh", set_needs: "记录沟通需要", needs_noted: "沟通需要已记录",
     blocked: "账号已停用", names_blocked: "所称账号已停用，未证实为本人", block: "停用", unblock: "恢复", why_blocked: "停用原因（接警员会看到）", marks: "来电标记", mark: "标记", said_by: "标记人", hoax_mark: "虚假报警", nuisance_mark: "骚扰", withdrawn_by: "{n} 已撤销",
-    callbacks: "待回拨", whereabouts: "所在地", written: "来电人所写", rang_off: "挂断后", done: "办结",
+    callbacks: "待回拨", whereabouts: "所在地", written: "来电人所写", rang_off: "挂断后", done: "办结", call_back: "回拨…",
     waiting: "排队中", active: "通话中", desks: "坐席", place: "位次", caller: "来电", identity: "身份", media: "媒体",
     since: "时长", silent: "静默", desk: "坐席", state: "状态", phone: "话机", acts: "操作",
     nobody_waiting: "无人排队", nobody_active: "没有通话", no_desks: "没有坐席账号",
@@ -24,7 +24,7 @@ const TEXT = {
     visiting: "在别的房间", ringing: "正在呼叫", room_of: "在 {n} 的房间", in_room: "在场",
     hold: "保持", unhold: "取回", transfer: "转接…", consult: "咨询…", complete: "完成转接", cancel: "取消咨询", conference: "三方通话",
     take: "接管…", listen: "监听…", whisper: "耳语…", barge: "插话…", leave: "离开", add: "邀请…", remove: "请出", call: "呼叫…",
-    ask_target: "对方（坐席、号码或 queue）", ask_role: "角色", ask_desk: "由哪个坐席", ok: "确定", give_up: "放弃",
+    ask_target: "对方（坐席、号码、queue 或 district:辖区）", ask_role: "角色", ask_desk: "由哪个坐席", ok: "确定", give_up: "放弃",
     helper: "协助", interpreter: "翻译", fire: "消防", ambulance: "急救", traffic: "交警", supervisor: "督导", dispatcher: "接警员",
     silent_badge: "静默", silent_on: "开启静默", silent_off: "关闭静默…",
     silent_off_title: "关闭静默模式？", keep_silent: "保持静默", silent_off_confirm: "确认关闭",
@@ -46,7 +46,7 @@ const TEXT = {
     change: "Change that waits", confirm: "Confirm", withdraw: "Withdraw", asked_by: "asked by {n}", hoax: "Mark: hoax", nuisance: "Mark: nuisance", marked: "marked",
     not_placed: "place unknown", deaf: "deaf (sign language)", speech: "can't speak (text)", tag: "Language, such as zh", set_needs: "Note needs", needs_noted: "Needs noted",
     blocked: "account blocked", names_blocked: "names a blocked account, unproven", block: "Block", unblock: "Unblock", why_blocked: "Why (dispatchers read it)", marks: "Marks of callers", mark: "Mark", said_by: "Marked by", hoax_mark: "hoax", nuisance_mark: "nuisance", withdrawn_by: "withdrawn by {n}",
-    callbacks: "To call back", whereabouts: "Whereabouts", written: "What they wrote", rang_off: "Since they hung up", done: "Done",
+    callbacks: "To call back", whereabouts: "Whereabouts", written: "What they wrote", rang_off: "Since they hung up", done: "Done", call_back: "Call back…",
     waiting: "Waiting", active: "Active", desks: "Desks", place: "Place", caller: "Caller", identity: "Identity", media: "Media",
     since: "Duration", silent: "Silent", desk: "Desk", state: "State", phone: "Phone", acts: "Actions",
     nobody_waiting: "Nobody is waiting", nobody_active: "No calls", no_desks: "No desk accounts",
@@ -59,7 +59,7 @@ const TEXT = {
     visiting: "in another room", ringing: "calling", room_of: "in the room of {n}", in_room: "present",
     hold: "Hold", unhold: "Take back", transfer: "Transfer…", consult: "Consult…", complete: "Hand over", cancel: "Cancel consultation", conference: "Three-way",
     take: "Take over…", listen: "Listen…", whisper: "Whisper…", barge: "Barge in…", leave: "Leave", add: "Join somebody…", remove: "Send out", call: "Call…",
-    ask_target: "Whom (desk, number or queue)", ask_role: "As", ask_desk: "By which desk", ok: "OK", give_up: "Never mind",
+    ask_target: "Whom (desk, number, queue or district:ID)", ask_role: "As", ask_desk: "By which desk", ok: "OK", give_up: "Never mind",
     helper: "helper", interpreter: "interpreter", fire: "fire brigade", ambulance: "ambulance", traffic: "traffic police", supervisor: "supervisor", dispatcher: "dispatcher",
     silent_badge: "SILENT", silent_on: "Silent on", silent_off: "Silent off…",
     silent_off_title: "Switch silent mode off?", keep_silent: "Keep silent", silent_off_confirm: "Switch off",
@@ -376,6 +376,14 @@ function callbackRow(task) {
     written.append(make("small", [new Date(one.at * 1000).toLocaleTimeString(language), one.text].filter(Boolean).join(" ")));
   }
   const acts = make("td");
+  // Whoever calls back from here keeps incident and evidence together. A silent caller's phone must not ring.
+  const target = task.account ?? task.number;
+  if (target && !task.silent) {
+    acts.append(button("call_back", async () => {
+      const asked = await ask(`${t("call_back")} ${target}`, "ask_desk", false);
+      if (asked) await post(`/api/desks/${encodeURIComponent(asked.text)}/call`, { target, call: task.call });
+    }));
+  }
   acts.append(button("done", async () => {
     await post(`/api/callbacks/${encodeURIComponent(task.call)}/done`);
     await askCallbacks();

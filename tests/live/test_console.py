@@ -92,6 +92,7 @@ def test_a_supervisor_sees_callers_and_verifies_people(
             for over in (call, named):
                 task = f"document.querySelector('#callbacks tr[data-key={json.dumps(over)}]')"
                 await page.until(f"{task}?.textContent.includes('位置未知')")
+                assert await page.run(f"{task}.querySelector('[data-act=call_back]') !== null")
                 await page.run(f"{task}.querySelector('[data-act=done]').click()")
             await page.until("document.getElementById('callback-section').hidden")
 

@@ -11,6 +11,7 @@ from pbx.call.ledger import read
 from pbx.call.reconcile import reconcile
 from routing.acd import DeskState, Profile, QueueRule, Rules
 from routing.moves import DeskVisits
+from tests.kit import places
 from tests.kit.hands import order, party, seat, talking
 from tests.kit.trunks import PEERS, TrunkWorld
 
@@ -53,6 +54,47 @@ def test_blind_to_a_named_queue():
     assert seat(world, "bob") == ("room-d3", "guest")
     order(world, "d3", "transfer", "queue:default")
     assert seat(world, "bob")[0] in {"room-d1", "room-d2"}
+
+
+def test_blind_to_a_queue_that_only_a_profile_names():
+    rules = Rules(profiles={"d1": Profile({"default": 1}), "d3": Profile({"sea": 1})})
+    world = talking(routing=rules, signed_in=("d1", "d3"))
+    order(world, "d1", "transfer", "queue:sea")
+    assert seat(world, "bob") == ("room-d3", "guest")
+
+
+def test_blind_to_a_district_is_to_whoever_serves_it():
+    profiles = {
+        "d1": Profile({"q-east": 1, "default": 1}),
+        "d2": Profile({"default": 1}),
+        "d3": Profile({"q-west": 1}),
+    }
+    world = talking(routing=Rules(profiles=profiles))
+    world.exchange.whereabouts.districts = places.districts()
+    with pytest.raises(Impossible) as caught:
+        order(world, "d1", "transfer", "district:north")
+    assert (caught.value.code, all(caught.value.texts)) == ("unknown_district", True)
+    order(world, "d1", "transfer", "district:west")
+    assert seat(world, "bob") == ("room-d3", "guest")
+    order(world, "d3", "transfer", "district:east")
+    assert seat(world, "bob") == ("room-d1", "guest")
+
+
+def test_a_district_whose_queue_nobody_serves_is_served_by_the_default_one():
+    profiles = {"d1": Profile({"q-west": 1}), "d2": Profile({"default": 1})}
+    world = TrunkWorld(desks=("d1", "d2"), routing=Rules(profiles=profiles))
+    world.exchange.whereabouts.districts = places.districts()
+    assert world.exchange.whereabouts.queue_of("east") == "default"
+    assert world.exchange.whereabouts.queue_of("west") == "q-west"
+
+
+def test_refer_to_a_district_is_the_same():
+    profiles = {"d1": Profile({"default": 1}), "d3": Profile({"q-west": 1})}
+    world = talking(routing=Rules(profiles=profiles), signed_in=("d1", "d3"))
+    world.exchange.whereabouts.districts = places.districts()
+    target = ("Refer-To", "<sip:district%3Awest@192.0.2.1>")
+    assert world.answers[world.desk_request("d1", "REFER", headers=(target,))][-1].status == 202
+    assert seat(world, "bob") == ("room-d3", "guest")
 
 
 # --- trunks -----------------------------------------------------------------------------------------------------------------
@@ -107,6 +149,8 @@ def test_a_number_is_called_back_over_a_trunk():
     assert call.state is State.TALKING
     assert world.rooms[call.leg] == ("room-d2", "guest")
     assert world.noted("call_arrived")[-1].fields["first_call"] == "call-1"
+    assert call.incident == "call-1"
+    assert world.noted("same_incident")[-1].fields == {"incident": "call-1", "why": "called_back"}
 
 
 def test_a_callback_nobody_takes_frees_the_desk():
@@ -133,9 +177,13 @@ def test_a_callback_that_is_picked_up_closes_its_task_and_is_nobody_who_waited(t
     world.bye("bob")
     tell()
     (task,) = keeping.callbacks.tasks()
+    assert keeping.incident(task["call"]) == task["incident"]
+    assert keeping.incident("nobody knows") is None
     world.sign_in("d1")
     for status in (486, 200):
-        order(world, "d1", "call", "13800138000", first=task["call"])
+        order(world, "d1", "call", "13800138000", first=task["call"], incident="earlier still")
+        ours = world.exchange.acd.desk("d1").call
+        assert keeping.incident(ours) == world.exchange.calls[ours].incident == "earlier still"
         assert len(keeping.callbacks.tasks()) == 1
         invite = world.out("INVITE")[-1]
         if status == 200:
