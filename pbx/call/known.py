@@ -109,10 +109,10 @@ def _advice(call: Call) -> Iterator[tuple[str, str]]:
     for mark, (zh, en) in MARKED.items():
         if count := marks.get(mark, 0):
             last = history.get("marked", {}).get(mark, {})
-            said = [word for word in (last.get("by"), moment(last.get("at"))) if word]
+            whose = [word for word in (last.get("by"), moment(last.get("at"))) if word]
             yield (
-                f"其中{count}次被标记为{zh}" + (f"（最近：{'，'.join(said)}）" if said else ""),
-                f"{count} marked as {en} by dispatchers" + (f" (last: {', '.join(said)})" if said else ""),
+                f"其中{count}次被标记为{zh}" + (f"（最近：{'，'.join(whose)}）" if whose else ""),
+                f"{count} marked as {en} by dispatchers" + (f" (last: {', '.join(whose)})" if whose else ""),
             )
     if call.caller.blocked is not None:
         yield sentence(call.caller.blocked)
