@@ -131,7 +131,7 @@ def test_tasks_of_older_programs_are_read():
     old = {"call": "a", "incident": "a", "texts": [101.0], "places": ["<cid:x>"]}
     (task,) = Callbacks([old]).tasks()
     assert task == {
-        **old, "place": None, "district": None, "texts": [{"at": 101.0, "text": None}],
+        **old, "place": None, "district": None, "blocked": None, "texts": [{"at": 101.0, "text": None}],
     }  # fmt: skip
     assert callback_view(task, places.districts())["district"] is None
 
