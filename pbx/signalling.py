@@ -21,11 +21,12 @@ from pbx.binding import Binding
 from pbx.block_service import BlockService
 from pbx.call.answering import Answering, Registrations
 from pbx.call.call import State as CallState
-from pbx.call.control import Control, Rim, mint
+from pbx.call.control import Control, mint
 from pbx.call.exchange import Exchange
 from pbx.call.heartbeat import Heartbeat
 from pbx.call.keeping import Keeping
 from pbx.call.reconcile import reconcile
+from pbx.call.rim import Rim
 from pbx.call.routing_service import queues_view
 from pbx.call.service import Service
 from pbx.call.supervision import set_roles

@@ -10,9 +10,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from msgspec import structs
@@ -39,6 +38,7 @@ from pbx.call.effects import (
 from pbx.call.exchange import Exchange
 from pbx.call.hangup import hang_up
 from pbx.call.media_events import media_said
+from pbx.call.rim import Rim
 from pbx.call.sip_notes import SipNotes
 from pbx.location.lost import Mapping
 from pbx.location.pidf import Located
@@ -53,66 +53,11 @@ from pbx.sip.outgoing import Effect as Step
 from pbx.sip.outgoing import Outgoing, Try
 from pbx.sip.transactions import TransactionLayer
 from pbx.trunks import overload
-from rtp.control import CloseEvidence, Command, Event
+from rtp.control import CloseEvidence, Event
 
 _RANDOM: Final = Randomness()
 
 log = structlog.get_logger("signalling")
-
-
-class Transport(Protocol):
-    """What the endpoint does for us."""
-
-    def send(self, data: bytes, flow: Flow) -> None: ...
-    def expect(self, transport: str, remote: tuple[str, int], name: str) -> None: ...
-
-
-class Lookup(Protocol):
-    """What the resolver does for us."""
-
-    def ask(self, question: Question, done: Callable[[Records | None, float], None]) -> None: ...
-
-
-class PlaceLookup(Protocol):
-    """What the client of location servers does for us."""
-
-    def fetch(self, uri: str, done: Callable[[tuple[Located, ...], str | None], None]) -> None: ...
-    def find_service(
-        self, place: tuple[float, float], done: Callable[[Mapping | None, str | None], None]
-    ) -> None: ...
-
-
-class FactsLookup(Protocol):
-    """What knows more of callers does for us: `done` hears a source and what it found, or why nothing; once for each source."""
-
-    def ask(
-        self, question: AskFacts, done: Callable[[str, dict[str, object] | None, str | None], None]
-    ) -> None: ...
-
-
-class MediaLink(Protocol):
-    """What the media client does for us."""
-
-    def send(self, command: Command) -> None: ...
-
-
-class Watcher(Protocol):
-    """Who writes down what happens: evidence, database, live feed, metrics, log."""
-
-    def noted(self, note: Note, wall_ns: int, mono: float) -> None: ...
-    def finished(self, call: str) -> None: ...
-
-
-@dataclass(slots=True)
-class Rim:
-    """The outside, as the shell sees it."""
-
-    transport: Transport
-    media: MediaLink
-    watcher: Watcher
-    lookup: Lookup
-    places: PlaceLookup
-    facts: FactsLookup | None = None
 
 
 def mint(what: str) -> str:

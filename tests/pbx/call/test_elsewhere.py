@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from pbx.call.control import Control, Rim
+from pbx.call.control import Control
 from pbx.call.effects import Effect, SendCancel, SendElsewhere
+from pbx.call.rim import Rim
 from pbx.places import Place, Places
 from pbx.sip.effects import ResponseArrived, TransactionFailed
 from pbx.sip.flow import Flow
