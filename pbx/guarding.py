@@ -13,6 +13,7 @@ from typing import Final, Literal, Protocol
 
 import structlog
 
+from pbx.call.reception import Reception
 from pbx.guard.guard import Guard
 from pbx.limits import Limits, rules
 from pbx.metrics import Metrics
@@ -41,6 +42,15 @@ class Registered(Protocol):
     def registered_from(self, flow: Flow, now: float) -> tuple[str, ...]: ...
 
 
+class Line(Protocol):
+    """What is asked of the calls for help that have not begun; `pbx.call.reception.Reception` is one."""
+
+    @property
+    def full(self) -> bool: ...
+    def __len__(self) -> int: ...
+    def holds(self, call_id: str) -> bool: ...
+
+
 class Peers:
     """Who is in a call or registered (`pbx.guard.Standing`)."""
 
@@ -56,6 +66,8 @@ class Peers:
         self._legs = legs
         self._call_of = call_of
         self._registrar = registrar
+        self.reception: Line = Reception()
+        """Calls for help that have not begun; the shell's own takes the place of this one."""
         self._looked_at = -STALE_SECONDS
         self._flows: set[tuple[str, tuple[str, int]]] = set()
         self._dialogs: set[str] = set()
@@ -68,13 +80,15 @@ class Peers:
         return "registered" if self._registrar.registered_from(flow, now) else None
 
     def dialog(self, call_id: str, now: float) -> bool:
-        """Tell whether a live call or desk has this Call-ID."""
+        """Tell whether a live call or desk has this Call-ID, or one that is to begin: its CANCEL is to be heard."""
         self._look(now)
-        return call_id in self._dialogs or self._call_of(call_id) is not None
+        return call_id in self._dialogs or self._call_of(call_id) is not None or self.reception.holds(call_id)
 
     def free(self) -> int:
         """Tell for how many more calls there are media ports; who dials again keeps them busy for half a minute more."""
-        return max(0, self._capacity - len(self._legs()))
+        if self.reception.full:
+            return 0
+        return max(0, self._capacity - len(self._legs()) - len(self.reception))
 
     def _look(self, now: float) -> None:
         if now - self._looked_at < STALE_SECONDS:

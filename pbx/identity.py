@@ -277,6 +277,10 @@ class Authenticator:
             return Denied(request.response(403, to_tag=to_tag), account)
         return Authenticated(account, "digest", emergency, feature)
 
+    def is_for_help(self, uri: Uri) -> bool:
+        """Tell whether an INVITE to `uri` is an emergency call."""
+        return is_emergency(uri, self._settings.emergency) is not None
+
     def account(self, user: str) -> Account | None:
         """Return an account by its user name."""
         return self._accounts.get(user)

@@ -56,6 +56,9 @@ class Metrics:
             "at110_guard_refused_total", "SIP messages not let in, by reason", ["reason"], registry=r
         )
         """reason: flow | host | known | emergency (limits) | shed_other | shed_register | shed_owner (overload)."""
+        self.to_begin = Gauge(
+            "at110_calls_to_begin", "Calls for help that heard 100 and have not begun", registry=r
+        )
         self.shed_pressure = Gauge("at110_shed_pressure", "Overload 0…3: how many ranks are shed", registry=r)
         self.packets = Counter(
             "at110_media_packets_total", "Media packets, by what happened", ["what"], registry=r

@@ -43,6 +43,7 @@ from pbx.identity_documents import DocumentKey
 from pbx.identity_service import IdentityService
 from pbx.location.client import LocationClient
 from pbx.media_link import media_link
+from pbx.memory import Memory
 from pbx.metrics import Metrics, watch_loop
 from pbx.packet_counts import PacketCounts
 from pbx.people import ApiPeople
@@ -109,7 +110,7 @@ class Signalling:
         self._exchange = Exchange(site(settings), mint)
         self._flows = Flows()
         self._answering = Answering(self._exchange, self._registrations())
-        self._heartbeat = Heartbeat()
+        self._heartbeat, self._memory = Heartbeat(), Memory()
         first = dict.fromkeys(settings.hands.supervisors, ("supervisor",))
         self._roles = Roles(settings.state / "roles.json", settings.sip.realm, first)
         self._roles.on_change(self._roles_changed)
@@ -161,7 +162,8 @@ class Signalling:
         outgoing = Outgoing(Locator(random.SystemRandom().random))
         layer = KeptLayer()
         self._control = Control(self._exchange, self._answering, layer, rim, outgoing=outgoing)
-        known = Machines(self._exchange, layer, self._flows, self._watch, self._keeping)
+        peers.reception = reception = self._control.reception
+        known = Machines(self._exchange, layer, self._flows, self._watch, self._keeping, reception)
         self._survival.take(known, settings.state, os.environ)
         self._control.settled = self._survival.settle
         accounts = secret.accounts(settings.trunk, os.environ, settings.file)
@@ -209,6 +211,9 @@ class Signalling:
             flows=self._flows,
             is_proxy=self._is_proxy,
         )
+
+    def _backlog(self) -> float:
+        return max(self._endpoint.backlog, self._control.reception.strain(time.monotonic()))
 
     def _is_proxy(self, host: str) -> bool:
         return self._guard.is_upstream(host)
@@ -266,7 +271,7 @@ class Signalling:
         self._trunks.start()
         self._tasks.spawn(watch_loop(self._metrics), name="loop_lag")
         self._tasks.spawn(
-            watch_guard(self._guard, lambda: endpoint.backlog, self._metrics, endpoint.admit, endpoint.send),
+            watch_guard(self._guard, self._backlog, self._metrics, endpoint.admit, endpoint.send),
             name="guard",
         )
         self._tasks.spawn(self._publish(), name="publish")
@@ -292,6 +297,7 @@ class Signalling:
             self._watch.flush()
             self._packets.forget(self._exchange.legs)
             self._metrics.registrations.set(len(self._registrar))
+            self._metrics.to_begin.set(len(self._control.reception))
             self._metrics.outbox_pending.set(self._outbox.pending)
             self._metrics.outbox_refused.set(self._outbox.refused)
 
@@ -301,6 +307,7 @@ class Signalling:
             self._control.look("reconcile", lambda now: reconcile(self._exchange, now))
             self._control.look("heartbeat", lambda now: self._heartbeat.look(self._exchange, now))
             self._survival.beat()
+            self._memory.look(calm=self._control.reception.empty and not self._guard.load.shedding)
             self._keeping.flush()
             self._trunks.measure()
             for what, count in asdict(self._endpoint.counts).items():

@@ -181,6 +181,18 @@ class Answering:
 
     # --- requests -------------------------------------------------------------------------------------------------
 
+    def help_from(self, event: RequestArrived) -> str | None:
+        """Return the IP address a call for help comes from, the phone's own where a proxy of ours tells; None: it is none."""
+        request, flow = event.request, event.flow
+        if request.method != "INVITE" or request.to.tag is not None:
+            return None
+        trunk = trunk_arrival.trunk_of(self._exchange, flow, ())
+        meant = request if trunk is None else trunk_arrival.called(request, trunk)
+        if not self._phones.gate.is_for_help(meant.uri):
+            return None
+        heard = proxied.heard(request) if self._is_proxy(flow) else None
+        return flow.remote[0] if heard is None else heard[1]
+
     def request(self, event: RequestArrived, now: float, wall: float) -> list[Effect]:
         """Answer a request; those in a call's dialog go to their leg. `wall`: seconds since 1970."""
         said = event.request

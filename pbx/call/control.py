@@ -18,6 +18,7 @@ from msgspec import structs
 
 from pbx.call import known, trunk_outcomes
 from pbx.call.answering import Answering
+from pbx.call.beginning import Beginning
 from pbx.call.call_events import FactsTold
 from pbx.call.effects import (
     AskDistrict,
@@ -38,6 +39,7 @@ from pbx.call.effects import (
 from pbx.call.exchange import Exchange
 from pbx.call.hangup import hang_up
 from pbx.call.media_events import media_said
+from pbx.call.reception import Reception
 from pbx.call.rim import Rim
 from pbx.call.sip_notes import SipNotes
 from pbx.location.lost import Mapping
@@ -92,7 +94,17 @@ class Control:
         self._rim = rim
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._sip_notes = SipNotes(rim.media, exchange)
+        self.reception = Reception()
+        self._sip_notes = SipNotes(rim.media, exchange, self.reception)
+        self.beginning = Beginning(
+            self.reception,
+            exchange,
+            answering=answering,
+            layer=layer,
+            notes=self._sip_notes,
+            turn=self._guarded,
+            run=self._run,
+        )
         self.settled: Callable[[], None] = lambda: None
         """Hears that a turn is over: everything one event caused was decided (`pbx.live`)."""
 
@@ -172,7 +184,9 @@ class Control:
             case Respond(transaction, response):
                 return list(self._layer.respond(transaction, response, now))
             case sip.RequestArrived():
-                return list(self._answering.request(effect, now, time.time()))
+                return list(self.beginning.arrived(effect, now))
+            case sip.Cancelled() if (gone := self.reception.cancel(effect)) is not None:
+                return list(self.beginning.given_up(*gone))
             case sip.ResponseArrived() | sip.TransactionFailed() if (
                 again := self._answering.other_way(effect, now)
             ) is not None:
@@ -202,6 +216,7 @@ class Control:
                     self._layer.send_ack(request, flow, now, branch=branch, via_host=host, via_port=port)
                 )
             case MoveFlow(old, new):
+                self.reception.moved(old, new)
                 return list(self._layer.moved(old, new))
             case SendCancel(ref, headers):
                 self._answering.cancelled(ref)
@@ -317,6 +332,7 @@ class Control:
 
         def work() -> None:
             self.exchange.draining = True
+            self.beginning.stop(now)
             for leg in list(self.exchange.legs.values()):
                 self._run(self.exchange.run(hang_up(leg), now, leg.id), now)
             self._run(self._answering.watching.close(now), now)
@@ -325,6 +341,7 @@ class Control:
 
     def close(self) -> None:
         """Stop the timer."""
+        self.beginning.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

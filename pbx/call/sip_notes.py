@@ -26,13 +26,23 @@ class Calls(Protocol):
     def call_of(self, sip_call_id: str) -> str | None: ...
 
 
-class SipNotes:
-    """The messages of one turn. They wait until it is over, because an INVITE makes the call it belongs to."""
+class Line(Protocol):
+    """What knows the calls that have not begun."""
 
-    def __init__(self, media: Media, calls: Calls) -> None:
+    def holds(self, call_id: str) -> bool: ...
+
+
+class SipNotes:
+    """The messages of one turn. They wait until it is over, because an INVITE makes the call it belongs to; those of a call
+    that has not begun wait for that.
+    """
+
+    def __init__(self, media: Media, calls: Calls, line: Line) -> None:
         self._media = media
         self._calls = calls
+        self._line = line
         self._waiting: list[tuple[str, NoteSip]] = []
+        self._early: dict[str, list[NoteSip]] = {}
 
     def came(self, call_id: str, data: bytes, flow: Flow) -> None:
         """Take a message of a peer."""
@@ -46,6 +56,14 @@ class SipNotes:
             note = NoteSip("", time.time_ns(), flow.local, flow.remote, flow.transport, data)
             self._waiting.append((found[1].decode("utf-8", "surrogateescape"), note))
 
+    def begins(self, call_id: str) -> None:
+        """Hear that it is a call's turn to begin: what was said before belongs to it."""
+        self._waiting += [(call_id, note) for note in self._early.pop(call_id, ())]
+
+    def forget(self, call_id: str) -> None:
+        """Hear that a call will never begin."""
+        self._early.pop(call_id, None)
+
     def flush(self) -> None:
         """Give those of calls to their evidence; the others are nobody's."""
         for call_id, note in self._waiting:
@@ -54,4 +72,6 @@ class SipNotes:
                 self._media.send(
                     NoteSip(call, note.at, note.source, note.destination, note.transport, note.data)
                 )
+            elif self._line.holds(call_id):
+                self._early.setdefault(call_id, []).append(note)
         self._waiting.clear()

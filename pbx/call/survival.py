@@ -18,6 +18,7 @@ from pbx.call.effects import Note
 from pbx.call.exchange import Exchange
 from pbx.call.keeping import Keeping
 from pbx.call.live_state import LiveState
+from pbx.call.reception import Reception
 from pbx.call.watch import Watch
 from pbx.flows import Flows
 from pbx.live import key
@@ -47,6 +48,7 @@ class Machines:
     flows: Flows
     watch: Watch
     keeping: Keeping
+    reception: Reception
 
 
 class Survival:
@@ -80,6 +82,7 @@ class Survival:
             "plays": self._media,
             "watch": machines.watch,
             "keeping": machines.keeping,
+            "reception": machines.reception,
         }
         self._continuity = Continuity(
             open_journal(folder, key.take(environment), boot_id()),
@@ -98,6 +101,7 @@ class Survival:
         if left.died is not None:
             continuity.lost("exchange", self._live.resume(state["exchange"], now, GRACE_SECONDS))
             continuity.lost("sip", machines.layer.resume(state["sip"], now, GRACE_SECONDS))
+            continuity.lost("reception", machines.reception.resume(state["reception"], machines.layer.asked))
             flows = machines.flows.resume(state["flows"])
             flows += [leg.flow for leg in machines.exchange.legs.values()]
             self._lost = [flow for flow in dict.fromkeys(flows) if flow.id]
@@ -130,6 +134,7 @@ class Survival:
         control.act(lambda now: exchange.run(notes, now))
         holds = {ref: self._machines.layer.holds(ref) for ref in resync.calling(exchange)}
         control.act(lambda now: resync.unsent(exchange, holds, now))
+        control.beginning.resume()
         self._metrics.live_restored.inc(len(exchange.calls))
         log.warning("live_state_restored", calls=len(exchange.calls), legs=len(exchange.legs), **gap)
 

@@ -98,6 +98,11 @@ class KeptLayer(TransactionLayer):
         """Whether a request that was sent under `ref` still waits for its end."""
         return any(client.ref == ref for client in self._clients.values())
 
+    def asked(self, transaction: str) -> Request | None:
+        """Return the request of a server transaction; None: there is none of this name."""
+        server = self._servers.get(transaction)
+        return None if server is None else server.request
+
     # --- what may have changed --------------------------------------------------------------------------------------
 
     def _settle(self, transaction: Transaction, now: float) -> list[Effect]:

@@ -13,7 +13,7 @@ from pbx.sip.effects import AckArrived, Cancelled, Effect, RequestArrived, Serve
 from pbx.sip.flow import DEFAULT_PORT, Flow, fallback_flow, response_flow, restore_flow
 from pbx.sip.message import Request, Response
 from pbx.sip.parser import parse
-from pbx.sip.timers import Timers
+from pbx.sip.timers import Timer, Timers
 from pbx.sip.transaction import Action, Input, Machine, State, Table
 
 # fmt: off
@@ -223,13 +223,22 @@ class ServerTransaction:
         """Fire what is due."""
         effects: list[Effect] = []
         while (fired := self.machine.fire(now)) is not None:
-            actions = self.machine.step(fired, now)
-            effects += self._resend(actions)
-            if Action.TIMEOUT in actions:
-                effects.append(ServerTimeout(self.key))
-            if Action.SEND_100 in actions and self.last is None:
-                self.last = self.request.response(100).encode()
-                effects.append(Transmit(self.last, self.flow))
+            effects += self._fired(self.machine.step(fired, now))
+        return effects
+
+    def trying(self, now: float) -> list[Effect]:
+        """Answer 100 now instead of after 200 ms: the TU has said that it will take its time."""
+        if self.machine.due.pop(Timer.TRYING, None) is None:
+            return []
+        return self._fired(self.machine.step(Input.TIMER_TRYING, now))
+
+    def _fired(self, actions: tuple[Action, ...]) -> list[Effect]:
+        effects = self._resend(actions)
+        if Action.TIMEOUT in actions:
+            effects.append(ServerTimeout(self.key))
+        if Action.SEND_100 in actions and self.last is None:
+            self.last = self.request.response(100).encode()
+            effects.append(Transmit(self.last, self.flow))
         return effects
 
     def _resend(self, actions: tuple[Action, ...]) -> list[Effect]:

@@ -217,6 +217,11 @@ class TransactionLayer:
             return []
         return server.respond(response, now) + self._settle(server, now)
 
+    def trying(self, transaction: str, now: float) -> list[Effect]:
+        """Answer 100 at once to the INVITE that came as `RequestArrived(transaction, …)`: it will have to wait."""
+        server = self._servers.get(transaction)
+        return [] if server is None else server.trying(now) + self._settle(server, now)
+
     def refuse(
         self,
         transaction: str,

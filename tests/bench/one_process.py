@@ -121,8 +121,11 @@ class Bench:
     def settle(self) -> None:
         """Carry messages to and fro until nobody has anything to say."""
         s, out, said = self.signalling, self.phones.out, self._said
-        while out or said:
-            if said:
+        beginning, reception = s._control.beginning, s._control.reception
+        while out or said or not reception.empty:
+            if not (out or said):
+                beginning.begin()
+            elif said:
                 kind, data = said.popleft()
                 if kind == "sip":
                     self.phones._receive(data, time.time_ns())

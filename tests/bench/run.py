@@ -1,6 +1,6 @@
 """`make bench`: measure Q1 to Q9, the parser and what refusals tell of who exists; print a table, write `bench.json`.
 
-    python -m tests.bench.run [Q1 … Q9 parser S5] [--quick] [--json FILE] [--folder FOLDER]
+    python -m tests.bench.run [Q1 … Q9 L4 parser S5] [--quick] [--json FILE] [--folder FOLDER]
 
 Everything stays on 127.0.0.1. Figures are processor time, ratios within this run, or delays by the kernel's time of
 arrival, so that a busy machine blurs them but does not turn them over. See docs/performance.md.
@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.bench import calls, crowd, guessing, mixing, parsing, picture, relay, waiting
+from tests.bench import calls, crowd, guessing, mixing, overload, parsing, picture, relay, waiting
 from tests.bench.cpu import filesystem, machine
 from tests.bench.figures import Figure, table, write
 from tests.bench.native import NoCompilerError, compile_program
 from tests.bench.site import SetUpError
 
-ROWS = ("Q1", "Q2", "Q3", "Q4", "Q5", "Q6", "Q7", "Q8", "Q9", "parser", "S5")
+ROWS = ("Q1", "Q2", "Q3", "Q4", "Q5", "Q6", "Q7", "Q8", "Q9", "L4", "parser", "S5")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,7 +117,11 @@ def _measurements(
             _missing(Figure("Q8", "66 rooms of three voices mixed", None, "core", mixing.BAR)),
             lambda: mixing.measure(programs, folder, rounds=rounds, seconds=seconds, say=_say),
         )
-
+    if "L4" in rows:
+        yield (
+            _missing(Figure("L4", "goodput at 4C ÷ C", None, "×", overload.GOODPUT_BAR, "more")),
+            lambda: overload.measure(programs, folder, seconds=5.0 if quick else 15.0, say=_say),
+        )
     if "parser" in rows:
         yield (
             _missing(Figure("parser", "messages a second ÷ those of aiosipua", None, "×", 2.0, "more")),

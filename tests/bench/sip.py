@@ -2,7 +2,7 @@
 
     Phones.invite ─▶ exchange ─▶ Phones.pump: each message ─▶ its Line (a call) ─▶ ACK, 200 to whatever is asked of us
 
-They do not retransmit: what is lost shows as a call that was not answered.
+They do not retransmit by themselves: what is lost shows as a call that was not answered. Who wants phones that do calls `again`.
 """
 
 import re
@@ -77,6 +77,9 @@ class Line:
     target: str = ""
     remote_media: int = 0
     invited: int = 0
+    repeated: int = 0
+    """How often its INVITE was sent again."""
+    cancelled: int = 0
     first: int = 0
     """The first answer of any kind."""
     answered: int = 0
@@ -134,6 +137,19 @@ class Phones:
         data = self._in_dialog(line, "BYE", line.cseq, "b")
         line.bye_sent = time.time_ns()
         self._put(data)
+
+    def again(self, line: Line) -> None:
+        """Send an INVITE again, as it was."""
+        invited = line.invited
+        self._send_invite(line, "")
+        line.invited, line.repeated = invited, line.repeated + 1
+
+    def cancel(self, line: Line) -> None:
+        """Give up an INVITE (RFC 3261 §9.1): everything but the method is as it was there."""
+        host, port = self._exchange
+        line.target, line.to = f"sip:{line.user}@{host}:{port}", f"<sip:{line.user}@{host}:{port}>"
+        line.cancelled = time.time_ns()
+        self._put(self._in_dialog(line, "CANCEL", line.cseq, "i"))
 
     def _send_invite(self, line: Line, extra: str) -> None:
         sdp = _SDP.format(here=self._here, media=line.media)
@@ -203,6 +219,8 @@ class Phones:
             if status >= 200 and not line.ended:
                 line.ended = at
                 self.on_end(line)
+            return
+        if cseq[2] == b"CANCEL":
             return
         line.first = line.first or at
         if status < 200:

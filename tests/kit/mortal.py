@@ -9,13 +9,15 @@ from collections import deque
 
 from pbx.call import resync
 from pbx.call.answering import Answering, Registrations
-from pbx.call.effects import Note, ToMedia
+from pbx.call.effects import Note, Respond, ToMedia
 from pbx.call.exchange import Exchange
 from pbx.call.live_state import LiveState
 from pbx.call.media_events import media_said
+from pbx.call.reception import Reception
 from pbx.live.frames import packed, unpacked
 from pbx.live.journal import Journal
 from pbx.live.outward import HeldMedia, Outward
+from pbx.sip import effects as sip
 from pbx.sip.kept_transactions import KeptLayer
 from rtp.control import (
     CloseEvidence,
@@ -62,9 +64,11 @@ class Mortal(Stand):
         self.pairs = {}  # leg -> its ports
         self.arrived = []  # calls that came into the books, for good
         self.layer = KeptLayer()
-        self._begin({})
+        self.reception = Reception()
+        self.busy = False  # no call begins meanwhile
+        self._open({})
 
-    def _begin(self, records):
+    def _open(self, records):
         self.live = LiveState(self.exchange)
         self.media_commands = Commands()
         self.held_media = HeldMedia(Outward(), self.media_commands)
@@ -91,9 +95,23 @@ class Mortal(Stand):
             self.come_back()
             return
         self.check()
+        self.begin()
+
+    def begin(self):
+        """Begin the calls that wait, each in a turn of its own, as the shell does when nothing else is to be done."""
+        while not (self.busy or self.dead) and (one := self.reception.next()) is not None:
+            effects = list(self.answering.request(one.event, self.now, 1.8e9))
+            if one.cancelled is not None:
+                effects += self.exchange.sip(one.cancelled, self.now)
+            self.run(effects)
 
     def _carry(self, effect):
         match effect:
+            case sip.RequestArrived() if (source := self.answering.help_from(effect)) is not None:
+                self.reception.arrive(effect, source, self.now)
+                return self.layer.trying(effect.transaction, self.now)
+            case sip.Cancelled(transaction) if (gone := self.reception.cancel(effect)) is not None:
+                return [Respond(transaction, gone[0].event.request.response(487, to_tag="gone"))]
             case ToMedia(command):
                 self.held_media.send(command)
                 return []
@@ -112,7 +130,8 @@ class Mortal(Stand):
         self.turns += 1
         self._dies("before")
         changes = []
-        for name, source in (("exchange", self.live), ("sip", self.layer), ("plays", self.held_media)):
+        sources = {"exchange": self.live, "sip": self.layer, "plays": self.held_media}
+        for name, source in {**sources, "reception": self.reception}.items():
             for record, data in source.changes():
                 changes.append((f"{name}:{record}", None if data is None else packed(data)))
         assert self.journal.append(changes, [], mono=self.now, wall=0, base=0)
@@ -151,7 +170,7 @@ class Mortal(Stand):
         self.deaths, self.dead = self.deaths + 1, True
         found = Journal(self.folder, KEY, BOOT).read()
         assert (found.why, found.cut) == (None, 0)
-        state = {"exchange": {}, "sip": {}, "plays": {}}
+        state = {"exchange": {}, "sip": {}, "plays": {}, "reception": {}}
         for name, data in found.records.items():
             source, _, record = name.partition(":")
             state[source][record] = unpacked(data)
@@ -160,10 +179,11 @@ class Mortal(Stand):
         self.answering = Answering(
             self.exchange, Registrations(phones.registrar, phones.gate, phones.jitter, phones.changed)
         )
-        self.layer = KeptLayer()
-        self._begin(found.records)
+        self.layer, self.reception = KeptLayer(), Reception()
+        self._open(found.records)
         assert self.live.resume(state["exchange"], self.now, GRACE) == []
         assert self.layer.resume(state["sip"], self.now, GRACE) == []
+        assert self.reception.resume(state["reception"], self.layer.asked) == []
         self.held_media.resume(state["plays"])
         legs = tuple(
             LegHolding(leg, None, *self.rooms.get(leg, (None, None)), self.pairs[leg])
@@ -176,6 +196,7 @@ class Mortal(Stand):
         self.run(resync.unsent(self.exchange, holds, self.now))
         self.dead = False
         self.check()
+        self.begin()
 
     def check(self):
         """Compare the books only when nothing is on its way to the media process."""

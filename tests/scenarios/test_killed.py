@@ -125,6 +125,28 @@ def gives_up_at_once(place):
     place.run(40.0)
 
 
+def waits_until_it_can_begin(place):
+    place.stand.busy = True
+    place.caller.invite()
+    place.run(3.0)
+    assert [response.status for response in place.caller.responses] in ([100], [100, 100])
+    place.stand.busy = False
+    place.do(list, 40.0)
+    place.caller.send("BYE")
+    place.run(40.0)
+
+
+def gives_up_before_it_can_begin(place):
+    place.stand.busy = True
+    place.caller.invite()
+    place.run(3.0)
+    place.caller.cancel()
+    place.run(40.0)  # its transaction is long gone
+    assert place.caller.last_response("INVITE").status == 487
+    place.stand.busy = False
+    place.do(list, 40.0)
+
+
 SCENARIOS = {
     scenario.__name__: scenario
     for scenario in (
@@ -134,6 +156,8 @@ SCENARIOS = {
         is_hung_up_by_the_host,
         is_sent_to_another_desk,
         gives_up_at_once,
+        waits_until_it_can_begin,
+        gives_up_before_it_can_begin,
     )
 }
 
@@ -158,6 +182,7 @@ def over(place):
     assert len({call for call, _ in stand.arrived}) == len(stand.arrived) == 1, stand.arrived
     assert stand.finished == [stand.arrived[0][0]]
     assert stand.exchange.calls == {}
+    assert stand.reception.empty
     answers = [r for r in caller.responses if r.cseq.method == "INVITE" and r.status == 200]
     assert len({answer.to.tag for answer in answers}) <= 1
     byes = [r.status for r in caller.responses if r.cseq.method == "BYE"]

@@ -1,0 +1,127 @@
+"""The shell's way with calls for help: they hear 100 when they come, and begin when the loop has nothing else to do.
+
+in → out: new requests, and those of `reception` whose turn it is → what the machines want done; CANCELs of those that wait.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final
+
+import structlog
+
+from pbx.call.answering import Answering
+from pbx.call.effects import Effect, Respond
+from pbx.call.exchange import Exchange
+from pbx.call.reception import Reception, Waiting
+from pbx.call.sip_notes import SipNotes
+from pbx.sip import effects as sip
+from pbx.sip.transactions import TransactionLayer
+
+BEGIN_SECONDS: Final = 0.004
+"""How long new calls are begun before the loop looks what else came: one call at least, two on a good machine. Whoever calls
+meanwhile hears 100 that much later, and one call's work more (bars Q3: 10 ms)."""
+AGAIN_SECONDS: Final = "5"
+"""Retry-After for those that did not begin because the exchange is being stopped."""
+
+Wish = Effect | sip.Effect
+
+log = structlog.get_logger("signalling")
+
+
+class Beginning:
+    """See the module."""
+
+    def __init__(
+        self,
+        reception: Reception,
+        exchange: Exchange,
+        *,
+        answering: Answering,
+        layer: TransactionLayer,
+        notes: SipNotes,
+        turn: Callable[[str, Callable[[], None]], None],
+        run: Callable[[Iterable[Wish], float], None],
+    ) -> None:
+        """`turn` runs work as a turn of its own, under a name, and keeps its faults from others; `run` carries out effects."""
+        self._reception = reception
+        self._exchange = exchange
+        self._answering = answering
+        self._layer = layer
+        self._notes = notes
+        self._turn = turn
+        self._run = run
+        self._soon: asyncio.Handle | None = None
+
+    def arrived(self, event: sip.RequestArrived, now: float) -> Iterable[Wish]:
+        """Answer a new request; a call for help waits its turn."""
+        source = self._answering.help_from(event)
+        if source is None or self._reception.full or self._exchange.draining:
+            return self._answering.request(event, now, time.time())
+        self._reception.arrive(event, source, now)
+        self.go_on()
+        return self._layer.trying(event.transaction, now)
+
+    def given_up(self, one: Waiting, forgotten: Waiting | None) -> list[Wish]:
+        """Answer the INVITE of a call that was cancelled before it began."""
+        if forgotten is not None:
+            request = forgotten.event.request
+            self._notes.forget(request.call_id)
+            log.error("given_up_and_forgotten", number=request.from_.uri.user_text, address=forgotten.source)
+        response = one.event.request.response(487, to_tag=self._exchange.mint("tag"))
+        return [Respond(one.event.transaction, response)]
+
+    def resume(self) -> None:
+        """Go on with the calls that a dead process left waiting."""
+        for one in self._reception:
+            request = one.event.request
+            self._notes.came(request.call_id, request.encode(), one.event.flow)
+        self._notes.flush()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Begin those that wait once the loop has heard what else there is."""
+        if self._soon is None and not self._reception.empty:
+            self._soon = asyncio.get_running_loop().call_soon(self.begin)
+
+    def begin(self) -> None:
+        """Begin calls for `BEGIN_SECONDS`."""
+        self._soon = None
+        until = time.monotonic() + BEGIN_SECONDS
+        while (one := self._reception.next()) is not None:
+            self._turn("sip", partial(self._begin, one))
+            if time.monotonic() >= until:
+                break
+        self.go_on()
+
+    def _begin(self, one: Waiting) -> None:
+        now, event = time.monotonic(), one.event
+        self._notes.begins(event.request.call_id)
+        try:
+            effects = self._answering.request(event, now, time.time())
+        except Exception:
+            # It has heard 100 and would wait for ever.
+            response = event.request.response(500, to_tag=self._exchange.mint("tag"))
+            self._run([Respond(event.transaction, response)], now)
+            raise
+        self._run(effects, now)
+        if one.cancelled is not None:
+            self._run(self._exchange.sip(one.cancelled, now), now)
+
+    def stop(self, now: float) -> None:
+        """Turn away those that wait: the exchange is being stopped. Those that gave up are taken down."""
+        while (one := self._reception.next()) is not None:
+            if one.cancelled is not None:
+                self._begin(one)
+                continue
+            request, again = one.event.request, (("Retry-After", AGAIN_SECONDS),)
+            log.warning("not_begun", number=request.from_.uri.user_text, address=one.source)
+            response = request.response(503, to_tag=self._exchange.mint("tag"), headers=again)
+            self._run([Respond(one.event.transaction, response)], now)
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None

@@ -1,0 +1,203 @@
+"""Calls for help in the shell: 100 before anything else is done, the call when the loop has nothing else to do."""
+
+import asyncio
+
+import pytest
+
+from pbx.call import beginning as module
+from pbx.call.control import Control
+from pbx.call.rim import Rim
+from pbx.sip.flow import Flow
+from pbx.sip.kept_transactions import KeptLayer
+from pbx.sip.locate import Locator
+from pbx.sip.message import Response
+from pbx.sip.outgoing import Outgoing
+from pbx.sip.parser import parse
+from rtp.control import EvidenceOpened, LegOpened, NoteSip, OpenEvidence, OpenLeg, PortPair
+from tests.kit import sip
+from tests.kit.world import HOST, World, sdp
+
+PHONE = Flow("udp", (HOST, 5060), ("192.0.2.9", 5062))
+
+
+class Shell:
+    """Control with everything around it played."""
+
+    def __init__(self):
+        self.world = World(desks=("d1",))
+        self.sent, self.commands, self.notes = [], [], []
+        self.layer = KeptLayer()
+        rim = Rim(self, self, self, self, self)
+        self.control = Control(
+            self.world.exchange,
+            self.world.answering,
+            self.layer,
+            rim,
+            outgoing=Outgoing(Locator(lambda: 0.5)),
+        )
+
+    def send(self, what, flow=None):
+        """Transport and media link."""
+        if flow is None:
+            self.commands.append(what)
+        else:
+            self.sent.append(parse(what))
+
+    def noted(self, note, *_):
+        self.notes.append(note.event)
+
+    def finished(self, _call): ...
+
+    def hear(self, *messages):
+        for message in messages:
+            self.control.on_message(message, PHONE, message.encode())
+
+    def media(self):
+        """Have the media process do what it was told last."""
+        told, self.commands = self.commands, []
+        for command in told:
+            match command:
+                case OpenEvidence(call):
+                    self.control.on_media(EvidenceOpened(call))
+                case OpenLeg(leg, media):
+                    pairs = tuple(PortPair(medium, 30_000, 30_001) for medium in media)
+                    self.control.on_media(LegOpened(leg, pairs))
+
+    @property
+    def calls(self):
+        return list(self.world.exchange.calls.values())
+
+    @property
+    def said(self):
+        return [(one.status, one.cseq.method) for one in self.sent if isinstance(one, Response)]
+
+
+def invite(name="a", **what):
+    what = {"body": sdp(video=None), "extra": "Content-Type: application/sdp\r\n", **what}
+    return sip.request(branch=f"z9hG4bK{name}", call_id=f"call-{name}", **what)
+
+
+def of(method, name="a", **what):
+    return sip.request(method, branch=f"z9hG4bK{name}", call_id=f"call-{name}", **what)
+
+
+@pytest.fixture
+async def shell():
+    made = Shell()
+    yield made
+    made.control.close()
+
+
+async def a_pass():
+    """Let the loop go round once."""
+    await asyncio.sleep(0)
+
+
+async def test_a_phone_hears_100_before_anything_is_done(shell):
+    shell.hear(invite())
+    assert shell.said == [(100, "INVITE")]
+    assert (shell.calls, shell.commands, shell.notes) == ([], [], [])
+    assert len(shell.control.reception) == 1
+    await a_pass()
+    assert [call.state for call in shell.calls] == ["arriving"]
+    assert shell.control.reception.empty
+    kinds = [type(command) for command in shell.commands]
+    assert kinds.index(OpenEvidence) < kinds.index(NoteSip)
+    noted = [parse(command.data) for command in shell.commands if isinstance(command, NoteSip)]
+    assert [type(one).__name__ for one in noted] == ["Request", "Response"], (
+        "what was said before is in its evidence"
+    )
+    shell.media()
+    assert shell.said == [(100, "INVITE"), (200, "INVITE")]
+
+
+async def test_a_repetition_is_answered_by_its_transaction(shell):
+    shell.hear(invite(), invite())
+    assert shell.said == [(100, "INVITE")] * 2
+    await a_pass()
+    shell.hear(invite())
+    assert shell.said == [(100, "INVITE")] * 3
+    assert len(shell.calls) == 1
+
+
+async def test_what_else_came_is_done_before_the_next_call_begins(shell, monkeypatch):
+    monkeypatch.setattr(module, "BEGIN_SECONDS", 0.0)
+    shell.hear(invite("a"), invite("b"), invite("c"))
+    seen = []
+    while not shell.control.reception.empty:
+        await a_pass()
+        seen.append(len(shell.calls))
+    assert seen == [1, 2, 3], "one call each time the loop goes round"
+
+
+async def test_as_many_begin_at_a_time_as_there_is_time_for(shell, monkeypatch):
+    monkeypatch.setattr(module, "BEGIN_SECONDS", 3600.0)
+    shell.hear(invite("a"), invite("b"), invite("c"))
+    await a_pass()
+    assert len(shell.calls) == 3
+
+
+async def test_who_gives_up_before_it_begins_is_answered_and_taken_down(shell):
+    shell.hear(invite(), of("CANCEL"))
+    assert shell.said == [(100, "INVITE"), (200, "CANCEL"), (487, "INVITE")]
+    assert shell.calls == []
+    shell.hear(of("ACK", to_tag=shell.sent[-1].to.tag))
+    await a_pass()
+    shell.media()
+    assert shell.notes[0] == "call_arrived"
+    assert "call_ended" in shell.notes
+    assert len(shell.said) == 3, "nothing more is said to it"
+
+
+async def test_what_is_no_call_for_help_is_answered_at_once(shell):
+    shell.hear(invite(uri="sip:*10@192.0.2.1"), of("OPTIONS", "b"))
+    assert shell.said == [(401, "INVITE"), (200, "OPTIONS")]
+    assert shell.control.reception.empty
+
+
+async def test_who_is_too_many_to_wait_begins_at_once(shell, monkeypatch):
+    monkeypatch.setattr("pbx.call.reception.MAX_WAITING", 1)
+    shell.hear(invite("a"), invite("b"))
+    assert shell.said == [(100, "INVITE")]
+    assert len(shell.calls) == 1
+
+
+async def test_a_fault_of_ours_leaves_nobody_waiting(shell, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(shell.world.answering, "request", broken)
+    shell.hear(invite())
+    await a_pass()
+    assert shell.said == [(100, "INVITE"), (500, "INVITE")]
+    assert shell.control.reception.empty
+
+
+async def test_at_the_end_nobody_is_left_waiting(shell):
+    shell.hear(invite("a"), invite("b"), of("CANCEL", "b"))
+    shell.control.hang_up_all()
+    assert shell.said[-1] == (503, "INVITE")
+    assert shell.sent[-1].headers.get("Retry-After") is not None
+    assert shell.control.reception.empty
+    assert shell.notes[0] == "call_arrived", "who gave up is taken down"
+    shell.control.close()
+    await a_pass()
+    assert len(shell.calls) <= 1
+
+
+async def test_what_a_dead_process_left_waiting_goes_on():
+    dead = Shell()
+    dead.hear(invite())
+    records = dict(dead.layer.changes()), dict(dead.control.reception.changes())
+    dead.control.close()
+    shell = Shell()
+    assert shell.layer.resume(records[0], 0.0, 8.0) == []
+    assert shell.control.reception.resume(records[1], shell.layer.asked) == []
+    shell.control.beginning.resume()
+    await a_pass()
+    assert [call.state for call in shell.calls] == ["arriving"]
+    noted = [command for command in shell.commands if isinstance(command, NoteSip)]
+    assert [parse(one.data).method for one in noted] == ["INVITE"]
+    shell.media()
+    assert shell.said == [(200, "INVITE")]
+    shell.control.close()
