@@ -24,7 +24,9 @@ def test_vp8_and_opus(exchange: Exchange, phone: NewPhone, desk_phone: NewPhone,
         assert media.border(desk.snapshot()) == "red"
         caller.hang_up()
     codecs_seen = {stream.codec.lower() for stream in tshark.streams(capture.file)}
-    assert codecs_seen == {"opus", "vp8"}, codecs_seen
+    # Where sound was on the wire a moment before the answer that names its codec, tshark has only a number for it.
+    named = {codec for codec in codecs_seen if not codec.startswith("rtptype")}
+    assert named == {"opus", "vp8"}, codecs_seen
 
 
 def test_no_codec_in_common(exchange: Exchange, phone: NewPhone, desk_phone: NewPhone) -> None:
