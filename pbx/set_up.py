@@ -7,8 +7,8 @@ from pbx.call.encrypting import EncryptionRules
 from pbx.call.leg import LegSetup
 from pbx.call.site import Policy, Site
 from pbx.location import presence_uri
-from pbx.location.client import may_ask
-from pbx.location.settings import load_districts
+from pbx.location.district_file import load_districts
+from pbx.location.origins import may_ask
 from pbx.queue_settings import rules
 from pbx.sdp.capabilities import CAPABILITIES
 from pbx.settings import Settings, SettingsError

@@ -21,7 +21,7 @@ from pbx.location.settings import LocationSettings
 from pbx.media_settings import MediaSettings
 from pbx.queue_settings import QueueSettings
 from pbx.section import Section, tables_of
-from pbx.subscribers import SubscriberSettings
+from pbx.subscriber_settings import SubscriberSettings
 from pbx.trunks.settings import TrunkSettings
 
 __all__ = [

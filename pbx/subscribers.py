@@ -12,36 +12,14 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import msgspec
 
-from pbx.section import Section
+from pbx.subscriber_settings import PLACE, SubscriberSettings
 
 __all__ = ["HttpSubscribers", "SubscriberError", "SubscriberSettings", "Subscribers"]
 
-TIMEOUT: Final = 0.3
-"""Seconds for all of it: what comes later than a dispatcher's first word is of little use."""
 MAX_BYTES: Final = 16 * 1024
 MAX_AT_ONCE: Final = 50
-_PLACE: Final = "{number}"
 
 Line = Annotated[str, msgspec.Meta(max_length=200)]
-
-
-class SubscriberSettings(Section, frozen=True, kw_only=True):
-    """Who knows the subscribers of calling numbers."""
-
-    url: str | None = None
-    """Asked by GET for each call that comes over a trunk, such as `https://subscribers.example/by-number/{number}`; none: nobody."""
-    seconds: Annotated[float, msgspec.Meta(gt=0, le=TIMEOUT)] = TIMEOUT
-    """How long an answer may take; no call waits for it."""
-
-    def problems(self) -> list[str]:
-        """Return a sentence for each thing that is wrong."""
-        if self.url is None:
-            return []
-        parts = urlsplit(self.url)
-        good = parts.scheme in {"http", "https"} and parts.hostname and parts.username is None
-        if good and self.url.count(_PLACE) == 1 and _PLACE in parts.path + parts.query:
-            return []
-        return [f"subscribers.url: {self.url!r} is no URL such as https://subscribers.example/{_PLACE}"]
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -82,7 +60,7 @@ class HttpSubscribers:
         try:
             async with asyncio.timeout(self._seconds):
                 known = msgspec.json.decode(
-                    await _get(self._url.replace(_PLACE, quote(number, safe=""))), type=Known
+                    await _get(self._url.replace(PLACE, quote(number, safe=""))), type=Known
                 )
         except TimeoutError:
             raise SubscriberError(f"no answer within {self._seconds:g} s") from None

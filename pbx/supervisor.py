@@ -26,7 +26,7 @@ LOOK_SECONDS: Final = 0.05
 FIRST_PAUSE: Final = 0.1
 LAST_PAUSE: Final = 5.0
 STEADY_SECONDS: Final = 10.0
-"""A process that ran this long is restarted at once again, without a growing pause."""
+"""A process that ran this long is restarted at once: callers hear nothing until it is back."""
 STOP_SECONDS: Final = 10.0
 """How long a process may take to end in order before it is killed."""
 
@@ -116,9 +116,10 @@ class Supervisor:
             if status is None or self._final(status):
                 return
             if now - child.started > STEADY_SECONDS:
-                child.pause = FIRST_PAUSE
-            child.again_at = now + child.pause
-            child.pause = min(2 * child.pause, LAST_PAUSE)
+                child.pause, child.again_at = FIRST_PAUSE, now
+            else:
+                child.again_at = now + child.pause
+                child.pause = min(2 * child.pause, LAST_PAUSE)
             log.error("process_ended", role=child.role, status=status, again_in=child.again_at - now)
             child.popen = None
         if now >= child.again_at:

@@ -355,8 +355,8 @@ class Engine:
                 self._loop.failed(f"{leg.leg}.sweep", error)
 
     def _sweep_leg(self, leg: Leg, now: float, late: float) -> None:
-        for track in leg.tracks.values():
-            track.sweep(now, self._settings.loss_seconds, late=late)
+        for medium, track in leg.tracks.items():
+            track.sweep(now, self._settings.loss_seconds, late=late, sign=leg.reports[medium].heard)
         self._recorded.state(leg, now, self._settings.report_seconds)
         for protection in leg.protections.values():
             protection.expire(now)

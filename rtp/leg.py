@@ -254,6 +254,8 @@ class Leg:
             codec is not None and codec != playing.codec
         ):  # a new offer took its codec away, or gave it the first one
             playing.encode(codec)
+        if playing.codec.name == "AMR":
+            playing.player.ask(audio.mode_asked())
         overlay = playing.overlay
         if overlay is not None and not overlay.ended and not audio.sender.starving(now):
             return None, playing  # the peer's packets take it along

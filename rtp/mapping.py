@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rtp.control import Codec
-from rtp.noise import NAME, PAYLOAD_TYPE
+from rtp.noise import CLOCK_RATE, NAME, PAYLOAD_TYPE
 
 EVENT: Final = "TELEPHONE-EVENT"
 TRANSCODED: Final = frozenset({"PCMA", "PCMU", "G722", "OPUS", "AMR", "AMR-WB"})
@@ -88,7 +88,7 @@ def with_noise(receive: tuple[Codec, ...], medium: str) -> tuple[Codec, ...]:
     """What a peer may send, and comfort noise: some phones send it though nobody agreed to it (RFC 3389 §4)."""
     if medium != "audio" or not receive or any(codec.payload_type == PAYLOAD_TYPE for codec in receive):
         return receive
-    return (*receive, Codec(NAME, PAYLOAD_TYPE, 8000))
+    return (*receive, Codec(NAME, PAYLOAD_TYPE, CLOCK_RATE))
 
 
 def payload_map(receive: tuple[Codec, ...], send: tuple[Codec, ...], medium: str) -> dict[int, Mapped]:

@@ -18,6 +18,8 @@ Samples = NDArray[np.int16]
 NAME: Final = "CN"
 PAYLOAD_TYPE: Final = 13
 """RFC 3389 §5: static, and some phones send it though nobody agreed to it."""
+CLOCK_RATE: Final = 8000
+"""Hz, of that type (RFC 3551 §6)."""
 SOFTEST: Final = 78
 """−dBov below which nothing is heard of 16-bit samples."""
 SPOT: Final = 40

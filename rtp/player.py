@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from rtp.codecs import variant
+from rtp.codecs import form_of, name_of, variant
 from rtp.control import Codec
 from rtp.prompts import Prompts
+from rtp.transcode import Transcoder
 
 
 class Player:
@@ -18,6 +19,24 @@ class Player:
         self._prompts = prompts
         self._item = 0
         self._frame = 0
+        self._mode: int | None = None
+        self._lower: Transcoder | None = None
+
+    def ask(self, mode: int | None) -> None:
+        """Keep to a mode of AMR that the hearer asks for, or to the best below it; nothing in other codecs, or for None.
+
+        The prompts at hand are of the best mode: they are encoded anew as they are played, so no disk is waited for.
+        """
+        if mode is None or mode == self._mode or name_of(self._codec) != "AMR":
+            return
+        self._mode = mode
+        shape = form_of(self._codec)
+        if shape.mode_under(mode) == shape.mode:
+            self._lower = None
+            return
+        if self._lower is None:
+            self._lower = Transcoder(self._codec, self._codec)
+        self._lower.ask(mode)
 
     @property
     def position(self) -> tuple[int, int]:
@@ -30,8 +49,8 @@ class Player:
 
     @property
     def rest(self) -> tuple[tuple[bytes, ...], int]:
-        """All payloads of the present item, and the number of the next; () when it is over."""
-        if self._item == len(self._items):
+        """All payloads of the present item, and the number of the next; () when it is over, or when each is made anew."""
+        if self._item == len(self._items) or self._lower is not None:
             return (), 0
         return self._prompts.frames(self._items[self._item], self._codec), self._frame
 
@@ -45,9 +64,13 @@ class Player:
             frames = self._prompts.frames(self._items[self._item], self._codec)
             if self._frame < len(frames):
                 self._frame += 1
-                return frames[self._frame - 1]
+                return self._in_mode(frames[self._frame - 1])
             last = self._item == len(self._items) - 1
             if not (self._loop and last and frames):  # a last item without sound would spin for ever
                 self._item += 1
             self._frame = 0
         return None
+
+    def _in_mode(self, frame: bytes) -> bytes:
+        made = self._lower.push(frame) if self._lower is not None else []
+        return made[0] if made else frame

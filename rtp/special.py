@@ -1,13 +1,15 @@
-"""Packets that are more than relayed: those that change their codec, and digits."""
+"""Packets that are more than relayed: those that change their codec, digits, and the noise of who pauses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from rtp.amr import requested
+from rtp.codecs import silence
 from rtp.control import Codec
 from rtp.dtmf import Detector
 from rtp.load import Load, thread_time
-from rtp.mapping import Mapped
-from rtp.packet import PacketError, payload_of
+from rtp.mapping import TRANSCODED, Mapped
+from rtp.noise import CLOCK_RATE
+from rtp.packet import HEADER_SIZE, MARKER, PacketError, payload_of
 from rtp.route import Route, Special, Surroundings
 from rtp.sender import Sender
 from rtp.sequence import MAX_DROPOUT, forward16
@@ -89,3 +91,48 @@ class Digits:
         digit = self._detector.push(payload, timestamp)
         if digit is not None:
             self._on_digit(digit)
+
+
+class Pauses:
+    """Takes comfort noise: its sender will say nothing for a while (RFC 3389).
+
+    Whoever it is relayed to never agreed to it, so it leaves as 20 ms of silence in the codec of its sender's sound: a number
+    that was left out would look like a packet that was lost.
+    """
+
+    def __init__(
+        self, sound: tuple[Codec, Route] | None, number: Callable[[], int], on_pause: Callable[[float], None]
+    ) -> None:
+        """`sound`: the codec its sender speaks, and where that goes; `number`: the peer as a source, now."""
+        self._number = number
+        self._on_pause = on_pause
+        self._route: Route | None = None
+        self._special: Special | None = None
+        self._payload_type, self._silence = 0, b""
+        if sound is not None:
+            codec, self._route = sound
+            self._special = self._route.special  # of its own: who else listens takes the noise itself
+            self._payload_type, self._silence = codec.payload_type, silence(codec)
+
+    def push(self, data: bytes, sequence: int, timestamp: int, now: float) -> None:
+        """Take one packet."""
+        route = self._route
+        if route is not None and route.sender is not None and route.codec is not None:
+            quiet = bytes((0x80, data[1] & MARKER | self._payload_type)) + data[2:HEADER_SIZE] + self._silence
+            if self._special is not None:
+                self._special(quiet, sequence, timestamp, now)
+            else:
+                route.sender.relay(self._number(), quiet, route.codec, sequence, timestamp, now)
+        self._on_pause(now)
+
+
+def pauses(
+    routes: Sequence[Route | None],
+    receive: Iterable[Codec],
+    number: Callable[[], int],
+    on_pause: Callable[[float], None],
+) -> Special:
+    """Begin to take the comfort noise of a peer; the routes of its sound are laid already."""
+    spoken = (codec for codec in receive if codec.name in TRANSCODED and codec.clock_rate == CLOCK_RATE)
+    sound = next(((codec, route) for codec in spoken if (route := routes[codec.payload_type])), None)
+    return Pauses(sound, number, on_pause).push

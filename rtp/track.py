@@ -30,15 +30,13 @@ from rtp.presence import Presence
 from rtp.route import Route, Surroundings, straight
 from rtp.sender import Sender, Wrap
 from rtp.sequence import HALF32, MASK16, MASK32, ticks
-from rtp.showing import say_last, show
 from rtp.source import LEAPT, SAME, Counting, Source
-from rtp.special import Digits, transcoding
+from rtp.special import Digits, pauses, transcoding
 from rtp.strangers import Strangers
+from rtp.unheard import Unheard
 
 DATAGRAM: Final = 9216
 """Bytes read of one datagram: a jumbo frame; RTP keeps below 1,500."""
-FRESH_SECONDS: Final = 0.020
-"""How old the newest packet of somebody who waits may be to be sent on when they are put through: one packet time."""
 _time_ns: Final = time.time_ns
 _unpack: Final = HEADER.unpack_from
 _pack: Final = HEADER.pack
@@ -46,7 +44,7 @@ _pack: Final = HEADER.pack
 log = structlog.get_logger("media")
 
 
-class Track(Carried):
+class Track(Unheard, Carried):
     """One medium of one leg."""
 
     # Slots, because a packet finds its track cold in the cache: each dictionary less is a microsecond less.
@@ -169,11 +167,12 @@ class Track(Carried):
             route = self._routes[payload_type] = straight(mapped, sender)
             if mapped.source.name == EVENT:
                 route.special = Digits(route, self._detector, self._own_number, self._digit).push
+            elif mapped.source.name == NAME:
+                route.special = pauses(self._routes, receive, self._own_number, self._presence.pause)
             elif mapped.transcode and route.sender is not None:
                 route.special = transcoding(mapped, route.sender, self._around, self.sender)
-            elif route.sender is None:
+            elif route.sender is None and accepted:
                 missed.add(mapped.source.name)
-        missed = missed - {NAME} if destination is not None and destination.stream is not None else set()
         if self.audience is not None:
             self.audience.attend(self, self._routes, receive, self._own_number)
         if missed - self._dropped:
@@ -305,14 +304,6 @@ class Track(Carried):
         elif self.group.push(route.name, data, sequence, timestamp):
             self.want_picture(now)
 
-    def catch_up(self, now: float) -> None:
-        """Send what came last to a peer that hears and sees us from now on: no wait for the next packet or key frame."""
-        unheard, self._unheard = self._unheard, None
-        if unheard is not None and now - self.heard <= FRESH_SECONDS:
-            say_last(self._routes, unheard, self._number, now)
-        show(self._routes, self.group, self.source.highest, next(self._around.numbers), now)
-        self.group.clear()
-
     def _read_open(self) -> None:
         """One datagram while the socket is open to all; once it is connected all that waited, which may be anybody's."""
         while True:
@@ -375,11 +366,11 @@ class Track(Carried):
 
     # --- now and then ----------------------------------------------------------------------------------------------
 
-    def sweep(self, now: float, loss_seconds: float, *, late: float = 0.0) -> None:
-        """Notice what did not happen; every 100 ms or so, or `late` seconds later, in which nothing was read."""
+    def sweep(self, now: float, loss_seconds: float, *, late: float = 0.0, sign: float | None = None) -> None:
+        """Notice what did not happen; every 100 ms or so, or `late` seconds later, in which nothing was read. `sign`: of RTCP."""
         if self._connected and now - self.heard > QUIET_SECONDS + late:
             self._open()
-        silence = self._presence.missed(self.heard + late, now, loss_seconds)
+        silence = self._presence.missed(self.heard, now, loss_seconds, late=late, sign=sign)
         if silence is not None:
             self._around.emit(MediaLost(self.leg, self.medium, silence))
         if self.medium == "video" and self.destination is not None:

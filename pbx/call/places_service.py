@@ -7,7 +7,8 @@ from typing import Any
 
 from pbx.api.exchange import ExchangeError
 from pbx.call.exchange import Exchange
-from pbx.location.settings import LocationSettings, own_file
+from pbx.location.district_file import own_file
+from pbx.location.settings import LocationSettings
 from routing.districts import Districts, DistrictsError
 
 

@@ -16,6 +16,7 @@ import aiohttp
 import structlog
 
 from pbx.location import held, lost
+from pbx.location.origins import may_ask
 from pbx.location.pidf import MAX_BYTES, Located, LocationError
 from pbx.tasks import Tasks
 from routing.shapes import Place
@@ -23,8 +24,6 @@ from routing.shapes import Place
 TIMEOUT: Final = 5.0
 """Seconds for all of it: by then the dispatcher has asked where the caller is."""
 MAX_AT_ONCE: Final = 50
-SCHEMES: Final = frozenset({"http", "https"})
-_PORTS: Final = {"http": 80, "https": 443}
 
 LOST_TIMEOUT: Final = 2.0
 """Seconds for a LoST server; our own districts have answered long before."""
@@ -37,24 +36,6 @@ Mapped = Callable[[lost.Mapping | None, str | None], None]
 T = TypeVar("T")
 
 log = structlog.get_logger("location")
-
-
-def origin(uri: str) -> tuple[str, str, int] | None:
-    """Return scheme, host and port of a URI (RFC 6454), None when it has none we could ask."""
-    try:
-        parts = urlsplit(uri)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in SCHEMES or not parts.hostname or parts.username is not None:
-        return None
-    return parts.scheme, parts.hostname, port or _PORTS[parts.scheme]
-
-
-def may_ask(servers: Iterable[str]) -> Callable[[str], bool]:
-    """Return the question whether a URI leads to one of these origins."""
-    known = frozenset(found for server in servers if (found := origin(server)))
-    return lambda uri: origin(uri) in known
 
 
 class LocationClient:

@@ -1,15 +1,8 @@
-"""The settings of places and districts."""
-
-from pathlib import Path
-from typing import Final
+"""The settings of places and districts. Every process reads them, so what they mean for those who use them is loaded elsewhere."""
 
 from pbx.location import presence_uri
-from pbx.location.client import origin
+from pbx.location.origins import origin
 from pbx.section import Section
-from routing.districts import Districts, DistrictsError
-
-MAX_BYTES: Final = 64 * 1024 * 1024
-"""Of a districts file: a province's townships in full detail are some 20 MB."""
 
 
 class LocationSettings(Section, frozen=True, kw_only=True):
@@ -49,22 +42,3 @@ class LocationSettings(Section, frozen=True, kw_only=True):
                 if url is not None and origin(url) is None
             ]
         )
-
-
-def own_file(state: Path) -> Path:
-    """Return the file that holds what the API was given."""
-    return state / "districts.geojson"
-
-
-def load_districts(settings: LocationSettings, state: Path) -> Districts:
-    """Read the districts of a site. Raises DistrictsError that names the file."""
-    named = settings.districts
-    file = own_file(state) if named is None else state / named
-    if named is None and not file.exists():
-        return Districts(default=settings.default)
-    try:
-        if file.stat().st_size > MAX_BYTES:
-            raise DistrictsError("file too long")  # noqa: TRY301  # named below like every other fault
-        return Districts.load(file.read_text("utf-8"), default=settings.default)
-    except (OSError, UnicodeDecodeError, DistrictsError) as error:
-        raise DistrictsError(f"{file}: {error}") from None

@@ -310,6 +310,11 @@ class NativeTrack(Track):
         self._recall()
         super().catch_up(now)
 
+    def mode_asked(self) -> int | None:
+        """As in Python, with the packet C kept."""
+        self._recall()
+        return super().mode_asked()
+
     def end(self) -> None:
         """As in Python; C forgets the socket."""
         super().end()

@@ -1,5 +1,7 @@
-"""Pictures in time: whole again when a road stops losing packets, and together with their sound, on the wire and in the film."""
+"""Sound and picture in time: whole again when a road stops losing packets, together on the wire and in the film, and with the pauses
+of phones that send nothing while nobody speaks."""
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,11 +12,12 @@ import pytest
 
 from tests.live.conftest import Measure, NewOracle, NewPhone
 from tests.live.kit import media as pictures
-from tests.live.kit import wire
+from tests.live.kit import pauses, sound, wire
 from tests.live.kit.baresip import Account, Baresip
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.flash import SECONDS, Reports, perform, skews, within
 from tests.live.kit.media import Media
+from tests.live.kit.oracle import Heard, Oracle
 from tests.live.kit.road import Road
 from tests.recordings.test_render import decoded, tracks
 
@@ -137,3 +140,86 @@ def test_flash_and_beep_stay_together_on_the_wire_and_in_the_film(
     assert len(begins) >= SECONDS - 3
     judged = [within(float(at), bright) for at in begins]
     measure("sound behind picture in the film, worst", max(map(abs, judged)) * 1000, "ms")
+
+
+@pytest.fixture
+def pausing(exchange: Exchange, _nothing_left: None) -> Iterator[list[pauses.Pausing]]:
+    """One phone for each codec with pauses."""
+    made = [pauses.Pausing(62 + number, codec, exchange) for number, codec in enumerate(pauses.LINES)]
+    yield made
+    for one in made:
+        one.close()
+
+
+def test_phones_that_send_nothing_in_pauses_are_neither_missed_nor_misheard(
+    exchange: Exchange, oracle: NewOracle, pausing: list[pauses.Pausing], measure: Measure
+) -> None:
+    """One pause is longer than the time after which a phone is missed."""
+    desks = []
+    for number, person in enumerate(exchange.dispatchers[: len(pausing)]):
+        desks.append(oracle(64 + number, user=person.user, video=True))
+        assert desks[-1].register(person.password)[1].status == 200
+    exchange.sign_in(*(desk.user for desk in desks))
+    for desk in desks:
+        desk.up = True  # it speaks
+    for _ in range(PERFORMANCES):
+        calls = {}
+        for phone in pausing:
+            phone.call()
+            calls[phone.mark] = exchange.call_of(phone.user, state="active")
+        for desk in desks:
+            desk.wait_heard(lambda packet: packet.payload_type == 8, "sound", timeout=PATIENCE)
+            desk.heard.clear()
+        late = pauses.speak(pausing)
+        exchange.until(
+            lambda: all(len(_loud(desk.heard)) > 90 for desk in desks), "not all is heard", timeout=PATIENCE
+        )
+        for phone in pausing:
+            phone.bye()
+            exchange.wait_gone(calls[phone.mark]["call"], timeout=PATIENCE)
+        measure("the phones were late by", late * 1000, "ms")
+        if late < pauses.TOO_LATE:
+            break
+    assert late < pauses.TOO_LATE, "this machine let no phone speak in time"
+    for phone in pausing:
+        call = calls[phone.mark]
+        desk = next(desk for desk in desks if desk.user == call["desk"])
+        _judge_pauses(exchange, phone, desk, call["call"], late)
+
+
+def _loud(heard: list[Heard]) -> list[float]:
+    """Moments of loud packets by the stream's own clock, seconds."""
+    first = heard[0].timestamp if heard else 0
+    return [
+        ((packet.timestamp - first) & 0xFFFFFFFF) / 8000
+        for packet in tuple(heard)
+        if packet.payload_type == 8 and sound.alaw(packet.payload).rms > pauses.LOUD
+    ]
+
+
+def _judge_pauses(exchange: Exchange, phone: pauses.Pausing, desk: Oracle, call: str, late: float) -> None:
+    missed = [
+        event
+        for event in exchange.events(call)
+        if event["event"] in {"media_lost", "media_back", "media_sought"} and event["leg"] == "caller"
+    ]
+    assert not missed, (phone.codec, missed)
+    assert not [text for text in desk.texts if "no sound" in text], desk.texts
+    pauses.unbroken(desk.heard)
+    told = pauses.bursts(_loud(desk.heard))
+    # The tone that tells the desk of its caller comes first.
+    talk = told[-len(pauses.BURSTS) :]
+    assert len(talk) == len(pauses.BURSTS), (phone.codec, told)
+    for (begin, end), (began, ended) in zip(talk[1:], pauses.BURSTS[1:], strict=True):
+        assert abs((end - begin) - (ended - began)) < late + pauses.SEAM, (phone.codec, told)
+    folder = exchange.evidence(call, timeout=PATIENCE)
+    report = json.loads((folder / "manifest.json").read_text())["derived"]["report"]
+    assert [one["missing"] for one in report["senders"] if one["leg"] == "caller"] == [0], report
+    rate, heard = tracks(folder / "call.mkv")["caller"]
+    block = rate // 50
+    loudness = np.sqrt(np.mean(heard[: len(heard) // block * block].reshape(-1, block) ** 2, axis=1))
+    film = pauses.bursts([number / 50 for number in np.flatnonzero(loudness > pauses.LOUD)])
+    assert len(film) == len(pauses.BURSTS), (phone.codec, film)
+    for (begin, end), (began, ended) in zip(film, pauses.BURSTS, strict=True):
+        assert abs(begin - film[0][0] - began) < pauses.SEAM, (phone.codec, film)
+        assert abs(end - film[0][0] - ended) < pauses.SEAM, (phone.codec, film)

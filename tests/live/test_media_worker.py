@@ -27,6 +27,7 @@ from rtp.rtcp import Bye, Description, PictureLoss, ReceiverReport, SenderReport
 from rtp.rtcp import encode as encode_rtcp
 from rtp.rtcp import parse as parse_rtcp
 from tests.kit.native_engine import demand
+from tests.kit.size import times
 
 PCMA = c.Codec("PCMA", 8, 8000)
 PCMU = c.Codec("PCMU", 0, 8000)
@@ -34,6 +35,8 @@ EVENTS = c.Codec("TELEPHONE-EVENT", 101, 8000)
 H264 = c.Codec("H264", 96, 90000, fmtp="packetization-mode=1")
 H264_HOST = c.Codec("H264", 105, 90000, fmtp="profile-level-id=42e01f;packetization-mode=1")
 SILENT = b"\xd5" * 160
+PATIENCE = 15.0
+"""Seconds for anything that takes a fraction of one on an idle machine."""
 FRAME = 0.02
 E_ = TypeVar("E_")
 
@@ -266,7 +269,7 @@ class MediaProcess:
         ]
 
 
-PORTS = 60 * int(os.environ.get("AT110_ROADS_CALLS", "1"))
+PORTS = times(60, 300)
 """Of one media process."""
 # Below the range from which the system gives ports to others (net.ipv4.ip_local_port_range).
 _next_port = 10000 + os.getpid() % 8 * 1200
@@ -336,7 +339,8 @@ def unbroken(packets: list[Packet]) -> None:
     assert len({packet.ssrc for packet in packets}) == 1
     for before, after in itertools.pairwise(packets):
         assert (after.sequence - before.sequence) & 0xFFFF == 1
-        assert 0 < (after.timestamp - before.timestamp) & 0xFFFFFFFF <= 160 * 6
+        # What this machine kept the process from sending is left out, in numbers of the clock, not of the sequence.
+        assert 0 < (after.timestamp - before.timestamp) & 0xFFFFFFFF <= 8000 * 5
 
 
 @both_engines
@@ -385,6 +389,7 @@ def test_desk_leg_stays_one_stream_while_guests_change(media: MediaProcess) -> N
     for i, guest in enumerate(guests):
         media.leg(f"guest-{i}", guest)
     host.say()
+    packets: list[Packet] = []
     for i, guest in enumerate(guests):
         s.send(c.Join("room", f"guest-{i}", "guest"))
         media.settle()
@@ -393,10 +398,13 @@ def test_desk_leg_stays_one_stream_while_guests_change(media: MediaProcess) -> N
             12,
             [bytes([65 + i]) * 160, b"?" * 160, b"?" * 160],
         )
+        said = bytes([65 + i]) * 160
+        packets += host.hear_until(
+            lambda heard, said=said: sum(packet.payload == said for packet in heard) >= 6  # type: ignore[misc]
+        )
         s.send(c.Leave(f"guest-{i}"))
         time.sleep(0.1)
-    heard = host.hear(0.05)
-    packets = [packet for _, packet in heard]
+    packets += [packet for _, packet in host.hear(0.05)]
     unbroken(packets)
     payloads = [packet.payload for packet in packets]
     assert b"?" * 160 not in payloads  # nobody who is not in the room
@@ -450,13 +458,19 @@ def test_silent_leg_gets_silence_and_nothing_else(media: MediaProcess) -> None:
     assert 10 <= len(heard) <= (time.monotonic() - start) / FRAME + 5
     unbroken([packet for _, packet in heard])
     assert not hear_raw(guest_picture.rtp, 0.01)
-    assert b"g" * 160 in {packet.payload for _, packet in host.hear(0.02)}
+    assert has(host.hear_until(lambda packets: has(packets, b"g" * 160)), b"g" * 160)
     s.send(c.SetGates("guest", silent=False, host_picture=True), c.StopPlay("guest"))
     media.settle()
     host.say(b"h" * 160)
     picture.say(b"P" * 500)
     assert has(guest.hear_until(lambda packets: has(packets, b"h" * 160)), b"h" * 160)
     assert guest_picture.hear_until(bool)
+
+
+def _tone_and_more(packets: list[Packet]) -> bool:
+    """Whether there was a tone, and then the caller alone."""
+    tone = [number for number, packet in enumerate(packets) if packet.payload not in {b"x" * 160, SILENT}]
+    return bool(tone) and has(packets[tone[-1] :], b"x" * 160)
 
 
 def test_the_short_tone_is_laid_over_the_relay_and_ends(media: MediaProcess) -> None:
@@ -470,7 +484,7 @@ def test_the_short_tone_is_laid_over_the_relay_and_ends(media: MediaProcess) -> 
     talk([guest], 10)
     assert s.wait(c.PlayEnded).play == "zip"
     talk([guest], 5)
-    packets = [packet for _, packet in host.hear(0.02)]
+    packets = host.hear_until(_tone_and_more)
     tone = [index for index, packet in enumerate(packets) if packet.payload not in {b"x" * 160, SILENT}]
     assert tone  # how long it is says tests/rtp/test_overlay.py
     assert has(packets[tone[-1] :], b"x" * 160)
@@ -548,12 +562,18 @@ def test_no_shared_sound_codec_is_transcoded(media: MediaProcess) -> None:
     s.send(c.Join("room", "host", "host"), c.Join("room", "guest", "guest"))
     media.settle()
     talk([guest, host], 20, [b"\x2a" * 160, b"\x00" * 160])
-    packets = [packet for _, packet in host.hear(0.05)]
+    packets = host.hear_until(
+        lambda packets: sum(packet.payload != b"\xff" * 160 for packet in packets) >= 10
+    )
     unbroken(packets)
     assert {packet.payload_type for packet in packets} == {0}
     loud = [packet for packet in packets if packet.payload != b"\xff" * 160]
     assert len(loud) >= 10
-    assert any(packet.payload_type == 8 and packet.payload != SILENT for _, packet in guest.hear(0.01))
+
+    def spoken(packets: list[Packet]) -> bool:
+        return any(packet.payload_type == 8 and packet.payload != SILENT for packet in packets)
+
+    assert spoken(guest.hear_until(spoken))
 
 
 @both_engines
@@ -597,13 +617,13 @@ def test_rtcp_reports_key_frame_requests_and_bye(media: MediaProcess) -> None:
     s.wait(c.MediaStarted, lambda event: event.leg == "host")
     s.send(c.Join("room", "host", "host"), c.Join("room", "guest", "guest"))
     assert s.wait(c.PictureWanted).leg == "host"  # its phone knows no feedback
-    guest.rtcp.settimeout(3)
+    guest.rtcp.settimeout(PATIENCE)
     wishes = [p for p in parse_rtcp(guest.rtcp.recv(2000)) if isinstance(p, PictureLoss)]
     assert [wish.media for wish in wishes] == [0x3333]
     guest.say(b"G" * 300)
     host.say(b"H" * 300)
-    ours = guest.hear(0.1)[0][1].ssrc
-    deadline = time.monotonic() + 3
+    ours = guest.hear_until(bool)[0].ssrc
+    deadline = time.monotonic() + PATIENCE
     report = None
     while report is None and time.monotonic() < deadline:
         packets = parse_rtcp(guest.rtcp.recv(2000))
@@ -613,16 +633,16 @@ def test_rtcp_reports_key_frame_requests_and_bye(media: MediaProcess) -> None:
     assert report.ssrc == ours
     assert report.packets == 1
     assert report.blocks[0].ssrc == 0x3333
-    assert abs(report.ntp / 2**32 - 2208988800 - time.time()) < 3
+    assert abs(report.ntp / 2**32 - 2208988800 - time.time()) < PATIENCE
     # The host's wish goes on to the guest.
     time.sleep(1.0)
     exchange_rtcp = (host.exchange[0], host.exchange[1] + 1)
     host.rtcp.sendto(encode_rtcp([ReceiverReport(1), PictureLoss(1, 2)]), exchange_rtcp)
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + PATIENCE
     while not any(isinstance(p, PictureLoss) for p in parse_rtcp(guest.rtcp.recv(2000))):
         assert time.monotonic() < deadline
     s.send(c.CloseLeg("guest"))
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + PATIENCE
     while not any(isinstance(p, Bye) for p in parse_rtcp(guest.rtcp.recv(2000))):
         assert time.monotonic() < deadline
 
@@ -631,8 +651,8 @@ def test_round_trip_from_a_receiver_report(media: MediaProcess) -> None:
     guest = Phone()
     media.leg("guest", guest)
     guest.say()
-    ours = guest.hear(0.1)[0][1].ssrc
-    guest.rtcp.settimeout(3)
+    ours = guest.hear_until(bool)[0].ssrc
+    guest.rtcp.settimeout(PATIENCE)
     while True:
         packets = parse_rtcp(guest.rtcp.recv(2000))
         if isinstance(packets[0], SenderReport):
@@ -642,10 +662,8 @@ def test_round_trip_from_a_receiver_report(media: MediaProcess) -> None:
     guest.rtcp.sendto(
         struct.pack("!BBHI", 0x81, 201, 7, 0x1111) + block, (guest.exchange[0], guest.exchange[1] + 1)
     )
-    report = media.signalling.wait(
-        c.LegReport, lambda event: event.streams[0].round_trip_ms is not None, seconds=3
-    )
-    assert 0 <= (report.streams[0].round_trip_ms or 0.0) < 500
+    report = media.signalling.wait(c.LegReport, lambda event: event.streams[0].round_trip_ms is not None)
+    assert 0 <= (report.streams[0].round_trip_ms or 0.0) < PATIENCE * 1000
 
 
 def test_loss_is_told_and_so_is_the_return(media: MediaProcess) -> None:
@@ -666,7 +684,10 @@ def test_a_caller_that_never_sends_is_told_and_hears_the_exchange(media: MediaPr
     media.leg("guest", guest)
     media.signalling.wait(c.MediaLost)
     media.signalling.send(c.Play("guest", "welcome", ("tone:waiting",), loop=True))
-    assert any(packet.payload != SILENT for _, packet in guest.hear(0.3))
+    assert (
+        guest.hear_until(lambda packets: any(packet.payload != SILENT for packet in packets))[-1].payload
+        != SILENT
+    )
 
 
 def test_the_host_can_hold_its_guest(media: MediaProcess) -> None:
@@ -682,8 +703,11 @@ def test_the_host_can_hold_its_guest(media: MediaProcess) -> None:
         while phone.hear(0.002):
             pass
     talk([guest, host], 10, [b"g" * 160, b"h" * 160])
-    assert {packet.payload for _, packet in host.hear(0.02)} == {SILENT}
-    held = {packet.payload for _, packet in guest.hear(0.02)}
+    assert {packet.payload for packet in host.hear_until(bool)} == {SILENT}
+    held = {
+        packet.payload
+        for packet in guest.hear_until(lambda packets: any(packet.payload != SILENT for packet in packets))
+    }
     assert b"h" * 160 not in held
     assert held - {SILENT}  # the waiting tone
 
@@ -731,7 +755,7 @@ def test_media_goes_on_without_signalling_and_tells_what_it_holds(media: MediaPr
     s.socket.close()
     time.sleep(0.05)
     talk([guest, host], 5)
-    assert b"x" * 160 in {packet.payload for _, packet in host.hear(0.02)}
+    assert has(host.hear_until(lambda packets: has(packets, b"x" * 160)), b"x" * 160)
     media.signalling = Signalling(media.socket_path)
     holdings = media.signalling.wait(c.Holdings)
     assert {(leg.leg, leg.room, leg.role) for leg in holdings.legs} == {
@@ -756,7 +780,7 @@ def test_a_full_disk_is_stated_once_and_stops_nothing(media: MediaProcess) -> No
     assert s.wait(c.Refused) == c.Refused("OpenEvidence", "call", "disk")
     talk([guest, host], 10)
     assert s.none(c.Refused)
-    assert b"x" * 160 in {packet.payload for _, packet in host.hear(0.02)}
+    assert has(host.hear_until(lambda packets: has(packets, b"x" * 160)), b"x" * 160)
     (media.folder / "full").unlink()
     time.sleep(0.3)
     s.send(c.CloseEvidence("call"))
@@ -776,5 +800,5 @@ def test_evidence_is_closed_when_the_process_ends(media: MediaProcess) -> None:
     guest.say(b"last" * 40)
     s.wait(c.MediaStarted)
     media.process.send_signal(signal.SIGTERM)
-    assert media.process.wait(5) == 0
+    assert media.process.wait(PATIENCE) == 0
     assert any(data.endswith(b"last" * 40) for _, _, _, _, data in media.evidence("call"))

@@ -7,14 +7,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from pbx.subscribers import (
-    MAX_AT_ONCE,
-    MAX_BYTES,
-    TIMEOUT,
-    HttpSubscribers,
-    SubscriberError,
-    SubscriberSettings,
-)
+from pbx.subscriber_settings import TIMEOUT, SubscriberSettings
+from pbx.subscribers import MAX_AT_ONCE, MAX_BYTES, HttpSubscribers, SubscriberError
 
 KNOWN = {"name": "王丽", "address": "滨海路1号", "language": "zh", "needs": ["deaf"], "credit": "bad"}
 

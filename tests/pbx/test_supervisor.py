@@ -131,6 +131,42 @@ def test_pause_grows_with_each_end_and_is_bounded(monkeypatch):
     assert max(pauses) <= supervisor.LAST_PAUSE + 2 * supervisor.LOOK_SECONDS
 
 
+class Mortal(Process):
+    """A process that lives for some seconds."""
+
+    def __init__(self, clock, seconds):
+        super().__init__()
+        self.clock, self.end = clock, clock.now + seconds
+
+    def poll(self):
+        return 1 if self.clock.now > self.end else None
+
+
+def test_what_ran_steadily_is_back_at_once_and_pauses_grow_anew(monkeypatch):
+    long, short = supervisor.STEADY_SECONDS + 1, 1.0
+    lives = [
+        lambda site, seconds=seconds: Mortal(site.clock, seconds)
+        for seconds in (long, short, short, long, long)
+    ]
+    site = Site(monkeypatch, {"signalling": [ready], "media": [*lives, stop]})
+    ended, begun = [], []
+    started = site.start
+
+    def timed(child, now):
+        if child.role == "media":
+            begun.append(now)
+        started(child, now)
+        if child.role == "media" and isinstance(child.popen, Mortal):
+            ended.append(child.popen.end)
+
+    monkeypatch.setattr(site.supervisor, "_start", timed)
+    site.supervisor.run(lambda: None)
+    pauses = [again - end for end, again in zip(ended, begun[1:], strict=True)]
+    looks = 2 * supervisor.LOOK_SECONDS
+    assert [pause < looks for pause in pauses] == [True, False, False, True, True]
+    assert pauses[2] > pauses[1]
+
+
 def test_checking_evidence_loads_no_exchange():
     """`at110 verify` runs where nothing of the exchange may: it imports neither SIP, media nor the database."""
     program = (

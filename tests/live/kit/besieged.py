@@ -20,6 +20,7 @@ from typing import TypeVar
 from pylibsrtp import Policy, Session
 
 from tests.live.kit import wire
+from tests.live.kit.dtlsphone import DtlsPhone
 from tests.live.kit.exchange import Exchange, read_events
 from tests.live.kit.namespaces import Namespace, ip
 from tests.live.kit.scripted import Phone, Pump
@@ -32,7 +33,7 @@ RATE = int(os.environ.get("AT110_SPRAY_RATE", "3000"))
 SECONDS = float(os.environ.get("AT110_SPRAY_SECONDS", "2"))
 """How long all talk before anything happens."""
 KINDS = (
-    "right", "nat-port", "nat-ip", "hold", "moved", "port", "address", "guessed", "silent", "sealed", "lost", "flood",
+    "right", "nat-port", "nat-ip", "hold", "moved", "port", "address", "guessed", "silent", "sealed", "dtls", "lost", "flood",
 )  # fmt: skip
 """What is special about each caller."""
 SETTINGS = f"""
@@ -76,7 +77,8 @@ class Siege:
         for number, kind in enumerate(KINDS):
             host = f"10.78.0.{11 + number}"
             told = {"nat-port": (host, 4000), "nat-ip": ("192.168.7.7", 4000)}.get(kind)
-            phone = Phone(self.pump, phones, f"caller-{kind}", 1 + number, sip, host, told=told)
+            make = DtlsPhone if kind == "dtls" else Phone
+            phone = make(self.pump, phones, f"caller-{kind}", 1 + number, sip, host, told=told)
             phone.speaking = kind != "silent"
             self.callers[kind] = phone
         sealed = self.callers["sealed"]

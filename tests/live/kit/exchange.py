@@ -68,6 +68,8 @@ class Exchange:
         self._settings = settings or "[queue]\nwrap_up_seconds = 0.0\nlanguage = 'en'\n"
         self.given_accounts = True
         """False: the exchange makes its own accounts at the first start, as for a newcomer."""
+        self.files: int | None = None
+        """How many files each of its processes may open; None: as many as this one."""
         self._looked_at = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -79,9 +81,10 @@ class Exchange:
         if self.given_accounts:
             cluster.plant(self.state)
         starts = self.log.count("at110 ready")
+        limit = [] if self.files is None else ["prlimit", f"--nofile={self.files}:{self.files}"]
         with (self.state / "console.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(COMMAND), "serve"],
+                [*limit, str(COMMAND), "serve"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
