@@ -12,16 +12,17 @@ from typing import Final, TypeVar
 
 import pytest
 
+from tests.kit.size import times
 from tests.live.conftest import Measure, _exchanges
 from tests.live.kit.exchange import ApiError, Exchange
 from tests.live.kit.scripted import Pump
 from tests.live.kit.strangers import Loopback, Speaker
 from tests.live.test_restart import children
 
-STEPS: Final = int(os.environ.get("AT110_MEET_STEPS", "60"))
-CALLERS: Final = int(os.environ.get("AT110_MEET_CALLERS", "10"))
-DESKS: Final = int(os.environ.get("AT110_MEET_DESKS", "4"))
-"""The bar's own size, 1,000 acts of 50 callers and 10 dispatchers, is asked for by the environment."""
+STEPS: Final = times(60, 1000)
+CALLERS: Final = times(10, 50)
+DESKS: Final = times(4, 10)
+"""At the size of the bar: 1,000 acts of 50 callers and 10 dispatchers."""
 PAUSE: Final = 0.15
 """Seconds of media between two acts."""
 PATIENCE: Final = 30.0

@@ -16,6 +16,7 @@ from recordings import pcapng
 from rtp import control as c
 from rtp.packet import Packet
 from tests.kit.native_engine import demand
+from tests.kit.size import times
 from tests.live.conftest import Measure, NewOracle
 from tests.live.kit import wire
 from tests.live.kit.exchange import Exchange, at110
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.beside
 OUTAGE: Final = 5.0
 """Seconds the disk hangs: what the bar asks the relay to keep."""
 PATIENCE: Final = 60.0
+KILLS: Final = times(2, 100)
 STALL: Final = 0.5
 """Seconds the phones may be behind."""
 WORKER: Final = """
@@ -118,6 +120,7 @@ def _spoken(heard: list[tuple[float, Packet]], letter: bytes) -> list[int]:
     return [int.from_bytes(packet.payload[1:5]) for _, packet in heard if packet.payload[:1] == letter]
 
 
+@pytest.mark.limit(120 + 10 * KILLS)
 def test_the_recorder_is_killed_and_hangs_under_a_call(
     exchange: Exchange, oracle: NewOracle, measure: Measure
 ) -> None:
@@ -132,7 +135,7 @@ def test_the_recorder_is_killed_and_hangs_under_a_call(
     exchange.until(
         lambda: len(_numbers(desk.heard, 71)) > 25, "the dispatcher doesn't hear the caller", timeout=PATIENCE
     )
-    for turn in range(2):
+    for turn in range(KILLS):
         before, killed = children(exchange.pid)["recorder"], time.monotonic()
         os.kill(before, signal.SIGKILL)
         exchange.until(

@@ -8,13 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.size import times
 from tests.live.conftest import Measure
 
 ROOT = Path(__file__).parents[2]
 
 
+TIMES = times(1, 16)
+"""Thirteen calls, each of another kind, each time: two hundred at the size of the bar."""
+
+
 @pytest.mark.limit(240)
-def test_calls_under_a_spray(measure: Measure) -> None:
+@pytest.mark.parametrize("turn", range(TIMES))
+def test_calls_under_a_spray(measure: Measure, turn: int) -> None:
     probe = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
     if probe.returncode:
         pytest.skip(f"no network namespace can be made here: {probe.stderr.strip()}")

@@ -6,7 +6,6 @@ not as it should be is an AssertionError; else it prints what it measured, as on
 
 import bisect
 import json
-import os
 import re
 import secrets
 import subprocess
@@ -19,6 +18,7 @@ from typing import TypeVar
 
 from pylibsrtp import Policy, Session
 
+from tests.kit.size import times
 from tests.live.kit import wire
 from tests.live.kit.dtlsphone import DtlsPhone
 from tests.live.kit.exchange import Exchange, read_events
@@ -28,9 +28,11 @@ from tests.live.kit.spray import MARK
 
 SERVER = "10.77.0.1"
 FIRST, LAST = 24_000, 24_119
-RATE = int(os.environ.get("AT110_SPRAY_RATE", "3000"))
-"""Packets a second over all ports; a longer and harder run is asked for by the environment."""
-SECONDS = float(os.environ.get("AT110_SPRAY_SECONDS", "2"))
+RATE = times(3_000, 10_000)
+"""Packets a second over all ports."""
+BEFORE = times(1, 10)
+"""Seconds they are sprayed before the INVITEs."""
+SECONDS = times(2, 10)
 """How long all talk before anything happens."""
 KINDS = (
     "right", "nat-port", "nat-ip", "hold", "moved", "port", "address", "guessed", "silent", "sealed", "dtls", "lost", "flood",
@@ -123,7 +125,7 @@ def run(siege: Siege) -> dict[str, object]:
         desk.register(person.password)
         siege.ask(lambda user=person.user: exchange.desk(user, "sign-in"))  # type: ignore[misc]
     pump.until(lambda: all(desk.up for desk in siege.desks), "a desk was not called")
-    pump.rest(1.0)  # sprayed before the INVITEs already
+    pump.rest(BEFORE)
     asked_at = time.time()
     for phone in callers.values():
         phone.invite()
