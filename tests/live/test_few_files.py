@@ -16,8 +16,8 @@ from tests.live.kit.scripted import Phone, Pump
 from tests.live.kit.strangers import Loopback
 from tests.live.test_restart import children
 
-FILES: Final = times(256, 512)
-WANTED: Final = times(100, 400)
+FILES: Final = times(192, 512)
+WANTED: Final = times(60, 400)
 """Callers; a call with sound alone takes four files of the media process."""
 PATIENCE: Final = 60.0
 SETTINGS: Final = "[media]\ndrain_seconds = 1.0\n[queue]\nwrap_up_seconds = 0.0\nlanguage = 'en'\n"

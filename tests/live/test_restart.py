@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -107,9 +108,7 @@ def test_nobody_is_without_sound_for_longer_than_a_media_process_takes_to_start(
             timeout=30,
         )
         back = time.monotonic()
-        exchange.until(
-            lambda back=back: hears(back), "the dispatcher doesn't hear the caller again", timeout=60
-        )  # type: ignore[misc]
+        exchange.until(partial(hears, back), "the dispatcher doesn't hear the caller again", timeout=60)
         gap = max(b - a for a, b in itertools.pairwise(heard) if b > killed)
         began = time.monotonic()
         subprocess.run([sys.executable, "-c", LIBRARIES], check=True)
