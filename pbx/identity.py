@@ -21,6 +21,7 @@ from urllib.parse import quote
 from pbx.blocked import Blocked
 from pbx.guard.guesses import Guesses
 from pbx.sip.digest import (
+    ALGORITHMS,
     Credentials,
     NonceCounts,
     Nonces,
@@ -215,6 +216,8 @@ class Authenticator:
         self._secret = secret
         self._complete = complete
         self._blocked = blocked
+        self._nobody = Account("nobody", settings.realm, dict.fromkeys(ALGORITHMS, ""), "caller")
+        """Whom unknown users are taken for until the very end."""
         self._guesses = Guesses(limit=NO_LIMIT) if guesses is None else guesses
 
     def check(
@@ -328,16 +331,16 @@ class Authenticator:
             return None, "missing"
         state = self._nonces.check(found.nonce, now, source)
         account = self._accounts.get(found.username)
+        shown = self._nobody if account is None else account
         wait = self._guesses.wait(found.username, source, now)
-        if wait and (account is None or account.aor not in registered):
+        if wait and (shown.aor not in registered or account is None):
             # Right or wrong, it is not looked at: an answer that tells would make the limit worthless (bars S4).
             raise SipError(LOCKED, headers=[("Retry-After", str(1 + int(wait)))])
         dummy = dummy_ha1(self._secret, found.username, found.algorithm)
-        known = {} if account is None else account.ha1
-        right = verify(found, request.method, request.body, {found.algorithm: dummy, **known})
-        if account is None or found.algorithm not in known:
-            right = False
-        if not right or not _same_resource(found, request):
+        stored = shown.ha1.get(found.algorithm, dummy)
+        wanted = dummy if account is None else stored
+        right = verify(found, request.method, request.body, {found.algorithm: wanted})
+        if wanted is dummy or not right or not _same_resource(found, request):
             self._guesses.failed(found.username, source, now)
             return None, "wrong"
         # RFC 7616 §3.3: stale tells the phone that only its nonce was at fault, so it is said after a right digest only.

@@ -65,6 +65,7 @@ class Accounts:
                     self._accounts[one.user] = structs.replace(
                         known, ha1_sha256=one.ha1_sha256, ha1_md5=one.ha1_md5
                     )
+        self._row = tuple(self._accounts.values())
         self.from_database = False
         """Whether the present accounts came from PostgreSQL since this start."""
 
@@ -77,6 +78,10 @@ class Accounts:
         """Give who blocked the account of `user`, when and why; None: there is none, or it is not blocked."""
         found = self._accounts.get(user)
         return None if found is None else found.blocked
+
+    def some(self, user: str) -> Account | None:
+        """Give an account that has nothing to do with `user`, always the same one; None if there are none."""
+        return self._row[hash(user) % len(self._row)] if self._row else None
 
     def all(self, role: str | None = None) -> list[Account]:
         """Give all accounts that are not blocked, or those of one role, by name."""
@@ -93,6 +98,7 @@ class Accounts:
         found = {account.user: account for account in rows}
         if found != self._accounts or not self.from_database:
             self._accounts = found
+            self._row = tuple(found.values())
             self.from_database = True
             content = msgspec.json.encode(list(found.values()))
             await asyncio.to_thread(write_private, self._cache, content)

@@ -5,16 +5,21 @@ the two distributions differ, so that somebody with patience could tell a known 
 """
 
 import math
+import os
 import random
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from pbx.identity import Account, Authenticator, Challenge, IdentitySettings
+from pbx.credentials import Account
+from pbx.directory import Directory
+from pbx.identity import Authenticator, Challenge, IdentitySettings
 from pbx.sip.digest import NonceCounts, Nonces, authorize, ha1
 from pbx.sip.headers import Headers
 from pbx.sip.message import Request
 from pbx.sip.uri import parse_uri
+from pbx.storage.accounts import Accounts
 from tests.bench.figures import Figure
 
 BAR: Final = 0.01
@@ -29,10 +34,11 @@ def measure(requests: int = REQUESTS) -> list[Figure]:
     chance = random.Random(110)
     known = [f"138{number:08d}" for number in range(0, 2 * requests, 2)]
     unknown = [f"138{number:08d}" for number in range(1, 2 * requests, 2)]
-    accounts = {
-        user: Account(user, _REALM, {"SHA-256": ha1(user, _REALM, "secret", "SHA-256")}, "caller")
-        for user in known
+    hashes = {
+        user: [ha1(user, _REALM, "secret", algorithm) for algorithm in ("SHA-256", "MD5")] for user in known
     }
+    people = [Account(user, "caller", _REALM, sha, md5) for user, (sha, md5) in hashes.items()]
+    accounts = Directory(Accounts(Path(os.devnull), _REALM, people))
     gate = Authenticator(
         IdentitySettings(_REALM), accounts, Nonces(b"bench", 60.0), NonceCounts(), secret=b"bench too"
     )
@@ -47,7 +53,7 @@ def measure(requests: int = REQUESTS) -> list[Figure]:
         passed = time.perf_counter_ns() - before
         assert isinstance(verdict, Challenge), "a wrong password is answered with a challenge"
         if number >= len(order) // 10:
-            taken[request.from_.uri.user in accounts].append(passed)
+            taken[request.from_.uri.user in hashes].append(passed)
     p = same(taken[True], taken[False])
     return [Figure("S5", "p of the times of known and unknown users being alike", p, "", BAR, "more")]
 
