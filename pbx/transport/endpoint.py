@@ -114,7 +114,7 @@ class Endpoint:
         self._on_message = on_message
         self._tasks = tasks
         self._certificates = certificates
-        self._udp = Datagrams(partial(self._datagram, lambda: (self.host, self.port)))
+        self._udp = Datagrams(self._datagram, lambda: (self.host, self.port))
         self._sockets: list[tuple[Address, Datagrams]] = []
         """Further UDP sockets."""
         self._listeners: list[asyncio.Server] = []
@@ -161,7 +161,7 @@ class Endpoint:
         self.run(self._sweep(), name="sweep")
 
     async def _also(self, address: Address, bound: socket.socket) -> None:
-        datagrams = Datagrams(partial(self._datagram, lambda: address))
+        datagrams = Datagrams(self._datagram, lambda: address)
         self._sockets.append((address, datagrams))
         await asyncio.get_running_loop().create_datagram_endpoint(lambda: datagrams, sock=bound)
 
@@ -201,6 +201,7 @@ class Endpoint:
         for datagrams in (self._udp, *(more for _, more in self._sockets)):
             datagrams.close()
         await asyncio.sleep(0)  # the loop calls connection_lost before we say that all is closed
+        self.links.turns.finish()
 
     # --- out --------------------------------------------------------------------------------------------------------
 
@@ -232,12 +233,12 @@ class Endpoint:
         """Tell of what could not be sent (`connections.House`)."""
         self.counts.unsendable += 1
         if self.on_failed is not None:
-            asyncio.get_running_loop().call_soon(self.on_failed, flow)
+            self.links.turns.later(partial(self.on_failed, flow))
 
     def gone(self, flow: Flow) -> None:
         """Tell of a connection that ended in order (`connections.House`)."""
         if self.on_gone is not None:
-            asyncio.get_running_loop().call_soon(self.on_gone, flow)
+            self.links.turns.later(partial(self.on_gone, flow))
 
     def refused(self) -> None:
         """Count a connection that was sent away (`connections.House`)."""
@@ -245,8 +246,7 @@ class Endpoint:
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
-    def _datagram(self, here: Callable[[], Address], data: bytes, source: Address) -> None:
-        flow = Flow("udp", here(), source)
+    def _datagram(self, data: bytes, flow: Flow) -> None:
         if self._gate is not None and (refusal := self._gate.judge(data, flow, monotonic())) is not None:
             self.counts.guarded += 1
             if refusal.answer is not None:

@@ -8,6 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, cast
 
 from aiohttp import web
@@ -17,8 +18,12 @@ from pbx.transport.crowd import Crowd
 from pbx.transport.handshakes import HandshakeQueue
 from pbx.transport.tls import TlsError, TlsFilter
 from pbx.transport.tls_transport import TlsTransport
+from pbx.transport.turns import Turns
 
 SWEEP_SECONDS: Final = 1.0
+
+PASS_SECONDS: Final = 0.002
+"""Of one pass of the loop, for first requests and lost connections: each makes its handler work in the next, some times as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ class Gate:
         self._app = app
         self._context = context
         self._handshakes = HandshakeQueue()
+        self.turns = Turns(PASS_SECONDS)
+        """Where first requests and lost connections wait."""
         self._crowd = Crowd(per_host=limits.max_unproven_per_host, in_all=limits.max_unproven)
         self._visitors: dict[int, Visitor] = {}
         self._last = 0
@@ -201,15 +208,29 @@ class Visitor(asyncio.Protocol):
         self._raw = None
         if self._stands:
             self._stands = False
-            self._app.connection_lost(exc)
+            # Each ends a handler: thousands are lost at once when a network is.
+            if self.gate.turns.free():
+                self._app.connection_lost(exc)
+            else:
+                self.gate.turns.later(partial(self._app.connection_lost, exc))
 
     def data_received(self, data: bytes) -> None:
         if self._raw is not None and self._queue is not None and not self._stands:
             self._hello = data
             if not self._queue.begin(self._host, self._shake) and not self._raw.is_closing():
                 self._raw.pause_reading()
-        else:
+        elif self._proven or self._raw is None or self.gate.turns.free():
             self._take_bytes(data)
+        else:
+            # Thousands of phones may come at once; nobody but us stops the reading of a connection that has asked nothing yet.
+            self.gate.turns.later(partial(self._late, data))
+            self._raw.pause_reading()
+
+    def _late(self, data: bytes) -> None:
+        if self._raw is None or self._raw.is_closing():
+            return
+        self._raw.resume_reading()
+        self._take_bytes(data)
 
     def _shake(self) -> None:
         """Take a piece of the handshake: its turn has come."""

@@ -19,8 +19,8 @@ __all__ = ["SHARE", "HandshakeQueue", "Handshakes"]
 
 SHARE: Final = 0.25
 """Part of the loop's time for handshakes: some 300 a second with the certificate made here; 0.75 are left for calls."""
-BURST: Final = 0.05
-"""Seconds of such time at once: what the loop may be late (bars GI3)."""
+BURST: Final = 0.01
+"""Seconds of such time at once: a fifth of what the loop may be late (bars GI3), for what comes in the same breath adds to it."""
 SOON: Final = 0.001
 """Seconds between two looks at least."""
 LEAST_COST: Final = 0.0001

@@ -9,11 +9,13 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
 from pbx.sip.parser import ParseError, Ping
+from pbx.transport.turns import Turns
 
 AT_ONCE: Final = 4
 """Messages of one connection handled before others have their turn: 2 ms of the loop, so that a hundred of them leave it to
@@ -76,8 +78,11 @@ class Link(ABC):
         *,
         ours: bool,
         transport: str = "tcp",
+        turns: Turns | None = None,
     ) -> None:
-        """`number` becomes `Flow.id`; `ours`: we opened it, so the peer owes us nothing."""
+        """`number` becomes `Flow.id`; `ours`: we opened it, so the peer owes us nothing. `turns`: where it waits for the loop among
+        all connections; None: it is the only one.
+        """
         self.number = number
         self.flow = Flow(transport, ("", 0), ("", 0), number)
         self.ours = ours
@@ -88,6 +93,7 @@ class Link(ABC):
         self._owner = owner
         self._limits = limits
         self._clock = clock
+        self._turns = turns
         self._opened = self._heard = clock()
         self._began: float | None = None
         """Since when an unfinished message is coming in."""
@@ -104,6 +110,15 @@ class Link(ABC):
     def names(self) -> frozenset[str]:
         """The hosts a certificate proved the peer to be; empty without one."""
         return frozenset()
+
+    @property
+    @abstractmethod
+    def open(self) -> bool:
+        """Whether it stands and nobody has begun to close it."""
+
+    @abstractmethod
+    def fed(self, data: bytes) -> None:
+        """Take bytes that were read: it is this connection's turn."""
 
     @abstractmethod
     def send(self, data: bytes) -> bool:
@@ -140,6 +155,21 @@ class Link(ABC):
 
     # --- what they share ----------------------------------------------------------------------------------------------
 
+    def feed(self, data: bytes) -> None:
+        """Take bytes that were read, now or when others have had their turn; nothing more is read until then."""
+        if self._turns is None or self._turns.free():
+            self.fed(data)
+        else:
+            self._turns.later(partial(self._fed_late, data))
+            self.read(on=False)
+
+    def _fed_late(self, data: bytes) -> None:
+        if not self.open:
+            return  # closed meanwhile: whoever closed it wants no more of it
+        if self._reading:
+            self.read(on=True)
+        self.fed(data)
+
     def take(self, items: Iterable[Item | Ping | bytes]) -> None:
         """Hand what came to the owner: some now, the rest when others had their turn."""
         idle = not self._waiting
@@ -166,7 +196,10 @@ class Link(ABC):
         """Ask for the next turn, unless the peer has to read first: what it would be answered is not made meanwhile."""
         if self.backlog and self._stuck is None and not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            if self._turns is None:
+                asyncio.get_running_loop().call_soon(self._turn)
+            else:
+                self._turns.later(self._turn)
 
     def _turn(self) -> None:
         self._scheduled = False

@@ -15,6 +15,7 @@ from pbx.transport.address import plain
 from pbx.transport.handshakes import HandshakeQueue
 from pbx.transport.link import Item, Link, Owner, StreamLimits
 from pbx.transport.tls import TlsError, TlsFilter
+from pbx.transport.turns import Turns
 
 __all__ = ["Connection", "Owner", "StreamLimits"]
 
@@ -35,9 +36,13 @@ class Connection(Link, asyncio.Protocol):
         ours: bool,
         tls: TlsFilter | None = None,
         queue: HandshakeQueue | None = None,
+        turns: Turns | None = None,
     ) -> None:
-        """`number` becomes `Flow.id`; `ours`: we opened it, so the peer owes us nothing. `queue`: where their handshake waits."""
-        super().__init__(number, owner, limits, clock, ours=ours, transport="tls" if tls else "tcp")
+        """`number` becomes `Flow.id`; `ours`: we opened it, so the peer owes us nothing. `queue`: where their handshake waits;
+        `turns`: where what they say waits.
+        """
+        kind = "tls" if tls else "tcp"
+        super().__init__(number, owner, limits, clock, ours=ours, transport=kind, turns=turns)
         self.shaking = tls is not None
         self.trouble: str | None = None
         """Why TLS failed, if it did."""
@@ -78,15 +83,15 @@ class Connection(Link, asyncio.Protocol):
             if not self._queue.begin(self.flow.remote[0], self._shake):
                 self.read(on=False)
         else:
-            self._take_bytes(data)
+            self.feed(data)
 
     def _shake(self) -> None:
         """Take a piece of the handshake: its turn has come."""
         hello, self._hello = self._hello, b""
         self.read(on=True)
-        self._take_bytes(hello)
+        self.fed(hello)
 
-    def _take_bytes(self, data: bytes) -> None:
+    def fed(self, data: bytes) -> None:
         now = self._heard = self._clock()
         if self._tls is not None:
             data = self._secure(lambda tls: tls.receive(data))
@@ -110,6 +115,10 @@ class Connection(Link, asyncio.Protocol):
         elif items or self._began is None:
             self._began = now  # a message sent in small pieces gets no new time with each of them
         return items
+
+    @property
+    def open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
 
     @property
     def backlog(self) -> bool:

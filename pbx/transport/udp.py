@@ -1,6 +1,6 @@
 """One UDP socket (RFC 3261 §18.2.1).
 
-in → out: datagrams go to `on_datagram(data, source)`; `send` puts one out at once, or says that it can't.
+in → out: datagrams go to `on_datagram(data, flow)`; `send` puts one out at once, or says that it can't.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, Protocol, cast
 
+from pbx.sip.flow import Flow
 from pbx.transport.address import Address, for_socket, plain
 
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
@@ -19,6 +20,9 @@ RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 MAX_UNSENT: Final = 1024 * 1024
 """Bytes the loop may hold when the kernel takes no more; beyond, datagrams are lost as on any full road."""
 
+
+HEARD_LATELY: Final = 4096
+"""Peers whose flow is remembered: made anew for each datagram of a flood it costs as much as dropping it (bars L7)."""
 
 _SO_MEMINFO: Final = 55
 """Linux: what a socket's buffers hold; Python has no name for it."""
@@ -34,8 +38,10 @@ class _Sender(Protocol):
 class Datagrams(asyncio.DatagramProtocol):
     """The socket's protocol: no queue of its own, no state but the transport."""
 
-    def __init__(self, on_datagram: Callable[[bytes, Address], None]) -> None:
+    def __init__(self, on_datagram: Callable[[bytes, Flow], None], here: Callable[[], Address]) -> None:
+        """`here` tells where the socket is bound, once it is."""
         self._on_datagram = on_datagram
+        self._flow = lru_cache(HEARD_LATELY)(lambda source: Flow("udp", here(), plain(source)))
         self._transport: _Sender | None = None
         self._fd = -1
         self._family = int(socket.AF_INET)
@@ -73,7 +79,7 @@ class Datagrams(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         # RFC 5626 §3.5.1 and habit: phones keep a NAT open with CRLF CRLF, "\0\0\0\0" or an empty datagram.
         if data.strip(b"\r\n\x00"):
-            self._on_datagram(data, plain(addr))
+            self._on_datagram(data, self._flow(addr))
 
     def error_received(self, exc: Exception) -> None:
         # Both loops call this from within `sendto` when the kernel refuses; an error of the past (ICMP) names no

@@ -20,6 +20,7 @@ from pbx.transport.address import plain
 from pbx.transport.connections import Connections
 from pbx.transport.frames import Close, Closing, FrameReader, Message, Opcode, WebPing, frame
 from pbx.transport.link import Item, Link, Owner, StreamLimits
+from pbx.transport.turns import Turns
 
 __all__ = ["SipSocket", "WebLink"]
 
@@ -45,9 +46,11 @@ class WebLink(Link):
         limits: StreamLimits,
         clock: Callable[[], float],
         transport: asyncio.Transport,
+        *,
+        turns: Turns | None = None,
     ) -> None:
-        secure = transport.get_extra_info("ssl_object") is not None
-        super().__init__(number, owner, limits, clock, ours=False, transport="wss" if secure else "ws")
+        kind = "ws" if transport.get_extra_info("ssl_object") is None else "wss"
+        super().__init__(number, owner, limits, clock, ours=False, transport=kind, turns=turns)
         local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         if local and remote:
             self.flow = Flow(self.flow.transport, plain(local), plain(remote), number)
@@ -66,6 +69,10 @@ class WebLink(Link):
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """Take bytes of the socket. The name and the answer are aiohttp's: (end of stream, what is left)."""
+        self.feed(data)
+        return False, b""
+
+    def fed(self, data: bytes) -> None:
         now = self._heard = self._clock()
         items: list[bytes] = []
         closing: Closing | None = None
@@ -78,7 +85,7 @@ class WebLink(Link):
                     self._pings += 1
                     if self._pings > MAX_PINGS:
                         self.abort()
-                        return False, b""
+                        return
                     self._write(frame(Opcode.PONG, content))
                 case Closing():
                     closing = event
@@ -93,7 +100,6 @@ class WebLink(Link):
                 self._transport.close()
             else:
                 self._leaving = now
-        return False, b""
 
     def feed_eof(self) -> None:
         """Hear that the connection is gone (aiohttp's name)."""
@@ -103,6 +109,10 @@ class WebLink(Link):
         self.forget()
         self._owner.lost(self, failed=self._doomed)
         self.over.set()
+
+    @property
+    def open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
 
     def parsed(self, content: bytes) -> Item | Ping:
         return _read(content)
@@ -214,7 +224,9 @@ class SipSocket:
             return response  # gone while the answer was written; nobody would tell us again
         clock = asyncio.get_running_loop().time
         connections = self._connections
-        link = WebLink(connections.number(), connections, self._limits, clock, transport)
+        link = WebLink(
+            connections.number(), connections, self._limits, clock, transport, turns=connections.turns
+        )
         connections.connected(link)
         request.protocol.keep_alive(False)
         # It feeds whatever it is given the bytes behind the upgrade, as it does for its own WebSockets.

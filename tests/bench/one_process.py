@@ -52,6 +52,7 @@ UP: Final = 30
 """Calls that are up at a time: what 300 calls a second of 100 ms are."""
 HERE: Final = ("127.0.0.1", 5060)
 PHONE: Final = ("127.0.0.1", 40_000)
+ROAD: Final = Flow("udp", HERE, PHONE)
 
 
 class Wired(Phones):
@@ -133,7 +134,7 @@ class Bench:
                     event: Event = decode_event(data)
                     s._on_media(event)
             else:
-                s._endpoint._datagram(lambda: HERE, out.popleft(), PHONE)
+                s._endpoint._datagram(out.popleft(), ROAD)
 
     # --- the load -----------------------------------------------------------------------------------------------------
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbx.guard.glance import Emergencies, branch, call_id, method
+from pbx.guard.glance import _CALL_ID, MAX_LOOK, Emergencies, branch, call_id, method
 from pbx.sip.errors import SipError
 from pbx.sip.message import Request
-from pbx.sip.parser import parse
+from pbx.sip.parser import ParseError, parse
 from pbx.targets import EmergencySettings, is_emergency
 from tests.kit import sip
 
@@ -106,6 +106,8 @@ def test_method_and_call_id():
     assert method(data) == b"OPTIONS"
     assert call_id(data) == "abc@host"
     assert call_id(data.replace(b"Call-ID: ", b"i:")) == "abc@host"
+    assert call_id(data.replace(b"Call-ID: ", b"CALL-id \t:\t")) == "abc@host"
+    assert call_id(data.replace(b"Call-ID: ", b"Call-ID:\t")) == "abc@host"
     assert method(b"SIP/2.0 200 OK\r\n") == b"SIP"
     assert method(b"sip/2.0 200 OK\r\n") == b"SIP"
     assert method(b"invite sip:110@x SIP/2.0\r\n") == b""  # methods are case-sensitive (RFC 3261 §7.1)
@@ -123,3 +125,34 @@ def test_branch():
 def test_a_start_line_that_never_ends_is_no_emergency():
     assert Emergencies(SETTINGS).asked(b"INVITE sip:110@" + b"x" * 70_000) is False
     assert Emergencies(SETTINGS).asked(b"INVITE sip:110@x SIP/2.0") is False
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"Call-ID:", b"call-id:", b"i :", b"\r\n", b"\n", b"\r", b" ", b"abc@h", b"\t", b"\xff"]
+        )
+    )
+)
+def test_the_short_way_to_the_call_id_is_the_long_one(pieces):
+    """It is looked for as nearly every phone writes it first; only where there are two may another one be found."""
+    data = b"OPTIONS sip:a SIP/2.0\r\n" + b"".join(pieces)
+    found = [
+        value.strip(b" \t").decode("utf-8", "surrogateescape")
+        for value in _CALL_ID.findall(data, 0, MAX_LOOK)
+    ]
+    assert call_id(data) in (found or [""])
+    if len(found) == 1:
+        assert [call_id(data)] == found
+
+
+@pytest.mark.parametrize("size", [MAX_LOOK - 30, MAX_LOOK, 60_000])
+def test_a_call_id_without_end_is_looked_at_no_further(size):
+    data = b"OPTIONS sip:a SIP/2.0\r\nCall-ID: " + b"x" * size
+    assert call_id(data) == _CALL_ID.search(data, 0, MAX_LOOK)[1].decode()
+
+
+def test_two_call_ids_are_refused_whatever_is_found():
+    data = sip.request("OPTIONS", call_id="abc@host").encode()
+    with pytest.raises(ParseError):
+        parse(data.replace(b"\r\nCall-ID:", b"\r\ni: other\r\nCall-ID:"))

@@ -11,6 +11,8 @@ from pbx.transport.certificates import Certificates, self_made
 from pbx.transport.gate import Gate, GateLimits, Visitor
 from pbx.transport.tls import TlsFilter
 from pbx.transport.tls_transport import TlsTransport
+from pbx.transport.turns import Turns
+from tests.kit.clock import Clock
 from tests.kit.transports import StreamTransport
 from tests.pbx.transport.test_tls import own  # noqa: F401 - a fixture
 
@@ -199,3 +201,41 @@ async def test_half_a_handshake_ends_soon(tmp_path: Path) -> None:
     assert silent.closed is None
     rig.gate.sweep(now() + 5.1)
     assert silent.closed == "aborted"
+
+
+async def test_first_requests_of_a_crowd_take_turns() -> None:
+    """L11: each makes its handler work, so few are read in one pass of the loop; who has asked before does not wait."""
+    rig = Rig()
+    clock = Clock()
+    rig.gate.turns = Turns(clock=lambda: clock.now)
+    known, _ = rig.come(1, "192.0.2.1")
+    known.serving(yes=True)
+    known.serving(yes=False)
+    new, transport = rig.come(2, "192.0.2.2")
+    gone, _ = rig.come(3, "192.0.2.3")
+    assert rig.gate.turns.free()
+    clock.advance(1.0)
+    for visitor in (known, new, gone):
+        visitor.data_received(b"GET")
+    assert [b"GET" in app.heard for app in rig.apps] == [True, False, False]
+    assert not transport.is_reading()
+    gone.connection_lost(None)
+    await asyncio.sleep(0)
+    assert [b"GET" in app.heard for app in rig.apps] == [True, True, False]
+    assert transport.is_reading()
+
+
+async def test_a_crowd_that_is_lost_at_once_ends_in_turns() -> None:
+    rig = Rig()
+    clock = Clock()
+    rig.gate.turns = Turns(clock=lambda: clock.now)
+    visitors = [rig.come(n, f"192.0.2.{n}")[0] for n in range(3)]
+    assert rig.gate.turns.free()
+    visitors[0].connection_lost(None)
+    clock.advance(1.0)
+    visitors[1].connection_lost(None)
+    visitors[2].connection_lost(ConnectionResetError())
+    assert ["lost" in app.heard for app in rig.apps] == [True, False, False]
+    assert len(rig.gate) == 0, "their places are free at once"
+    await asyncio.sleep(0)
+    assert ["lost" in app.heard for app in rig.apps] == [True, True, True]

@@ -9,6 +9,7 @@ from pbx.sip.message import Request, Response
 from pbx.sip.parser import ParseError
 from pbx.transport.link import AT_ONCE, Link, StreamLimits
 from pbx.transport.stream import SLICE, Connection
+from pbx.transport.turns import Turns
 from tests.kit.clock import Clock
 from tests.kit.sip import request
 from tests.kit.transports import StreamTransport
@@ -189,6 +190,54 @@ async def test_what_was_read_dies_with_the_connection() -> None:
         await asyncio.sleep(0)
     assert len(owner.heard) == AT_ONCE + 1
     assert owner.heard[-1] == ("lost", False)
+
+
+def crowded() -> tuple[Connection, StreamTransport, Owner]:
+    """A connection beside others, who have had all of this pass."""
+    clock, owner, transport = Clock(), Owner(), StreamTransport(REMOTE)
+    turns = Turns(clock=lambda: clock.now)
+    connection = Connection(3, owner, LIMITS, clock, ours=False, turns=turns)
+    connection.connection_made(transport)
+    owner.heard.clear()
+    assert turns.free()
+    clock.now += 1.0
+    return connection, transport, owner
+
+
+async def test_who_comes_in_a_crowd_waits_and_is_not_read_meanwhile() -> None:
+    connection, transport, owner = crowded()
+    connection.data_received(OPTIONS[:100])
+    assert (owner.heard, transport.is_reading()) == ([], False)
+    connection.stuck(yes=True)
+    connection.stuck(yes=False)
+    assert transport.is_reading(), "whoever else stops and starts the reading knows nothing of that"
+    connection.data_received(OPTIONS[100:])
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [item.encode() for item in owner.heard if isinstance(item, Request)] == [OPTIONS], "in order"
+    assert transport.is_reading()
+
+
+async def test_who_does_not_read_is_not_read_after_its_turn_either() -> None:
+    connection, transport, owner = crowded()
+    connection.data_received(OPTIONS)
+    connection.pause_writing()
+    await asyncio.sleep(0)
+    assert len(owner.heard) == 1
+    assert not transport.is_reading()
+
+
+@pytest.mark.parametrize("how", ["closed", "lost"])
+async def test_what_waits_for_its_turn_dies_with_the_connection(how: str) -> None:
+    connection, _, owner = crowded()
+    connection.data_received(OPTIONS)
+    if how == "closed":
+        connection.close()
+    else:
+        connection.connection_lost(None)
+    owner.heard.clear()
+    await asyncio.sleep(0)
+    assert owner.heard == []
 
 
 def test_the_write_queue_is_bounded() -> None:

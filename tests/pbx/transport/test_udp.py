@@ -4,15 +4,19 @@ import errno
 
 import pytest
 
+from pbx.sip.flow import Flow
 from pbx.transport.udp import MAX_UNSENT, Datagrams
 from tests.kit.transports import DatagramTransport
 
 REMOTE = ("192.0.2.9", 5062)
 
 
-def made() -> tuple[Datagrams, DatagramTransport, list[tuple[bytes, tuple[str, int]]]]:
-    got: list[tuple[bytes, tuple[str, int]]] = []
-    protocol = Datagrams(lambda data, source: got.append((data, source)))
+HERE = ("192.0.2.1", 5060)
+
+
+def made() -> tuple[Datagrams, DatagramTransport, list[tuple[bytes, Flow]]]:
+    got: list[tuple[bytes, Flow]] = []
+    protocol = Datagrams(lambda data, flow: got.append((data, flow)), lambda: HERE)
     transport = DatagramTransport(protocol)
     protocol.connection_made(transport)
     return protocol, transport, got
@@ -26,10 +30,13 @@ def test_keep_alives_are_no_messages(data: bytes) -> None:
     assert transport.sent == []
 
 
-def test_datagrams_come_with_their_source() -> None:
+def test_datagrams_come_with_their_flow() -> None:
     protocol, _, got = made()
     protocol.datagram_received(b"\r\nx", ("::ffff:192.0.2.9", 5062, 0, 0))
-    assert got == [(b"\r\nx", REMOTE)]
+    protocol.datagram_received(b"y", ("192.0.2.9", 5062))
+    protocol.datagram_received(b"z", ("192.0.2.9", 5063))
+    flow = Flow("udp", HERE, REMOTE)
+    assert got == [(b"\r\nx", flow), (b"y", flow), (b"z", Flow("udp", HERE, ("192.0.2.9", 5063)))]
 
 
 def test_send_says_whether_it_could() -> None:
@@ -59,7 +66,7 @@ def test_a_full_socket_loses_datagrams_and_takes_no_memory() -> None:
 
 
 def test_nothing_is_sent_before_and_after() -> None:
-    protocol = Datagrams(lambda data, source: None)
+    protocol = Datagrams(lambda data, flow: None, lambda: HERE)
     assert not protocol.send(b"x", REMOTE)
     protocol, transport, _ = made()
     protocol.close()
