@@ -8,6 +8,7 @@ import resource
 import socket
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Coroutine, Iterator
 from functools import partial
@@ -39,6 +40,21 @@ IDLE_KIB = 60.0
 """Memory a registered connection may take (bars L11)."""
 BASE_FDS = 50
 """Files that come and go beside connections: database, logs, evidence."""
+
+LATE_SECONDS = 0.25
+"""By which 99 % of the loop's turns are late at most on a machine that is late by nothing itself. The bar (GI3) is 0.05 on one that
+has nothing else to do, which these tests' own phones see to that it is not; see docs/performance.md."""
+STALLS = """
+import sys, threading, time
+late, end = [], threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), end.set()), daemon=True).start()
+while not end.is_set():
+    before = time.monotonic()
+    time.sleep(0.01)
+    late.append(time.monotonic() - before - 0.01)
+print(sorted(late)[int(0.99 * len(late))])
+"""
+"""A program that only sleeps: how late 99 % of its awakenings are at most is the machine's doing."""
 
 Doors = dict[str, tuple[str, int]]
 
@@ -114,6 +130,9 @@ def test_three_thousand_phones_stay(exchange: Exchange, doors: Doors, measure: M
     """L11, first in this file because memory once taken is used again: registered over TLS, WS and WSS, kept alive, a tenth of
     them lost and back, and a call goes on all the while."""
     pid = signalling_of(exchange)
+    sleeper = subprocess.Popen(
+        [sys.executable, "-c", STALLS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     before, began = resident(pid), time.monotonic()
     dice = random.Random(110)
     punctual = lateness(exchange)
@@ -171,10 +190,14 @@ def test_three_thousand_phones_stay(exchange: Exchange, doors: Doors, measure: M
             lambda: gauge(exchange, "at110_registrations") == count, f"not {count} phones", timeout=30
         )
 
-    run(scenario(), 150)
-    # The bar (GI3) is 50 ms on a machine that has nothing else to do; here it is told, not judged.
-    late = late_by(punctual, lateness(exchange))
+    try:
+        run(scenario(), 150)
+    finally:
+        said, _ = sleeper.communicate(timeout=30)
+    late, stall = late_by(punctual, lateness(exchange)), float(said)
     measure("99 % of the loop's turns meanwhile were late by at most", 1000 * late, "ms")
+    measure("and a program that only sleeps", 1000 * stall, "ms")
+    assert late <= LATE_SECONDS + 20 * stall
 
 
 def open_files(pid: int) -> int:
@@ -186,7 +209,7 @@ def test_three_thousand_half_open_connections(exchange: Exchange, doors: Doors, 
     pid = signalling_of(exchange)
     files = open_files(pid)
     kinds = [
-        ("tcp", b""), ("tcp", b"I"), ("tls", b""), ("tls", HELLO), ("ws", b"GET /sip HTTP/1.1\r\n"), ("wss", HELLO),
+        ("tcp", b""), ("tcp", b"I"), ("tls", b""), ("tls", HELLO), ("ws", b"GET /sip HTTP/1.1\r\n"), ("wss", HELLO), ("wss", b""),
     ]  # fmt: skip
     made: list[socket.socket] = []
     took: list[float] = []

@@ -308,7 +308,9 @@ HELLO = bytes.fromhex("16030100f8010000f40303")  # how a TLS client begins
 def test_who_says_nothing_keeps_nobody_out(
     exchange: Exchange, doors: dict[str, int], door: str, first: bytes
 ) -> None:
-    """F19: silent, half-open and half-said connections from one and from many addresses."""
+    """F19: silent, half-open and half-said connections from one and from many addresses; that all of them are closed in time
+    is shown with 3,000 (`test_crowds.py`).
+    """
     address = ("127.0.0.1", doors[door])
     one_host = flood(address, 200, first)
     many_hosts = [it for n in range(20) for it in flood(address, 40, first, f"127.0.1.{n + 1}")]
@@ -329,7 +331,6 @@ def test_who_says_nothing_keeps_nobody_out(
         for it in one_host:
             it.close()
         run(honest())
-        exchange.until(lambda: all(map(is_closed, many_hosts)), "silent connections stay", timeout=25)
     finally:
         for it in (*one_host, *many_hosts):
             it.close()
@@ -437,47 +438,54 @@ def test_who_does_not_read_is_not_served(exchange: Exchange, doors: dict[str, in
     run(scenario(), 150)
 
 
-@pytest.mark.parametrize("door", ["tcp", "tls", "ws", "http", "body"])
-def test_who_writes_slowly_is_not_waited_for(exchange: Exchange, doors: dict[str, int], door: str) -> None:
-    """F20: a byte now and then; 10 s for a first message or a request's head, 32 s for a message or body."""
-    where = {"http": "ws", "body": "ws"}.get(door, door)
-    address = ("127.0.0.1", doors[where])
-    start = {
-        "tcp": b"OPTIONS sip:110@at110 SIP/2.0\r\n",
-        "tls": b"OPTIONS sip:110@at110 SIP/2.0\r\n",
-        "ws": b"GET /sip HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n",
-        "http": b"GET / HTTP/1.1\r\nHost: x\r\n",
-        "body": b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n",
-    }[door]
+SLOW = {
+    "tcp": b"OPTIONS sip:110@at110 SIP/2.0\r\n",
+    "tls": b"OPTIONS sip:110@at110 SIP/2.0\r\n",
+    "ws": b"GET /sip HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n",
+    "http": b"GET / HTTP/1.1\r\nHost: x\r\n",
+    "body": b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n",
+}
+"""How a slow writer begins at each door."""
 
+
+@pytest.mark.limit(120)
+def test_who_writes_slowly_is_not_waited_for(exchange: Exchange, doors: dict[str, int]) -> None:
+    """F20: a byte now and then; 10 s for a first message or a request's head, 32 s for a message or body. At all doors at once, for
+    it is a test that waits.
+    """
     said: list[bytes] = []
 
-    async def slow() -> float:
+    async def slow(door: str, source: str) -> float:
+        address = ("127.0.0.1", doors[{"http": "ws", "body": "ws"}.get(door, door)])
         context = trusting() if door == "tls" else None
-        reader, writer = await asyncio.open_connection(*address, ssl=context)
+        reader, writer = await asyncio.open_connection(*address, ssl=context, local_addr=(source, 0))
         began = time.monotonic()
-        writer.write(start)
+        writer.write(SLOW[door])
         try:
             while time.monotonic() - began < 45:
                 writer.write(b"X")
                 try:
                     async with asyncio.timeout(1):
-                        said.append(await reader.read(4096))
+                        answer = await reader.read(4096)
                 except TimeoutError:
                     continue
-                if not said[-1]:
+                if not answer:
                     break
+                if door == "body":
+                    said.append(answer)
         except OSError:
             pass
         writer.transport.abort()
         return time.monotonic() - began
 
-    async def scenario() -> None:
-        lasted = await asyncio.gather(*(slow() for _ in range(20)))
+    async def at(door: str, source: str) -> None:
+        lasted = await asyncio.gather(*(slow(door, source) for _ in range(20)))
         limit = 44 if door == "body" else 20  # the limits of time, and a busy machine's patience
-        assert max(lasted) < limit, f"a slow writer was waited for {max(lasted):.0f} s"
-        assert min(lasted) > (30 if door == "body" else 8), "it was not the limit of time that ended it"
-        if door == "body":
-            assert any(b" 408 " in text for text in said)
+        assert max(lasted) < limit, f"{door}: a slow writer was waited for {max(lasted):.0f} s"
+        assert min(lasted) > (28 if door == "body" else 6), f"{door}: it was not the limit of time"
 
-    run(scenario())
+    async def scenario() -> None:
+        await asyncio.gather(*(at(door, f"127.0.7.{1 + number}") for number, door in enumerate(SLOW)))
+
+    run(scenario(), 100)
+    assert any(b" 408 " in text for text in said)
