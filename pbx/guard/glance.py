@@ -22,7 +22,10 @@ MAX_LOOK: Final = 4 * 1024
 _CALL_ID: Final = re.compile(rb"\r\n(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _USUAL: Final = b"\r\nCall-ID:"
 _BRANCH: Final = re.compile(rb";[ \t]*branch[ \t]*=[ \t]*([^;, \t\r\n]*)", re.IGNORECASE)
-_PLAIN_TARGET: Final = re.compile(rb"sips?:([A-Za-z0-9_.+*-]{1,64})(?:[;:][^@%]*)?@[^@]*", re.IGNORECASE)
+_PLAIN_TARGET: Final = re.compile(
+    rb"sips?:([A-Za-z0-9_.+*-]{1,64})(?:;[A-Za-z0-9_.+*-]+(?:=[A-Za-z0-9_.+*-]+)?)*+@[^@]*", re.IGNORECASE
+)
+"""What nearly every phone writes; anything else is parsed."""
 _METHOD: Final = re.compile(rb"[A-Z]{3,9}(?= )")
 
 

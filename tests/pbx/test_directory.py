@@ -1,5 +1,6 @@
 """Who is asked for and does not exist is looked for as long, and in the same steps, as who does (bars S5)."""
 
+import gc
 import sys
 
 import pytest
@@ -65,11 +66,13 @@ def steps(gate, request):
         found.append((frame.f_code.co_filename, frame.f_lineno, event))
         return trace
 
+    gc.disable()  # whoever wants to hear of the collector would be heard here
     sys.settrace(trace)
     try:
         verdict = gate.check(request, 1.0, SOURCE, to_tag="t")
     finally:
         sys.settrace(before)
+        gc.enable()
     return found, verdict
 
 
@@ -96,12 +99,21 @@ def register(gate, user, algorithm):
 def test_a_wrong_password_takes_the_same_steps_for_who_does_not_exist(directory, algorithm, guessed):
     """Also when so much was guessed that nothing is looked at any more."""
     gate = Authenticator(
-        IdentitySettings(REALM), directory, Nonces(b"n"), NonceCounts(), secret=b"s", guesses=Guesses(3)
+        IdentitySettings(REALM),
+        directory,
+        Nonces(b"n"),
+        NonceCounts(),
+        secret=b"s",
+        guesses=Guesses(3 if guessed else 100),
     )
     for user in (KNOWN, UNKNOWN):
         for _ in range(guessed):
             gate.check(register(gate, user, algorithm), 1.0, SOURCE, to_tag="t")
-    taken = [steps(gate, register(gate, user, algorithm)) for user in (KNOWN, UNKNOWN)]
+    # Twice, for the library remembers how a character is written, and what it was asked first takes it longer.
+    requests = [register(gate, user, algorithm) for user in (KNOWN, UNKNOWN)]
+    for request in requests:
+        gate.check(request, 1.0, SOURCE, to_tag="t")
+    taken = [steps(gate, request) for request in requests]
     kinds = {type(verdict) for _, verdict in taken}
     assert kinds == {Denied if guessed else Challenge}
     assert len(taken[0][0]) > 50

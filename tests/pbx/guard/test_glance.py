@@ -58,6 +58,8 @@ def both(target, settings=SETTINGS):
         ("sip:x@110", False),
         ("sip:a@b;user=110", False),
         ("sip:110@a@b", False),
+        ("sip:110;[::1]@x", False),
+        ("sip:110;::@x", False),
         ("tel:1100", False),
         ("http://110@x", False),
     ],
