@@ -230,7 +230,11 @@ class Visitor(asyncio.Protocol):
         if self._raw is None or self._raw.is_closing():
             return
         self._raw.resume_reading()
-        self._take_bytes(data)
+        try:
+            self._take_bytes(data)
+        except Exception:
+            self.abort()  # as the loop does when what it calls itself fails
+            raise
 
     def _shake(self) -> None:
         """Take a piece of the handshake: its turn has come."""

@@ -168,7 +168,11 @@ class Link(ABC):
             return  # closed meanwhile: whoever closed it wants no more of it
         if self._reading:
             self.read(on=True)
-        self.fed(data)
+        try:
+            self.fed(data)
+        except Exception:
+            self.abort()  # as the loop does when what it calls itself fails
+            raise
 
     def take(self, items: Iterable[Item | Ping | bytes]) -> None:
         """Hand what came to the owner: some now, the rest when others had their turn."""

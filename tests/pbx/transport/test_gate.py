@@ -225,6 +225,26 @@ async def test_first_requests_of_a_crowd_take_turns() -> None:
     assert transport.is_reading()
 
 
+async def test_a_fault_in_its_turn_ends_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    clock = Clock()
+    rig.gate.turns = Turns(clock=lambda: clock.now)
+    visitor, transport = rig.come(1)
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+
+    def fail(_: bytes) -> None:
+        raise ValueError("ours")
+
+    monkeypatch.setattr(rig.apps[0], "data_received", fail)
+    assert rig.gate.turns.free()
+    clock.advance(1.0)
+    visitor.data_received(b"GET")
+    await asyncio.sleep(0)
+    assert transport.closed == "aborted"
+    assert [type(fault) for fault in faults] == [ValueError]
+
+
 async def test_a_crowd_that_is_lost_at_once_ends_in_turns() -> None:
     rig = Rig()
     clock = Clock()

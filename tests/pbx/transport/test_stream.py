@@ -227,6 +227,21 @@ async def test_who_does_not_read_is_not_read_after_its_turn_either() -> None:
     assert not transport.is_reading()
 
 
+async def test_a_fault_of_ours_ends_the_connection_in_its_turn_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, transport, _ = crowded()
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+
+    def fail(_: bytes) -> None:
+        raise ValueError("ours")
+
+    monkeypatch.setattr(connection, "fed", fail)
+    connection.data_received(OPTIONS)
+    await asyncio.sleep(0)
+    assert transport.closed == "aborted"
+    assert [type(fault) for fault in faults] == [ValueError]
+
+
 @pytest.mark.parametrize("how", ["closed", "lost"])
 async def test_what_waits_for_its_turn_dies_with_the_connection(how: str) -> None:
     connection, _, owner = crowded()
