@@ -27,7 +27,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 HEADERS = $(shell $(PYTHON) -c 'import os, sysconfig; print("" if os.path.exists(sysconfig.get_path("include") + "/Python.h") else "python3-dev")')
 
 # What the tests use as independent phones, proxies, attackers and judges. No service of them is used: a test starts its own.
-DEBIAN_PACKAGES := baresip-core baresip-ffmpeg sip-tester tshark ffmpeg sox sipsak chromium kamailio kamailio-tls-modules slowhttptest sslscan iproute2 gcc libc6-dev
+DEBIAN_PACKAGES := baresip-core baresip-ffmpeg linphone-cli sip-tester tshark ffmpeg sox sipsak chromium kamailio kamailio-tls-modules slowhttptest sslscan iproute2 gcc libc6-dev
 export DEBIAN_FRONTEND := noninteractive
 export PIP_ROOT_USER_ACTION := ignore
 

@@ -25,6 +25,7 @@ PROGRAMS = {
     "baresip": "baresip-core",
     "/usr/lib/baresip/modules/avcodec.so": "baresip-ffmpeg",
     "sipp": "sip-tester",
+    "linphone-daemon": "linphone-cli",
     "tshark": "tshark",
     "ffmpeg": "ffmpeg",
     "sox": "sox",

@@ -3,6 +3,7 @@
 Who is heard where is told by tones; the caller's dialog is the same from beginning to end.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from tests.live.conftest import NewPhone, NewSipp
 from tests.live.kit import tshark
 from tests.live.kit.baresip import Baresip
 from tests.live.kit.exchange import Exchange, View
+from tests.live.kit.linphone import Linphone
+from tests.live.kit.media import Media
 
 PATIENCE = 20.0
 """Seconds for anything that takes a fraction of one on an idle machine."""
@@ -115,6 +118,69 @@ def _permanent_dialog(file: Path, desk: Baresip) -> tuple[str, str, str]:
     names = ("sip.Call-ID", "sip.from.tag", "sip.to.tag", "udp.dstport", "sip.Status-Code", "sip.CSeq.method")
     rows = tshark.fields(file, names, f"sip && udp.srcport == {desk.sip_port}")
     return next((r[0], r[1], r[2]) for r in rows if r[4] == "200" and r[5] == "INVITE")
+
+
+@pytest.fixture
+def linphone(exchange: Exchange, media: Media, tmp_path: Path, _nothing_left: None) -> Iterator[Linphone]:
+    """The phone of a dispatcher whom no other test of this file has."""
+    made = Linphone(exchange.dispatchers[6], exchange=exchange.sip, folder=tmp_path / "linphone", media=media)
+    yield made
+    made.close()
+
+
+def test_a_phone_that_makes_the_replaces_itself_transfers_attended(
+    exchange: Exchange, phone: NewPhone, desk_phone: NewPhone, linphone: Linphone, tmp_path: Path
+) -> None:
+    """Linphone holds the caller, talks with another desk, and joins them: RFC 5589 §7.1, RFC 3891."""
+    second = desk_phone(1, tone=1300)
+    exchange.sign_in(linphone.user, second.account.user)
+    permanent = linphone.taken()
+    linphone.speak(1000, permanent)
+    exchange.desk(second.account.user, "pause")
+    exchange.wait_desk(second.account.user, "paused", timeout=PATIENCE)
+    caller = phone("anna", tone=440)
+    caller.dial(f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}")
+    call = str(exchange.call_of("anna", state="active", timeout=PATIENCE)["call"])
+    hears(exchange, caller, 1000)
+    port = caller.rtp_port_of()
+
+    linphone.command(f"call-pause {permanent}")
+    exchange.call_of("anna", state="held", timeout=PATIENCE)
+    with tshark.Capture(tmp_path / "wire.pcapng", linphone) as capture:
+        consulting = linphone.dial(second.account.user)
+        exchange.wait_desk(second.account.user, "visiting", timeout=PATIENCE)
+        linphone.speak(700, consulting)
+        hears(exchange, second, 700)
+        linphone.command(f"call-transfer {permanent} {consulting}")
+        has(exchange, second, call)
+        hears(exchange, caller, 1300)
+        hears(exchange, second, 440)
+        # The phone hangs both of its calls up, as phones do then, and the exchange calls it again.
+        linphone.taken(times=2)
+        exchange.wait_desk(linphone.user, "free", timeout=PATIENCE)
+    refer, *again = tshark.fields(capture.file, ("sip.Refer-To", "sip.Call-ID"), 'sip.Method == "REFER"')
+    assert all(one == refer for one in again), "repeated at most"
+    assert f"sip:{second.account.user}@" in refer[0]
+    assert "Replaces=" in refer[0], "of the phone's own making"
+    told = tshark.fields(
+        capture.file, ("sip.Call-ID",), 'sip.Method == "NOTIFY" && frame contains "SIP/2.0 200"'
+    )
+    assert [refer[1]] in told, "the phone was told in the dialog it asked in that it came true"
+
+    events = ended(exchange, caller, call)
+    names = [event["event"] for event in events]
+    through = [number for number, name in enumerate(names) if name == "put_through"]
+    assert [events[number]["desk"] for number in through] == [linphone.user, second.account.user]
+    lost = names.index("desk_lost")
+    assert set(names[lost + 1 : through[1]]) <= {"routed"}, (
+        "from one host to the other with nothing in between"
+    )
+    (asked,) = [event for event in events if event["event"] == "transfer_asked"]
+    assert (asked["to"], asked["by"]) == (second.account.user, "refer")
+    folder = exchange.evidence(call, timeout=60)
+    received = [s for s in tshark.streams(folder / "call.pcapng") if s.source == port]
+    assert received
+    assert {s.lost for s in received} == {0}, "what the caller said is whole, hold and transfer included"
 
 
 def test_hold_gives_the_tone_and_evidence_goes_on(
