@@ -11,6 +11,7 @@ An event that a state does not expect is ignored: hang-ups race with everything.
 """
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, Final, Self
 
 from pbx.call import gates, known, texts, waiting
@@ -68,6 +69,8 @@ _PLAIN: Final = (
     "diverted", "host_picture", "facts",
 )  # fmt: skip
 """What a snapshot takes as it is."""
+_NAMES: Final = tuple(name.lstrip("_") for name in _PLAIN)
+_PLAIN_OF: Final = attrgetter(*_PLAIN)
 
 
 class Call:
@@ -365,7 +368,7 @@ class Call:
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
-        plain = {name.lstrip("_"): getattr(self, name) for name in _PLAIN}
+        plain = dict(zip(_NAMES, _PLAIN_OF(self), strict=True))
         own = {"id": self.id, "leg": self.leg, "caller": self.caller.pack(), "state": str(self.state)}
         own["waits"] = self.waits.pack()
         greeting = [list(header) for header in self.greeting]

@@ -1,5 +1,6 @@
 """A leg as plain data, and back: for the journal and after a restart."""
 
+from operator import attrgetter
 from typing import Any, Final
 
 from pbx.call.leg import Leg, LegSetup, State
@@ -16,6 +17,7 @@ _PLAIN: Final = (
     "local_tag", "transaction", "count", "probe_deadline", "ring_deadline", "evidence", "patience", "missed",
     "renegotiating", "emergency", "vouched", "ringing_at", "early_answer", "progress", "asked_after",
 )  # fmt: skip
+_PLAIN_OF: Final = attrgetter(*_PLAIN)
 
 
 def snapshot(leg: Leg) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def light(leg: Leg) -> dict[str, Any]:
     """Return everything but what changes rarely and is large: INVITE and negotiation."""
     waiting = leg.waiting
     return {
-        **{name: getattr(leg, name) for name in _PLAIN},
+        **dict(zip(_PLAIN, _PLAIN_OF(leg), strict=True)),
         "leg": leg.id,
         "flow": leg.flow.snapshot(),
         "state": str(leg.state),
