@@ -119,7 +119,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_finds_its_district(exchange: Exchange, sipp: NewSipp, shape: str) -> None:
     place = document(SHAPES[shape]).decode()
-    keys: dict[str, str | Path] = {"reference": "cid:place@sipp", "document": place, "stay": "1500"}
+    keys: dict[str, str | Path] = {"reference": "cid:place@sipp", "document": place, "stay": "2500"}
     caller = sipp("caller_somewhere", keys=keys, transport="t1")
     call = exchange.call_of("sipp")
     assert (call["queue"], call["district"]["district"], call["district"]["by"]) == (
@@ -145,7 +145,7 @@ CIVIC = (
 
 def test_a_civic_address_finds_its_district(exchange: Exchange, sipp: NewSipp) -> None:
     place = document(CIVIC.encode("ascii", "xmlcharrefreplace").decode()).decode()
-    keys: dict[str, str | Path] = {"reference": "cid:place@sipp", "document": place, "stay": "1500"}
+    keys: dict[str, str | Path] = {"reference": "cid:place@sipp", "document": place, "stay": "2500"}
     caller = sipp("caller_somewhere", keys=keys, transport="t1")
     call = exchange.call_of("sipp")
     assert (call["queue"], call["district"]["district"], call["district"]["by"]) == (
@@ -209,7 +209,7 @@ def test_a_reference_is_subscribed_to_until_the_call_ends(
     exchange: Exchange, presence: PresenceServer, sipp: NewSipp
 ) -> None:
     uri = f"sip:somebody@{ADDRESS}:{presence.port}"
-    keys: dict[str, str | Path] = {"reference": uri, "document": "nonsense", "stay": "2000"}
+    keys: dict[str, str | Path] = {"reference": uri, "document": "nonsense", "stay": "4000"}
     caller = sipp("caller_somewhere", keys=keys, transport="t1")
     call = exchange.call_of("sipp")
     exchange.until(lambda: len(presence.of("SIP/2.0 200 ")) >= 3, "the NOTIFYs were not answered", timeout=20)
