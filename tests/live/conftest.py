@@ -172,7 +172,7 @@ def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     exchange: Exchange = request.getfixturevalue("exchange")
     yield
     exchange.sign_out(*exchange.desks())
-    exchange.until(lambda: not exchange.calls(), "calls are left over", timeout=10)
+    exchange.until(lambda: not exchange.calls(), "calls are left over")
     exchange.check_log()
 
 

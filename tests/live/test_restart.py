@@ -143,7 +143,7 @@ def test_evidence_is_sealed_when_signalling_dies_and_its_journal_is_lost(
     lost.write_bytes(b"no journal of anybody")
     lost.replace(exchange.state / "live" / "journal")
     os.kill(before["signalling"], signal.SIGKILL)
-    exchange.until(lambda: healthy(exchange), "signalling doesn't come back", timeout=12)
+    exchange.until(lambda: healthy(exchange), "signalling doesn't come back", timeout=30)
     assert children(exchange.pid)["media"] == before["media"], "the media process went on"
     exchange.until(
         lambda: exchange.api("GET", "/healthz")["registrations"] >= registered,

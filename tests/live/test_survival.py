@@ -58,8 +58,8 @@ def test_calls_and_queue_survive(
     caller = phone("mila", tone=440)
     caller.dial(f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}")
     talking = exchange.call_of("mila", state="active")["call"]
-    exchange.until(lambda: caller.hears(1000), "the caller doesn't hear the dispatcher", timeout=12)
-    exchange.until(lambda: desk.hears(440), "the dispatcher doesn't hear the caller", timeout=12)
+    exchange.until(lambda: caller.hears(1000), "the caller doesn't hear the dispatcher", timeout=30)
+    exchange.until(lambda: desk.hears(440), "the dispatcher doesn't hear the caller", timeout=30)
     waiting = oracle(1)
     waiting.call()
     second = exchange.call_of(waiting.user, state="waiting")["call"]
@@ -72,8 +72,8 @@ def test_calls_and_queue_survive(
             }
             assert [one["call"] for one in exchange.queue()] == [second]
             assert exchange.desks()[desk.account.user]["call"] == talking
-            exchange.until(lambda: caller.hears(1000), "the caller hears something else", timeout=12)
-            exchange.until(lambda: desk.hears(440), "the dispatcher hears something else", timeout=12)
+            exchange.until(lambda: caller.hears(1000), "the caller hears something else", timeout=30)
+            exchange.until(lambda: desk.hears(440), "the dispatcher hears something else", timeout=30)
             assert waiting.reinvite("sendrecv").status == 200
     packets = tshark.rtp(capture.file, to=desk_port)
     assert tshark.missing(packets) == 0, tshark.describe(packets)
@@ -120,7 +120,7 @@ def test_calls_that_are_being_set_up_survive(exchange: Exchange, desk_phone: New
     exchange.sign_in(desk.account.user)
     before = {folder.name for folder in exchange.all_evidence()}
     callers = sipp("caller_hangs_up", calls=CALLS, rate=RATE, keys={"talk_ms": "3000"})
-    exchange.until(lambda: len(exchange.calls()) > CALLS // 4, "nobody calls", timeout=12)
+    exchange.until(lambda: len(exchange.calls()) > CALLS // 4, "nobody calls", timeout=30)
     kill_signalling(exchange)
     callers.wait(60).check(CALLS)
     exchange.until(lambda: not exchange.calls(), "calls are left over", timeout=40)

@@ -90,6 +90,8 @@ ENCRYPTION = """\
 module srtp.so
 module dtls_srtp.so"""
 
+PATIENCE = 20.0
+"""Seconds to wait for anything that takes a fraction of one on an idle machine."""
 SIP_PORTS = 2
 """baresip also listens for TLS on the port after its SIP port."""
 NEAR_HZ = 8.0
@@ -251,7 +253,7 @@ class Baresip:
             raise RuntimeError(f"baresip {self.account.user}: {name} {params}: {answer}")
         return str(answer.get("data", ""))
 
-    def wait(self, kind: str, *, timeout: float = 8.0, since: int = 0) -> Event:
+    def wait(self, kind: str, *, timeout: float = PATIENCE, since: int = 0) -> Event:
         """Wait for an event of a type, from the `since`-th on. Raises TimeoutError with what came instead."""
 
         def found() -> Event | None:
@@ -267,11 +269,11 @@ class Baresip:
 
     # --- verbs ---
 
-    def wait_registered(self, timeout: float = 8.0) -> None:
+    def wait_registered(self, timeout: float = PATIENCE) -> None:
         """Wait until the log tells of an accepted REGISTER. Raises TimeoutError."""
         self._until(lambda: "200 OK" in self.log and "binding" in self.log, "not registered", timeout)
 
-    def dial(self, uri: str, *, timeout: float = 8.0) -> float:
+    def dial(self, uri: str, *, timeout: float = PATIENCE) -> float:
         """Call, wait until the call stands, and give the seconds from the command to the 200."""
         since, start = len(self.events), time.monotonic()
         self.command("dial", uri)
@@ -313,7 +315,7 @@ class Baresip:
         latest = self.heard.part(-0.6)
         return latest.rms > LOUD and abs(latest.tone - tone) < NEAR_HZ
 
-    def wait_to_hear(self, tone: float, *, timeout: float = 8.0) -> None:
+    def wait_to_hear(self, tone: float, *, timeout: float = PATIENCE) -> None:
         """Wait until the phone hears a tone. Raises TimeoutError."""
         self._until(lambda: self.hears(tone), f"doesn't hear {tone:g} Hz", timeout)
 

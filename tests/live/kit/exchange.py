@@ -28,6 +28,8 @@ from tests.live.kit.ports import ADDRESS, free_port
 
 COMMAND = Path(sys.executable).parent / "at110"
 
+PATIENCE = 20.0
+"""Seconds to wait for anything that takes a fraction of one on an idle machine."""
 START_SECONDS = 60.0
 """The first start makes a database cluster."""
 
@@ -189,7 +191,7 @@ class Exchange:
             },
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 text = answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -230,7 +232,7 @@ class Exchange:
             self.until(partial(self._is_registered, user), f"desk {user} is not registered")
             self.desk(user, "sign-in")
         for user in users:
-            self.until(partial(self._is_signed_in, user), f"desk {user} is not signed in", timeout=10)
+            self.until(partial(self._is_signed_in, user), f"desk {user} is not signed in", timeout=PATIENCE)
 
     def sign_out(self, *users: str) -> None:
         """Sign desks out that are not, and wait for it."""
@@ -243,7 +245,7 @@ class Exchange:
                 if error.status != 409:  # its phone hung up in the same moment
                     raise
         for user in users:
-            self.wait_desk(user, "signed_out", timeout=10)
+            self.wait_desk(user, "signed_out", timeout=PATIENCE)
 
     def _is_registered(self, user: str) -> bool:
         return bool(self.desks()[user]["registered"])
@@ -253,7 +255,7 @@ class Exchange:
 
     # --- waiting ---
 
-    def until(self, condition: Callable[[], T], complaint: str, *, timeout: float = 8.0) -> T:
+    def until(self, condition: Callable[[], T], complaint: str, *, timeout: float = PATIENCE) -> T:
         """Poll until `condition` gives something true, and give it. Raises AssertionError with the present state."""
         end = time.monotonic() + timeout
         while not (found := condition()):
@@ -265,7 +267,7 @@ class Exchange:
             time.sleep(0.02)
         return found
 
-    def call_of(self, caller: str, *, state: str | None = None, timeout: float = 8.0) -> View:
+    def call_of(self, caller: str, *, state: str | None = None, timeout: float = PATIENCE) -> View:
         """Wait for the live call of a caller (part of what its phone says it is), and for its state."""
 
         def found() -> View | None:
@@ -278,7 +280,7 @@ class Exchange:
         assert call is not None
         return call
 
-    def wait_gone(self, call: str, *, timeout: float = 8.0) -> None:
+    def wait_gone(self, call: str, *, timeout: float = PATIENCE) -> None:
         """Wait until a call is over."""
         self.until(
             lambda: call not in [one["call"] for one in self.calls()],
@@ -289,7 +291,7 @@ class Exchange:
         if logs:  # what happened is written a moment after everybody was told
             self.until(lambda: b'"call_ended"' in logs[0].read_bytes(), f"{call} has no end", timeout=timeout)
 
-    def wait_desk(self, user: str, state: str, *, call: str | None = None, timeout: float = 8.0) -> View:
+    def wait_desk(self, user: str, state: str, *, call: str | None = None, timeout: float = PATIENCE) -> View:
         """Wait until a desk is in a state, and, if given, has this call."""
 
         def found() -> View | None:

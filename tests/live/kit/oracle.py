@@ -20,6 +20,8 @@ from tests.live.kit.wire import Message
 
 Address = tuple[str, int]
 
+PATIENCE = 20.0
+"""Seconds to wait for anything that takes a fraction of one on an idle machine."""
 T1 = 0.5
 """First retransmission of a request over UDP, seconds (RFC 3261 §17.1.1.1)."""
 
@@ -115,7 +117,7 @@ class Oracle:
         self._invite_branch = self._request("INVITE", headers=headers, body=self._sdp())
         return at
 
-    def call(self, target: str = "110", *, timeout: float = 8.0) -> float:
+    def call(self, target: str = "110", *, timeout: float = PATIENCE) -> float:
         """Call, wait for the answer and give the seconds from INVITE to 200. Raises AssertionError for another end."""
         at = self.invite(target)
         answer, came = self.final("INVITE", timeout=timeout)
@@ -154,7 +156,7 @@ class Oracle:
         self._request("REGISTER", headers=("Expires: 60", f"Authorization: {value}"))
         return challenge, self.final("REGISTER")[0]
 
-    def final(self, method: str, *, timeout: float = 8.0) -> tuple[Message, float]:
+    def final(self, method: str, *, timeout: float = PATIENCE) -> tuple[Message, float]:
         """Wait for the final answer to the latest request of a method; give it and its moment. Raises TimeoutError."""
         number = self._sequence
 
@@ -164,12 +166,14 @@ class Oracle:
         at, message = self._wait_for(answered, f"no final answer to {method}", timeout)
         return message, at
 
-    def wait_request(self, method: str, *, timeout: float = 8.0) -> tuple[Message, float]:
+    def wait_request(self, method: str, *, timeout: float = PATIENCE) -> tuple[Message, float]:
         """Wait until a request of a method came (BYE, MESSAGE …); give the first and its moment. Raises TimeoutError."""
         at, message = self._wait_for(lambda m: not m.status and m.method == method, f"no {method}", timeout)
         return message, at
 
-    def wait_heard(self, condition: Callable[[Heard], bool], what: str, *, timeout: float = 8.0) -> Heard:
+    def wait_heard(
+        self, condition: Callable[[Heard], bool], what: str, *, timeout: float = PATIENCE
+    ) -> Heard:
         """Wait for an RTP packet. Raises TimeoutError."""
         with self._change:
             self._change.wait_for(lambda: any(map(condition, tuple(self.heard))), timeout)
@@ -180,7 +184,7 @@ class Oracle:
             )
         return found
 
-    def wait_tone(self, tone: float, *, since: float = 0.0, timeout: float = 8.0) -> None:
+    def wait_tone(self, tone: float, *, since: float = 0.0, timeout: float = PATIENCE) -> None:
         """Wait until 0.4 s in a row that came after a moment are a tone (PCMA). Raises TimeoutError."""
 
         def heard() -> bool:
