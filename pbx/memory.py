@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-EVERY: Final = 30
-"""Looks between two attempts, one a second: it takes some milliseconds, 26 after a rush that took 150 MiB."""
+EVERY: Final = 10
+"""Calm looks in a row before an attempt, one a second: it takes some milliseconds, 26 after a rush that took 150 MiB."""
 GROWN: Final = 1.05
 GROWN_BYTES: Final = 8 << 20
 """Resident memory this much above what it was after the last time is worth the milliseconds it takes."""
