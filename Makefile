@@ -52,7 +52,7 @@ ensurepip: python
 	fi
 
 # What the native media engine is built from; without a C compiler it is left out and the Python engine runs.
-NATIVE := setup.py $(filter-out rtp/native/_relay.c,$(wildcard rtp/native/*.pyx rtp/native/*.pxd rtp/native/*.c rtp/native/*.h))
+NATIVE := setup.py $(filter-out rtp/native/_relay.c,$(wildcard rtp/native/*.pyx rtp/native/*.pxd rtp/native/*.pxi rtp/native/*.c rtp/native/*.h))
 
 # A stamp is newer than pyproject.toml when what that file asks for is installed.
 $(VENV)/.installed: pyproject.toml $(NATIVE) | ensurepip

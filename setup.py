@@ -2,6 +2,9 @@
 
 from setuptools import Extension, setup
 
+PARTS = ("records", "tape", "jitter", "flow", "mixing", "playing", "loop")
+"""What `_relay.pyx` includes."""
+
 setup(
     ext_modules=[
         Extension(
@@ -15,7 +18,12 @@ setup(
                 "rtp/native/jitter.c",
             ],
             include_dirs=["rtp/native"],
-            depends=["rtp/native/_relay.pxd", "rtp/native/relay.h", "rtp/native/jitter.h"],
+            depends=[
+                "rtp/native/_relay.pxd",
+                *(f"rtp/native/{name}.pxi" for name in PARTS),
+                "rtp/native/relay.h",
+                "rtp/native/jitter.h",
+            ],
             # No contraction of a·b+c into one rounding: the numbers must be those of the Python engine to the last bit.
             extra_compile_args=["-std=gnu11", "-ffp-contract=off"],
             optional=True,

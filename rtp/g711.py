@@ -66,6 +66,9 @@ ALAW_TO_LINEAR: Final = _alaw_to_linear()
 ULAW_TO_LINEAR: Final = _ulaw_to_linear()
 LINEAR_TO_ALAW: Final = _linear_to_alaw()
 LINEAR_TO_ULAW: Final = _linear_to_ulaw()
+TO_LINEAR: Final = {"PCMA": ALAW_TO_LINEAR, "PCMU": ULAW_TO_LINEAR}
+TO_CODE: Final = {"PCMA": np.roll(LINEAR_TO_ALAW, 32768), "PCMU": np.roll(LINEAR_TO_ULAW, 32768)}
+"""By the bit pattern of a sample, so that int16 looked at as uint16 is the index."""
 
 
 def decode_alaw(payload: bytes) -> Samples:

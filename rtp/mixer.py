@@ -18,6 +18,8 @@ Flags = NDArray[np.bool_]
 FRAMES_A_SECOND: Final = 50
 HISTORY_FRAMES: Final = 3
 """Frames of each voice kept to conceal from: the longest pitch period twice, and the stretch it is looked for in."""
+ROOM_FRAMES: Final = 2 * HISTORY_FRAMES + 2
+"""Frames there is room for, so that what is kept has to be moved in few beats only."""
 SHORTEST_PITCH: Final = 0.0025
 LONGEST_PITCH: Final = 0.015
 """Seconds: 400 Hz and 66 Hz, as in ITU-T G.711 Appendix I."""
@@ -47,7 +49,8 @@ class Mixer:
         self.concealed = 0
         """Frames made up since the beginning."""
         self._table = np.zeros((0, 1), np.intp)
-        self._history = np.zeros((0, HISTORY_FRAMES * self.frame), np.int16)
+        self._history = np.zeros((0, ROOM_FRAMES * self.frame), np.int16)
+        self._end = HISTORY_FRAMES * self.frame  # of what is kept
         self._run = np.zeros(0, np.intp)  # frames concealed in a row
         self._gain = np.zeros(0, np.float32)
         self._room = np.zeros((1, self.frame), np.int32)  # the voices' frames and one of silence
@@ -62,11 +65,12 @@ class Mixer:
         KeyError for an ear that is to hear a voice that is not here.
         """
         rows = {name: row for row, name in enumerate(self.voices)}
-        history = np.zeros((len(voices), HISTORY_FRAMES * self.frame), np.int16)
+        history = np.zeros((len(voices), ROOM_FRAMES * self.frame), np.int16)
+        kept, past = HISTORY_FRAMES * self.frame, self._past
         run = np.zeros(len(voices), np.intp)
         for row, name in enumerate(voices):
             if (before := rows.get(name)) is not None:
-                history[row], run[row] = self._history[before], self._run[before]
+                history[row, :kept], run[row] = past[before], self._run[before]
         gains = dict(zip(self.ears, self._gain.tolist(), strict=True))
         at = {name: row for row, name in enumerate(voices)}
         most = max((len(heard) for heard in ears.values()), default=1)
@@ -74,7 +78,7 @@ class Mixer:
         for row, heard in enumerate(ears.values()):
             table[row, : len(heard)] = [at[name] for name in heard]
         self.voices, self.ears = tuple(voices), tuple(ears)
-        self._history, self._run, self._table = history, run, table
+        self._history, self._end, self._run, self._table = history, kept, run, table
         self._gain = np.array([gains.get(name, 1.0) for name in ears], np.float32)
         self._room = np.zeros((len(voices) + 1, self.frame), np.int32)
 
@@ -93,8 +97,13 @@ class Mixer:
         """The last 20 ms of a voice as they were mixed; silence for one that is not here."""
         if voice not in self.voices:
             return np.zeros(self.frame, np.int16)
-        last: Samples = self._history[self.voices.index(voice), -self.frame :].copy()
+        last: Samples = self._past[self.voices.index(voice), -self.frame :].copy()
         return last
+
+    @property
+    def _past(self) -> Samples:
+        """What is kept of each voice, oldest first."""
+        return self._history[:, self._end - HISTORY_FRAMES * self.frame : self._end]
 
     # --- concealment -----------------------------------------------------------------------------------------------
 
@@ -105,8 +114,12 @@ class Mixer:
             frames = frames.copy()
             self._fill(frames, rows, missing[rows])
         history, frame = self._history, self.frame
-        history[:, :-frame] = history[:, frame:]
-        history[:, -frame:] = frames
+        if self._end == history.shape[1]:
+            kept = (HISTORY_FRAMES - 1) * frame
+            history[:, :kept] = history[:, -kept:]
+            self._end = kept
+        history[:, self._end : self._end + frame] = frames
+        self._end += frame
         return frames
 
     def _fill(self, frames: Samples, rows: NDArray[np.intp], gone: Flags) -> None:
@@ -130,7 +143,7 @@ class Mixer:
 
     def _continued(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """Each voice's last pitch period, repeated for a frame and 20 ms, shape (rows, frame)."""
-        past = self._history[rows].astype(np.float32)
+        past = self._past[rows].astype(np.float32)
         if not len(rows):
             return np.zeros((0, self.frame), np.float32)
         shortest, longest = int(self.rate * SHORTEST_PITCH), int(self.rate * LONGEST_PITCH)

@@ -19,7 +19,7 @@ from rtp.loop import Loop
 from rtp.mapping import sound
 from rtp.mixer import FRAMES_A_SECOND, Flags, Mixer
 from rtp.route import Surroundings
-from rtp.swift import Codes, Swift
+from rtp.swift import Swift
 from rtp.track import Track
 from rtp.voices import WIDE, Ear, Samples, Voice
 from rtp.wiring import Roads
@@ -33,24 +33,16 @@ GATHER_SECONDS: Final = 0.005
 NARROW_RATE: Final = 8000
 WIDE_RATE: Final = 16000
 
-# Tables by the bit pattern of a sample, so that int16 looked at as uint16 is the index.
-_TO_CODE: Final = {
-    "PCMA": np.roll(g711.LINEAR_TO_ALAW, 32768),
-    "PCMU": np.roll(g711.LINEAR_TO_ULAW, 32768),
-}
-_TO_LINEAR: Final = {"PCMA": g711.ALAW_TO_LINEAR, "PCMU": g711.ULAW_TO_LINEAR}
-
 
 class Bank:
     """All voices and ears of one sampling rate."""
 
     def __init__(
-        self, rate: int, failed: Callable[[str, Exception], None], swift: Swift | None = None
+        self, rate: int, failed: Callable[[str, Exception], None], swift: Callable[[], Swift] | None = None
     ) -> None:
         """`failed` is told of a voice or an ear that can't be served; the others are."""
         self._failed = failed
-        self._swift = swift
-        self._wanted: tuple[str, ...] = ()  # codecs of the last beat
+        self._swift = swift() if swift is not None and rate == NARROW_RATE else None
         self.mixer = Mixer(rate)
         self.voices: dict[str, Voice] = {}
         self.ears: dict[str, Ear] = {}
@@ -60,20 +52,15 @@ class Bank:
         heard = {name: [voice.leg for voice in ear.voices] for name, ear in self.ears.items()}
         self.mixer.arrange(tuple(self.voices), heard)
         self._frames = np.zeros((len(self.voices), self.mixer.frame), np.int16)
-        self._codes = np.zeros(self._frames.shape, np.uint8)
-        self._names = np.zeros(len(self.voices), np.uint8)
+        if self._swift is not None:
+            self._swift.arrange(self.voices.values(), self.ears.values())
 
     def beat(self, now: float) -> int:
         """Mix and send 20 ms; how many frames were sent."""
         frames = self._frames
         missing = np.zeros(len(frames), np.bool_)
         voices = list(self.voices.values())
-        rows: Iterable[int] = range(len(voices))
-        if self._swift is not None and self.mixer.rate == NARROW_RATE:
-            rows = self._swift.take(voices, self._codes, self._names)
-            for number, name in self._swift.names.items():
-                taken_rows = np.flatnonzero(self._names == number)
-                frames[taken_rows] = _TO_LINEAR[name].take(self._codes[taken_rows])
+        rows: Iterable[int] = range(len(voices)) if self._swift is None else self._swift.take(frames)
         self._take(voices, rows, missing)
         return self._send(self.mixer.mix(frames, missing), now)
 
@@ -100,16 +87,15 @@ class Bank:
                 frames[row] = taken
         for name, (these, payloads) in coded.items():
             codes = np.frombuffer(b"".join(payloads), np.uint8).reshape(-1, frame)
-            frames[these] = _TO_LINEAR[name].take(codes)
+            frames[these] = g711.TO_LINEAR[name].take(codes)
 
     def _send(self, mixed: Samples, now: float) -> int:
         sent = 0
         ears = list(self.ears.values())
         rows: Iterable[int] = range(len(ears))
-        coded: dict[str, Codes] = {}
-        if self._swift is not None and self.mixer.rate == NARROW_RATE:
-            coded = {name: _TO_CODE[name].take(mixed.view(np.uint16)) for name in self._wanted}
-            sent, rows = self._swift.send(ears, coded, now)
+        coded: dict[str, g711.Codes] = {}
+        if self._swift is not None:
+            sent, rows = self._swift.send(mixed, now)
         for row in rows:
             ear = ears[row]
             try:
@@ -117,8 +103,8 @@ class Bank:
                 if codec is None:
                     continue
                 name = codec.name
-                if self.mixer.rate == NARROW_RATE and name in _TO_CODE and name not in coded:
-                    coded[name] = _TO_CODE[name].take(mixed.view(np.uint16))
+                if self.mixer.rate == NARROW_RATE and name in g711.TO_CODE and name not in coded:
+                    coded[name] = g711.TO_CODE[name].take(mixed.view(np.uint16))
                 if name in coded:
                     payload: bytes | None = coded[name][row].tobytes()
                 else:
@@ -128,7 +114,6 @@ class Bank:
                     sent += 1
             except Exception as error:  # noqa: BLE001  # as above
                 self._failed(f"{ear.leg}.ear", error)
-        self._wanted = tuple(coded)
         return sent
 
 

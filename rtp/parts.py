@@ -69,7 +69,7 @@ class Parts:
     """What evidence of a call waits in; None: in the sink itself."""
     activity: Callable[[], Restlessness] = Activity
     buffer: Callable[[], Buffer[tuple[str, bytes]]] = JitterBuffer
-    swift: Swift | None = None
+    swift: Callable[[], Swift] | None = None
     phase: Callable[[], Phase] = LookingPhase
     stirred: Callable[[Iterable[Leg], float, float], Iterable[Leg]] = stirred
     """The legs among which a sweep may find something to do: (legs, now, seconds after which silence is a loss)."""

@@ -54,5 +54,5 @@ class Surroundings:
     """Makes what says whether a leg needs its beat."""
     buffer: Callable[[], Buffer[tuple[str, bytes]]] = JitterBuffer
     """Makes what a voice waits in for its mix."""
-    swift: Swift | None = None
+    swift: Callable[[], Swift] | None = None
     """Serves all voices and ears of a mix at once."""

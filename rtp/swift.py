@@ -1,6 +1,6 @@
 """What an engine may do for all voices and ears of a mix at once; without it they are served one after the other (`rtp.mixing`)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -9,22 +9,18 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from rtp.voices import Ear, Voice
 
-Codes = NDArray[np.uint8]
-"""G.711, a row for each voice or ear, 20 ms long."""
+Samples = NDArray[np.int16]
+"""A row for each voice or ear, 20 ms at 8000 Hz."""
 
 
 class Swift(Protocol):
-    """Both do what `Voice.take` and `Ear.send` would, for those that need no second look."""
+    """Does what `Voice.take` and `Ear.send` would, for those in G.711 that need no second look."""
 
-    @property
-    def names(self) -> Mapping[int, str]:
-        """The codecs whose sound `take` gives, by the number it gives them."""
+    def arrange(self, voices: "Iterable[Voice]", ears: "Iterable[Ear]") -> None:
+        """Serve these from now on, row by row; to be called too when one of them was tuned."""
 
-    def take(self, voices: "list[Voice]", codes: Codes, names: Codes) -> list[int]:
-        """Put the next 20 ms of each voice into its row of `codes` and the number of its codec into `names`.
+    def take(self, frames: Samples) -> list[int]:
+        """Put the next 20 ms of each voice into its row; gives the rows that are left, to be taken one by one."""
 
-        Gives the rows that are left, to be taken one by one; in `names` they are 0.
-        """
-
-    def send(self, ears: "list[Ear]", coded: dict[str, Codes], now: float) -> tuple[int, list[int]]:
-        """Send each ear its row of the codes of its codec: (how many were sent, the rows that are left)."""
+    def send(self, mixed: Samples, now: float) -> tuple[int, list[int]]:
+        """Send each ear its row: (how many were sent, the rows that are left)."""

@@ -1,6 +1,6 @@
 # relay.h and what its Python face needs of C, as Cython sees them.
 
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int16_t, int64_t, uint16_t, uint32_t
 
 
 cdef extern from "pthread.h" nogil:
@@ -29,7 +29,10 @@ cdef extern from "jitter.h" nogil:
     void relay_jitter_close(relay_jitter *)
     int relay_jitter_push(relay_jitter *, uint16_t, unsigned char, const unsigned char *, uint32_t)
     const relay_sound *relay_jitter_pull(relay_jitter *, int *)
-    int relay_jitter_take(relay_jitter *, unsigned char *, uint32_t, unsigned char, unsigned char)
+    ctypedef struct relay_law:
+        unsigned char name
+        const int16_t *linear
+    int relay_jitter_take(relay_jitter *, int16_t *, uint32_t, const relay_law *)
     const relay_sound *relay_jitter_following(const relay_jitter *)
 
 
@@ -98,6 +101,7 @@ cdef extern from "relay.h" nogil:
     int relay_turn(relay_loop *, double)
     int relay_collect(relay_loop *, double)
     int relay_steady(relay_flow *, int64_t, int, int64_t, int64_t, const unsigned char *, size_t, double)
+    int relay_steady_samples(relay_flow *, int64_t, int, int64_t, int64_t, const int16_t *, size_t, const unsigned char *, double)
     int relay_play(relay_reel *, double)
     void relay_be_prompt()
     int relay_serve(relay_loop *, relay_flow *, double)
@@ -105,9 +109,9 @@ cdef extern from "relay.h" nogil:
     void relay_tape_close(relay_tape *)
     void relay_tape_put(relay_tape *, int64_t, uint32_t, const unsigned char *, size_t)
     int64_t relay_file_size(int)
-    int relay_write(int, const unsigned char *, size_t, size_t *)
+    size_t relay_tape_blocks(unsigned char *, const unsigned char *, size_t, const relay_head *)
+    int relay_tape_write(int, const unsigned char *, size_t, const relay_head *, size_t *)
     size_t relay_block_size(const relay_head *, uint32_t)
-    size_t relay_block_put(unsigned char *, const relay_head *, int64_t, const unsigned char *, uint32_t)
 
 
 cdef extern from * nogil:

@@ -17,15 +17,27 @@ static void put16(unsigned char *at, uint32_t value)
     at[0] = (unsigned char)(value >> 8), at[1] = (unsigned char)value;
 }
 
-/* RFC 1071: the 16-bit words in network order; an odd payload counts as if followed by a zero byte. */
+/* RFC 1071: the 16-bit words in network order, modulo 65535; an odd payload counts as if followed by a zero byte. Words may be added
+ * in any byte order and several at a time (section 2): 2^16 is 1 modulo 65535, and 2^8 swaps the bytes of the sum. */
 static uint32_t sum(const unsigned char *data, uint32_t size)
 {
-    uint32_t high = 0, low = 0, i = 0; /* at most 4,608 bytes of 255 each: no carry is lost */
-    for (; i + 1 < size; i += 2)
-        high += data[i], low += data[i + 1];
-    if (i < size)
-        high += data[i];
-    return (uint32_t)((((uint64_t)high << 8) + low) % 65535);
+    uint64_t all = 0; /* of halves of 32 bits: a carry is lost after 2^32 of them */
+    uint32_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+        uint32_t halves[2];
+        memcpy(halves, data + i, sizeof halves);
+        all += (uint64_t)halves[0] + halves[1];
+    }
+    unsigned char rest[8] = {0};
+    uint32_t halves[2];
+    memcpy(rest, data + i, size - i);
+    memcpy(halves, rest, sizeof halves);
+    all += (uint64_t)halves[0] + halves[1];
+    uint32_t folded = (uint32_t)(all % 65535);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    folded = (folded << 8) % 65535;
+#endif
+    return folded;
 }
 
 size_t relay_block_size(const relay_head *head, uint32_t size)

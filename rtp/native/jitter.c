@@ -187,16 +187,18 @@ const relay_sound *relay_jitter_following(const relay_jitter *jitter)
     return at < 0 ? NULL : &jitter->held[at];
 }
 
-int relay_jitter_take(relay_jitter *jitter, unsigned char *codes, uint32_t size, uint8_t one, uint8_t other)
+int relay_jitter_take(relay_jitter *jitter, int16_t *samples, uint32_t size, const relay_law laws[2])
 {
     const relay_sound *sound = relay_jitter_following(jitter);
     int why;
     /* Not while a pull may be left out, be merged with another, or look back and ask for that. */
     if (!sound || jitter->hold || jitter->hurry || jitter->pulls + 1 >= jitter->patience || sound->size != size)
         return 0;
-    if (sound->name != one && sound->name != other)
+    const int16_t *linear = sound->name == laws[0].name ? laws[0].linear : sound->name == laws[1].name ? laws[1].linear : NULL;
+    if (!linear)
         return 0;
     sound = relay_jitter_pull(jitter, &why);
-    memcpy(codes, sound->data, size);
-    return sound->name;
+    for (uint32_t i = 0; i < size; i++)
+        samples[i] = linear[sound->data[i]];
+    return 1;
 }

@@ -34,8 +34,14 @@ int relay_jitter_push(relay_jitter *jitter, uint16_t sequence, uint8_t name, con
 /* The packet whose turn it is, readable until the next push; NULL: see `why`. */
 const relay_sound *relay_jitter_pull(relay_jitter *jitter, int *why);
 
-/* Pull a sound of just so many bytes and one of two names into `codes`; 0, and nothing is pulled, where anything needs a second look. */
-int relay_jitter_take(relay_jitter *jitter, unsigned char *codes, uint32_t size, uint8_t one, uint8_t other);
+/* One of the two codecs of ITU-T G.711: its name's number, and its table, by code. */
+typedef struct {
+    uint8_t name;
+    const int16_t *linear;
+} relay_law;
+
+/* Pull a sound of just so many bytes in one of two codecs as `samples`; 0, and nothing is pulled, where anything needs a second look. */
+int relay_jitter_take(relay_jitter *jitter, int16_t *samples, uint32_t size, const relay_law laws[2]);
 const relay_sound *relay_jitter_following(const relay_jitter *jitter);
 
 #endif

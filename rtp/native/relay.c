@@ -155,6 +155,17 @@ int relay_steady(relay_flow *flow, int64_t source, int payload_type, int64_t rat
     return 1;
 }
 
+int relay_steady_samples(relay_flow *flow, int64_t source, int payload_type, int64_t rate, int64_t step, const int16_t *samples,
+                         size_t count, const unsigned char *codes, double now)
+{
+    unsigned char payload[RELAY_UNHEARD];
+    if (count > sizeof payload)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        payload[i] = codes[(uint16_t)samples[i]];
+    return relay_steady(flow, source, payload_type, rate, step, payload, count, now);
+}
+
 int relay_play(relay_reel *reel, double now)
 {
     relay_flow *flow = reel->flow;

@@ -154,6 +154,10 @@ int relay_collect(relay_loop *loop, double now);
 int relay_steady(relay_flow *flow, int64_t source, int payload_type, int64_t rate, int64_t step, const unsigned char *payload,
                  size_t size, double now);
 
+/* The same with samples that are to be encoded; `codes`: G.711, by the bits of a sample. */
+int relay_steady_samples(relay_flow *flow, int64_t source, int payload_type, int64_t rate, int64_t step, const int16_t *samples,
+                         size_t count, const unsigned char *codes, double now);
+
 /* Send the next 20 ms, as rtp.sender.Sender.local_frame; 0: this beat is Python's. */
 int relay_play(relay_reel *reel, double now);
 
@@ -181,8 +185,12 @@ void relay_tape_close(relay_tape *tape);
 void relay_tape_put(relay_tape *tape, int64_t at_ns, uint32_t way, const unsigned char *data, size_t size);
 
 int64_t relay_file_size(int fd); /* -1 when it can't be had */
-/* Write all of it; 0 or an errno, and how much went in. */
-int relay_write(int fd, const unsigned char *data, size_t size, size_t *written);
+
+/* Make blocks of these records, `used` bytes of them; heads by the numbers of their ways. How many bytes they are. */
+size_t relay_tape_blocks(unsigned char *out, const unsigned char *records, size_t used, const relay_head *heads);
+
+/* The same into a file; 0 or an errno, and how many bytes went in. */
+int relay_tape_write(int fd, const unsigned char *records, size_t used, const relay_head *heads, size_t *written);
 
 size_t relay_block_size(const relay_head *head, uint32_t size);
 /* Write the block of one payload; as many bytes as `relay_block_size` says. */

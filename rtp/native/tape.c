@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define TAPE_FIRST (64 * 1024)
+#define DESK (256 * 1024) /* bytes written in one go; more than any datagram makes */
 
 int relay_tape_open(relay_tape *tape, size_t limit)
 {
@@ -61,17 +62,64 @@ int64_t relay_file_size(int fd)
     return fstat(fd, &found) < 0 ? -1 : (int64_t)found.st_size;
 }
 
-int relay_write(int fd, const unsigned char *data, size_t size, size_t *written)
+static int write_all(int fd, const unsigned char *data, size_t size, size_t *written)
 {
-    *written = 0;
-    while (*written < size) {
-        ssize_t went = write(fd, data + *written, size - *written);
+    for (size_t done = 0; done < size;) {
+        ssize_t went = write(fd, data + done, size - done);
         if (went > 0)
-            *written += (size_t)went;
+            done += (size_t)went, *written += (size_t)went;
         else if (went == 0)
             return EIO;
         else if (errno != EINTR)
             return errno; /* write(2): a short write is followed by the error that stopped it */
     }
     return 0;
+}
+
+static size_t step(const relay_record *record)
+{
+    return sizeof *record + ((record->size + 7) & ~(size_t)7);
+}
+
+size_t relay_tape_blocks(unsigned char *out, const unsigned char *records, size_t used, const relay_head *heads)
+{
+    size_t size = 0;
+    for (size_t at = 0; at < used;) {
+        const relay_record *record = (const relay_record *)(records + at);
+        size += relay_block_put(out + size, &heads[record->way], record->at_ns, records + at + sizeof *record, record->size);
+        at += step(record);
+    }
+    return size;
+}
+
+/* All files are written through this one buffer, which stays in the cache as those of 200 calls would not. One thread writes;
+ * a second one would wait. */
+static unsigned char desk[DESK];
+static pthread_mutex_t desk_lock = PTHREAD_MUTEX_INITIALIZER;
+
+int relay_tape_write(int fd, const unsigned char *records, size_t used, const relay_head *heads, size_t *written)
+{
+    int error = 0;
+    *written = 0;
+    pthread_mutex_lock(&desk_lock);
+    for (size_t at = 0; at < used && !error;) {
+        size_t end = at, size = 0;
+        while (end < used) { /* as many records as there is room for */
+            const relay_record *record = (const relay_record *)(records + end);
+            size_t more = relay_block_size(&heads[record->way], record->size);
+            if (size + more > DESK)
+                break;
+            size += more;
+            end += step(record);
+        }
+        if (end == at) {
+            error = EMSGSIZE; /* one that fills the buffer alone: nothing that came by a datagram does */
+            break;
+        }
+        relay_tape_blocks(desk, records + at, end - at, heads);
+        error = write_all(fd, desk, size, written);
+        at = end;
+    }
+    pthread_mutex_unlock(&desk_lock);
+    return error;
 }

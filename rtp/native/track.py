@@ -4,9 +4,10 @@ Whoever gives a track another way to receive or send (SRTP, a mixer) keeps its p
 `Route.special` for a payload type, a `Sender` that is not `straight`, or `Track.plain` False for all that arrives.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final, cast
 
+from rtp import g711
 from rtp.activity import FILL_SECONDS, Restlessness
 from rtp.call_evidence import Both, PacketWriter
 from rtp.control import Address, Codec, Medium
@@ -18,14 +19,13 @@ from rtp.native._relay import (
     ActivityFields,
     Flow,
     NativeJitterBuffer,
+    NativeMix,
     NativePhase,
     OutFields,
     SourceFields,
     Tape,
     name_number,
-    send_codes,
     stirred,
-    take_codes,
 )
 from rtp.native.loop import NativeLoop
 from rtp.outstream import Numbering
@@ -36,7 +36,7 @@ from rtp.route import Surroundings
 from rtp.sender import Sender, Wrap
 from rtp.source import Counting
 from rtp.track import Track
-from rtp.voices import G711, Entrance
+from rtp.voices import Entrance
 
 SINK, RELAY, VOICE = range(3)
 """ROUTE_SINK, ROUTE_RELAY, ROUTE_VOICE of relay.h."""
@@ -74,7 +74,7 @@ def _tapes(writer: PacketWriter | None) -> list[Tape] | None:
 class NativeSender(Sender):
     """A sender that C may send through while it is straight, connected and has no gate."""
 
-    __slots__ = ("_evidence", "_flow")
+    __slots__ = ("_evidence", "_expecting", "_flow")
 
     def __init__(self, flow: Flow, pair: Pair, local: Address, out: Numbering, *, audio: bool) -> None:
         self._flow = flow
@@ -117,6 +117,16 @@ class NativeSender(Sender):
     def evidence(self, writer: PacketWriter | None) -> None:
         self._evidence = writer
         self._publish()
+
+    @property
+    def expecting(self) -> Callable[[], None] | None:
+        """Called when the first packet of the next relayed source has left."""
+        return self._expecting
+
+    @expecting.setter
+    def expecting(self, tell: Callable[[], None] | None) -> None:
+        self._expecting = tell
+        self._flow.unsettle()
 
     def steady(self, source: int, codec: Codec, payload: bytes, step: int, now: float) -> None:  # as there
         """As in Python; by C while nothing has changed."""
@@ -336,12 +346,8 @@ def _stirred(legs: Iterable[Leg], now: float, loss_seconds: float) -> list[Leg]:
     return stirred(legs, now, min(QUIET_SECONDS, loss_seconds))
 
 
-class NativeSwift:
-    """All voices and ears of a mix in C (`rtp.swift`)."""
-
-    names: ClassVar = {name_number(name): name for name in sorted(G711)}
-    take = staticmethod(take_codes)
-    send = staticmethod(send_codes)
+def _mix() -> NativeMix:
+    return NativeMix(g711.TO_LINEAR, g711.TO_CODE)
 
 
 NATIVE = Parts(
@@ -352,7 +358,7 @@ NATIVE = Parts(
     make_tape,
     NativeActivity,
     NativeJitterBuffer,
-    NativeSwift(),
+    _mix,
     _phase,
     _stirred,
 )

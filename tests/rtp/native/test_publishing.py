@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rtp import control as c
+from rtp import g711
 from rtp.audience import Audience
 from rtp.call_evidence import Both
 from rtp.jitter import DRY
@@ -15,7 +16,7 @@ from rtp.leg import Leg
 from rtp.overlay import Overlay
 from rtp.packet import parse
 from rtp.sender import Sender
-from rtp.voices import Voice
+from rtp.voices import Ear, Voice
 from tests.kit.media_engine import Running
 from tests.kit.media_wire import EVENTS, PCMA, PHONE, Wire, packet, rtp_socket, running, sent, settle
 
@@ -161,7 +162,7 @@ def test_what_is_made_for_an_ear_goes_on_in_c_until_something_changes(talking):
 
 
 def test_what_fails_for_one_ear_or_voice_is_left_to_python_and_the_others_are_served(talking):
-    from rtp.native._relay import send_codes, take_codes
+    from rtp.native._relay import NativeMix
 
     class Broken:
         @property
@@ -170,18 +171,55 @@ def test_what_fails_for_one_ear_or_voice_is_left_to_python_and_the_others_are_se
 
         buffer = plain = begun
 
-    codes = np.zeros((2, 160), np.uint8)
+    mix = NativeMix(g711.TO_LINEAR, g711.TO_CODE)
     idle = SimpleNamespace(begun=True, sender=SimpleNamespace(codec=None, relay_open=True))
-    assert send_codes([Broken(), idle], {"PCMA": codes}, 0.0) == (0, [0]), (
-        "nothing is to be sent to the other"
-    )
     voice = Voice("guest", 8000, talking.wire.around.buffer())
     voice.buffer.push(1, ("PCMA", b"x" * 160))
-    names = np.zeros(2, np.uint8)
-    assert take_codes([Broken(), voice], codes, names) == [0]
-    assert names[0] == 0
-    assert names[1] != 0
-    assert bytes(codes[1]) == b"x" * 160
+    mix.arrange([Broken(), voice], [Broken(), idle])
+    frames = np.zeros((2, 160), np.int16)
+    assert mix.send(frames, 0.0) == (0, [0]), "nothing is to be sent to the other"
+    assert mix.take(frames) == [0]
+    assert frames[1].tolist() == g711.decode_alaw(b"x" * 160).tolist()
+    assert not frames[0].any()
+    assert mix.take(frames) == [0, 1], "nothing has come yet"
+    with pytest.raises(ValueError, match="rows"):
+        mix.take(frames[:1])
+    with pytest.raises(ValueError, match="rows"):
+        mix.send(frames[:1], 0.0)
+
+
+@pytest.mark.parametrize(
+    "decided",
+    [
+        lambda sender: sender.override(overridden=True),
+        lambda sender: sender.set_silent(silent=True),
+        lambda sender: setattr(sender, "expecting", lambda: None),
+        lambda sender: sender.configure(None),
+        lambda sender: sender.out.part(),
+        lambda sender: sender.protect(lambda onward: onward),
+    ],
+)
+def test_an_ear_is_c_s_until_something_is_decided(talking, decided):
+    from rtp.native._relay import NativeMix
+
+    sender, loop = talking.host.sender, talking.wire.loop
+    ear = Ear("host", sender, 77, 8000, ())
+    ear.begun = True
+    mix = NativeMix(g711.TO_LINEAR, g711.TO_CODE)
+    mix.arrange([], [ear])
+    frames = np.full((1, 160), 1000, np.int16)
+    assert mix.send(frames, loop.now) == (0, [0]), "the first packet is Python's"
+    ear.send(sender.codec, b"x" * 160, loop.now)
+    before = sender.packets
+    for _ in range(3):
+        assert mix.send(frames, loop.now) == (1, [])
+    settle()
+    assert sender.packets == before + 3
+    assert talking.host.pair.rtp.sent[-1][0][12:] == g711.encode_alaw(frames[0])
+    decided(sender)
+    before = sender.packets
+    assert mix.send(frames, loop.now)[0] == 0
+    assert sender.packets == before
 
 
 def test_the_landing_after_a_mix_is_the_first_packet_alone(talking):
