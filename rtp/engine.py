@@ -61,6 +61,7 @@ from rtp.room import Effect, Entered, RefusedEntry, Rewire, Rooms
 from rtp.route import Surroundings
 from rtp.sender import FIRST_SOURCE
 from rtp.settings import MediaSettings
+from rtp.sweeping import Sweeping, following
 
 BEAT_SECONDS: Final = 0.020
 PHASES: Final = 4
@@ -110,6 +111,7 @@ class Engine:
         self._phases: tuple[Phase, ...] = tuple(parts.phase() for _ in range(PHASES))
         self._rooms = Rooms()
         self._recorded = Recorded(self._legs, self._rooms, evidence)
+        self._sweeping = Sweeping(loop, self._legs, self._sweep_leg)
         self._beats = 0
         self._started = self._swept = time.monotonic()
         loop.at(self._started, self._beat, "beat")
@@ -348,11 +350,8 @@ class Engine:
         for leg in self._legs.values():
             if leg.badge is not None:
                 leg.badge.show(now)
-        for leg in self._parts.stirred(self._legs.values(), now, self._settings.loss_seconds):
-            try:
-                self._sweep_leg(leg, now, late)
-            except Exception as error:  # noqa: BLE001  # one leg's failure is logged and counted; the others go on
-                self._loop.failed(f"{leg.leg}.sweep", error)
+        stirred = self._parts.stirred(self._legs.values(), now, self._settings.loss_seconds)
+        self._sweeping.begin(stirred, now, late=late)
 
     def _sweep_leg(self, leg: Leg, now: float, late: float) -> None:
         for medium, track in leg.tracks.items():
@@ -361,11 +360,11 @@ class Engine:
         for protection in leg.protections.values():
             protection.expire(now)
         if now >= leg.rtcp_due:
-            leg.rtcp_due += self._settings.rtcp_seconds
+            leg.rtcp_due = following(leg.rtcp_due, self._settings.rtcp_seconds, now)
             for reports in leg.reports.values():
                 reports.send(now)
         if now >= leg.report_due:
-            leg.report_due += self._settings.report_seconds
+            leg.report_due = following(leg.report_due, self._settings.report_seconds, now)
             self._emit(leg.report())
 
     # --- all of it -------------------------------------------------------------------------------------------------
