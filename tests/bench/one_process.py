@@ -2,7 +2,9 @@
 
     INVITE ─▶ 200 ─▶ ACK, attached to a free desk ─▶ BYE; event log, journal, outbox, routing log and log written
 
-    python -m tests.bench.one_process [--calls 400] [--rounds 5] [--profile FILE]
+    python -m tests.bench.one_process [--calls 400] [--rounds 5] [--profile FILE] [--registered N]
+
+`--obey`: a round of so many calls for each line on stdin, answered with ms of processor time of one call (`tests.bench.registered`).
 
 For whoever works on that cost: the same Python runs as in `at110 serve`, on one core, and says where the time goes. Q6 is the
 row that counts (`tests.bench.calls`).
@@ -28,11 +30,13 @@ from typing import Any, Final
 import uvloop
 
 from pbx import credentials, logs
+from pbx.binding import Binding
 from pbx.live import key
 from pbx.scribe import Scribe
 from pbx.settings import Settings, load, prepare
 from pbx.signalling import Signalling
 from pbx.sip.flow import Flow
+from pbx.sip.uri import parse_name_addr
 from rtp.control import (
     CloseEvidence,
     Command,
@@ -151,6 +155,24 @@ class Bench:
             self.settle()
             assert line.answered, "a desk can't sign in"
 
+    def register(self, count: int) -> None:
+        """Let so many phones be registered, each with an address of its own, as after a restart."""
+        now, wall = time.monotonic(), time.time()
+        bindings = []
+        for number in range(count):
+            host = f"10.{number >> 16}.{number >> 8 & 0xFF}.{number & 0xFF}"
+            contact = parse_name_addr(f"<sip:{number}@{host}:5060>")
+            flow = Flow("udp", HERE, (host, 5060))
+            bindings.append(
+                Binding(
+                    f"phone-{number}", contact, flow, f"r-{number}", 1, 1.0, wall, now, now + 3600.0, number
+                )
+            )
+        s: Any = self.signalling
+        s._adopt(bindings)
+        self.settle()
+        assert len(s._registrar) >= count, "not registered"
+
     async def calls(self, count: int) -> Round:
         """Have so many calls; return what one of them cost."""
         up: deque[Line] = deque()
@@ -193,15 +215,22 @@ def _threads() -> dict[str, float]:
     return found
 
 
-async def _run(settings: Settings, scribe: Scribe, *, calls: int, rounds: int, profile: str | None) -> None:
+async def _run(settings: Settings, scribe: Scribe, chosen: argparse.Namespace) -> None:
+    calls, rounds, profile = chosen.calls, chosen.rounds, chosen.profile
     bench = Bench(settings, scribe)
     await bench.start()
+    bench.register(chosen.registered)
     await bench.calls(200)
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     sys.setswitchinterval(0.001)
     found = []
+    if chosen.obey:
+        print("ready", flush=True)
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            print((await bench.calls(int(line))).process, flush=True)
+        rounds = 0
     if profile is not None:
         profiler = cProfile.Profile(time.thread_time)
         profiler.enable()
@@ -233,6 +262,8 @@ def main() -> None:
     options.add_argument("--calls", type=int, default=400)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--profile")
+    options.add_argument("--registered", type=int, default=0)
+    options.add_argument("--obey", action="store_true")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="at110-bench-") as folder:
         state = Path(folder)
@@ -253,9 +284,7 @@ def main() -> None:
         )
         sink.behind = scribe
         try:
-            uvloop.run(
-                _run(settings, scribe, calls=chosen.calls, rounds=chosen.rounds, profile=chosen.profile)
-            )
+            uvloop.run(_run(settings, scribe, chosen))
         finally:
             scribe.close()
 

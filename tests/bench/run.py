@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.bench import calls, crowd, guessing, mixing, overload, parsing, picture, relay, waiting
+from tests.bench import calls, crowd, guessing, mixing, overload, parsing, picture, registered, relay, waiting
 from tests.bench.cpu import filesystem, machine
 from tests.bench.figures import Figure, table, write
 from tests.bench.native import NoCompilerError, compile_program
@@ -84,6 +84,13 @@ def _measurements(
                     programs, folder, rounds=rounds, seconds=seconds, say=_say
                 ),
             )
+    if "Q7" in rows:
+        yield (
+            _missing(
+                Figure("Q7.registered", "a call with 10,000 phones registered", None, "×", registered.BAR)
+            ),
+            lambda: registered.measure(rounds=3 if quick else 9, calls=100 if quick else 200, say=_say),
+        )
     if both := {"Q3", "Q4"} & rows:
         yield (
             _missing(
