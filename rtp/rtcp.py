@@ -11,8 +11,9 @@ Not done: APP, XR and transport-wide feedback (read as `Other`).
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 SR: Final = 200
 RR: Final = 201
@@ -37,8 +38,7 @@ class RtcpError(ValueError):
     """Bytes that are no RTCP compound packet; the text says what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReportBlock:
+class ReportBlock(Struct, frozen=True, gc=False):
     """What a receiver says about one stream."""
 
     ssrc: int
@@ -56,8 +56,7 @@ class ReportBlock:
     """Since then, in 1/65536 s."""
 
 
-@dataclass(frozen=True, slots=True)
-class SenderReport:
+class SenderReport(Struct, frozen=True, gc=False):
     ssrc: int
     ntp: int
     """64 bits: seconds since 1900 and their fraction."""
@@ -68,43 +67,37 @@ class SenderReport:
     blocks: tuple[ReportBlock, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiverReport:
+class ReceiverReport(Struct, frozen=True, gc=False):
     ssrc: int
     blocks: tuple[ReportBlock, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(Struct, frozen=True, gc=False):
     """SDES: (SSRC, CNAME) of each chunk; other items are left out."""
 
     chunks: tuple[tuple[int, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Bye:
+class Bye(Struct, frozen=True, gc=False):
     ssrcs: tuple[int, ...]
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PictureLoss:
+class PictureLoss(Struct, frozen=True, gc=False):
     """PLI: the receiver can't show the stream until a key frame comes."""
 
     sender: int
     media: int
 
 
-@dataclass(frozen=True, slots=True)
-class FullIntra:
+class FullIntra(Struct, frozen=True, gc=False):
     """FIR: a key frame is wanted of each (SSRC, command number)."""
 
     sender: int
     entries: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Nack:
+class Nack(Struct, frozen=True, gc=False):
     """Generic NACK: sequence numbers that are missing."""
 
     sender: int
@@ -112,8 +105,7 @@ class Nack:
     sequences: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Other:
+class Other(Struct, frozen=True, gc=False):
     """A packet whose inside is not read here."""
 
     packet_type: int
