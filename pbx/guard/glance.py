@@ -80,7 +80,9 @@ def method(data: bytes) -> bytes:
 
 def call_id(data: bytes) -> str:
     """Return the Call-ID as it stands in the first kilobytes, empty when there is none."""
-    at = data.find(_USUAL, 0, MAX_LOOK)
+    # What stands in a body is no header: somebody else's Call-ID may.
+    end_of_head = data.find(b"\r\n\r\n", 0, MAX_LOOK)
+    at = data.find(_USUAL, 0, end_of_head if end_of_head >= 0 else MAX_LOOK)
     if at >= 0:
         # As nearly every phone writes it, and in a twentieth of the time. A message with two of them is refused by the parser.
         at += len(_USUAL)

@@ -107,6 +107,8 @@ def test_method_and_call_id():
     data = sip.request("OPTIONS", call_id="abc@host").encode()
     assert method(data) == b"OPTIONS"
     assert call_id(data) == "abc@host"
+    quoted = b"REGISTER sip:a SIP/2.0\r\nI: mine\r\n\r\nINVITE sip:b SIP/2.0\r\nCall-ID: another\r\n"
+    assert call_id(quoted) == "mine", "what stands in a body is no header"
     assert call_id(data.replace(b"Call-ID: ", b"i:")) == "abc@host"
     assert call_id(data.replace(b"Call-ID: ", b"CALL-id \t:\t")) == "abc@host"
     assert call_id(data.replace(b"Call-ID: ", b"Call-ID:\t")) == "abc@host"
