@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG: Final = 1
 """Of prctl(2); the number is part of Linux's ABI."""
+PR_SET_NAME: Final = 15
 ROLES: Final = ("media", "signalling", "recorder")
+LIBRARIES: Final = {
+    "media": ("pbx.logs", "pbx.settings", "recordings.capture", "rtp.worker"),
+    "signalling": ("pbx.logs", "pbx.scribe", "pbx.settings", "pbx.signalling", "uvloop"),
+    "recorder": ("pbx.logs", "pbx.settings", "recordings.recorder"),
+}
+"""What the processes are made of."""
 
 USAGE: Final = """usage: at110 COMMAND …
 
@@ -50,8 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     match arguments:
         case ["serve"]:
             return serve()
-        case ["process", role] if role in ROLES or (role[:6] == "media-" and role[6:].isdecimal()):
-            return process(role)
+        case ["process" | "spare" as way, role] if role in ROLES or (
+            role[:6] == "media-" and role[6:].isdecimal()
+        ):
+            return process(role, waits=way == "spare")
         case ["verify", *rest]:
             from recordings import verify
 
@@ -91,13 +100,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 # --- the processes ------------------------------------------------------------------------------------------------
 
 
-def process(role: str) -> int:
-    """Be one of the processes; called by the supervisor only."""
+def process(role: str, *, waits: bool = False) -> int:
+    """Be one of the processes; called by the supervisor only. `waits`: load what it needs, and begin when told to."""
+    _end_with_supervisor()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until somebody knows what to do with it
+    if waits and not _told_to_go(role):
+        return 0
+    _name(f"at110 {role}")
     from pbx import logs
     from pbx.settings import load
 
-    _end_with_supervisor()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until somebody knows what to do with it
     settings = load(os.environ)
     # On a terminal the supervisor speaks to a person; the lines are in the log files then.
     stream = None if sys.stderr.isatty() else sys.stderr
@@ -126,6 +138,29 @@ def _end_with_supervisor() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(os.environ.get("AT110_SUPERVISOR", os.getppid())):
         os.kill(os.getpid(), signal.SIGTERM)  # it died before the kernel was told
+
+
+def _told_to_go(role: str) -> bool:
+    """Load the libraries of a role and wait at standard input (`pbx.spares`). False: nobody needs it any more."""
+    import importlib
+
+    _name("at110 loading")
+    kind = role.partition("-")[0]
+    for module in LIBRARIES[kind]:
+        importlib.import_module(module)
+    if kind == "media":
+        from rtp.native import choose
+
+        choose("auto")
+    _name("at110 spare")
+    return bool(os.read(0, 1))
+
+
+def _name(name: str) -> None:
+    """Tell `ps` and `top` what this process is; the kernel keeps 15 bytes."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode())
 
 
 def _media_settings(settings: Settings, number: int) -> MediaSettings:

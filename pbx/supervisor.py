@@ -6,7 +6,6 @@ in → out: settings and the database's address → running processes, until SIG
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Final, Protocol
 import structlog
 
 from pbx.live import key as live_key
+from pbx.spares import Spare, command, spared
 
 CANT_START: Final = 78
 """Exit status of a process that can't start (EX_CONFIG): a port is taken. Before the exchange was ready once, it is the end
@@ -27,6 +27,8 @@ FIRST_PAUSE: Final = 0.1
 LAST_PAUSE: Final = 5.0
 STEADY_SECONDS: Final = 10.0
 """A process that ran this long is restarted at once: callers hear nothing until it is back."""
+SPARE_SECONDS: Final = 60.0
+"""Between two starts of a spare that ends unasked."""
 STOP_SECONDS: Final = 10.0
 """How long a process may take to end in order before it is killed."""
 
@@ -56,6 +58,9 @@ class Child:
     started: float = 0.0
     pause: float = FIRST_PAUSE
     again_at: float = 0.0
+    spare: Spare | None = None
+    spare_at: float = 0.0
+    """When the next spare may be started."""
 
 
 class Supervisor:
@@ -90,6 +95,7 @@ class Supervisor:
             while not self._stopping:
                 for child in self._children:
                     self._look_after(child)
+                    self._keep_spare(child)
                 if not self._ready and self._signalling_ready():
                     self._ready = True
                     on_ready()
@@ -125,7 +131,34 @@ class Supervisor:
         if now >= child.again_at:
             self._start(child, now)
 
+    def _keep_spare(self, child: Child) -> None:
+        """See that a spare waits beside a process that runs steadily: loading libraries costs what others need at a start."""
+        now = time.monotonic()
+        if child.spare is not None:
+            if (status := child.spare.ended()) is None:
+                return
+            log.warning("spare_ended", role=child.role, status=status)
+            child.spare, child.spare_at = None, now + SPARE_SECONDS
+        steady = child.popen is not None and now - child.started > STEADY_SECONDS
+        if steady and self._ready and now >= child.spare_at and spared(child.role):
+            environment, inherited = self._told(child)
+            child.spare = Spare(child.role, environment, inherited)
+            log.info("spare_started", role=child.role, pid=child.spare.pid)
+
     def _start(self, child: Child, now: float) -> None:
+        spare, child.spare = child.spare, None
+        child.popen = None if spare is None else spare.go()
+        if child.popen is None:
+            environment, inherited = self._told(child)
+            # A session of its own: Ctrl-C reaches the supervisor alone, which ends the others in order.
+            child.popen = subprocess.Popen(  # noqa: S603 - our own program
+                command(child.role, spare=False), env=environment, pass_fds=inherited, start_new_session=True
+            )
+        child.started = now
+        log.info("process_started", role=child.role, pid=child.popen.pid, spare=spare is not None)
+
+    def _told(self, child: Child) -> tuple[dict[str, str], list[int]]:
+        """Return what a process is told in its environment, and the file descriptors it keeps."""
         environment = {
             **os.environ,
             **child.environment,
@@ -137,13 +170,7 @@ class Supervisor:
         if child.role == "signalling":
             environment[live_key.VARIABLE] = str(self._live_key)
             inherited.append(self._live_key)
-        command = [sys.executable, "-m", "server", "process", child.role]
-        # A session of its own: Ctrl-C reaches the supervisor alone, which ends the others in order.
-        child.popen = subprocess.Popen(  # noqa: S603 - our own program
-            command, env=environment, pass_fds=inherited, start_new_session=True
-        )
-        child.started = now
-        log.info("process_started", role=child.role, pid=child.popen.pid)
+        return environment, inherited
 
     def _signalling_ready(self) -> bool:
         try:
@@ -160,6 +187,9 @@ class Supervisor:
 
     def _end_all(self) -> None:
         """Signalling first: it says goodbye to phones and closes evidence through the media process."""
+        for child in self._children:
+            if child.spare is not None:
+                child.spare.end()
         for child in sorted(self._children, key=lambda child: child.role != "signalling"):
             role, running = child.role, child.popen
             if running is None or running.poll() is not None:

@@ -57,6 +57,8 @@ def roles(supervisor: int) -> dict[str, int]:
         words = command(pid)
         if "process" in words[:-1]:
             found[words[words.index("process") + 1]] = pid
+        elif "spare" in words[:-1] and _lines(f"/proc/{pid}/comm")[:1] == [f"at110 {words[-1]}"[:15]]:
+            found[words[-1]] = pid  # it has taken the place of one that ended
     return found
 
 

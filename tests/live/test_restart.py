@@ -3,9 +3,8 @@
 import itertools
 import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,25 +13,36 @@ from tests.live.conftest import Measure, NewOracle, NewPhone
 from tests.live.kit import tshark, wire
 from tests.live.kit.exchange import Exchange, at110, read_events
 
-KILLS: Final = 3
-LIBRARIES: Final = "import pbx.settings, pbx.logs, recordings.capture, rtp.worker"
-"""What a media process is made of before it does anything."""
+KILLS: Final = 2
 
 
 def children(parent: int) -> dict[str, int]:
-    """Return role → pid of the supervisor's processes."""
-    found: dict[str, int] = {}
+    """Return role → pid of the supervisor's processes that work."""
+    return {role: pid for role, pid, waits in _children(parent) if not waits}
+
+
+def spares(parent: int) -> dict[str, int]:
+    """Return role → pid of those that have loaded their libraries and wait for the death of another."""
+    return {role: pid for role, pid, waits in _children(parent) if waits}
+
+
+def _children(parent: int) -> Iterator[tuple[str, int, bool]]:
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
             owner = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            name = (folder / "comm").read_text().rstrip("\n")
         except OSError:
             continue
-        if owner == parent and b"process" in words:
-            found[words[words.index(b"process") + 1].decode()] = int(folder.name)
-    return found
+        way = next((word for word in (b"process", b"spare") if word in words), None)
+        if owner != parent or way is None:
+            continue
+        role = words[words.index(way) + 1].decode()
+        # A spare whose time has come takes the name of its role.
+        if way == b"process" or name in {"at110 spare", f"at110 {role}"[:15]}:
+            yield role, int(folder.name), name == "at110 spare"
 
 
 def healthy(exchange: Exchange) -> bool:
@@ -74,11 +84,10 @@ def test_media_process_dies_in_mid_call(exchange: Exchange, phone: NewPhone, des
     assert len(ports) == 3, f"not the same ports as before: {ports}"
 
 
-def test_nobody_is_without_sound_for_longer_than_a_media_process_takes_to_start(
+def test_nobody_is_without_sound_for_a_second_when_a_media_process_dies(
     exchange: Exchange, oracle: NewOracle, measure: Measure
 ) -> None:
-    """The bar's second is measured: it holds on an idle machine. Judged is what the exchange adds to loading the libraries, which
-    this machine may be slow at, best of three."""
+    """For less than a second, best of two: a busy machine may keep the new process waiting."""
     person = exchange.dispatchers[0]
     desk = oracle(80, user=person.user, video=True)
     assert desk.register(person.password)[1].status == 200
@@ -98,8 +107,9 @@ def test_nobody_is_without_sound_for_longer_than_a_media_process_takes_to_start(
         return sum(at > since for at in heard) > 25
 
     exchange.until(lambda: hears(0.0), "the dispatcher doesn't hear the caller", timeout=30)
-    added = []
+    gaps = []
     for _ in range(KILLS):
+        exchange.until(lambda: "media" in spares(exchange.pid), "no spare waits", timeout=60)
         before, killed = children(exchange.pid)["media"], time.monotonic()
         os.kill(before, signal.SIGKILL)
         exchange.until(
@@ -109,13 +119,9 @@ def test_nobody_is_without_sound_for_longer_than_a_media_process_takes_to_start(
         )
         back = time.monotonic()
         exchange.until(partial(hears, back), "the dispatcher doesn't hear the caller again", timeout=60)
-        gap = max(b - a for a, b in itertools.pairwise(heard) if b > killed)
-        began = time.monotonic()
-        subprocess.run([sys.executable, "-c", LIBRARIES], check=True)
-        loading = time.monotonic() - began
-        measure("gap", gap * 1000, f"ms, of which loading the libraries takes {loading * 1000:.0f}")
-        added.append(gap - 2 * loading)
-    assert min(added) <= 1.0, added
+        gaps.append(max(b - a for a, b in itertools.pairwise(heard) if b > killed))
+        measure("gap", gaps[-1] * 1000, "ms")
+    assert min(gaps) <= 1.0, gaps
     caller.bye()
     exchange.wait_gone(call)
     folder = exchange.evidence(call, timeout=30)

@@ -30,6 +30,25 @@ class Process:
         return self.returncode
 
 
+class Waiting:
+    """A spare that waits, until the test says that it ended."""
+
+    pid = 2
+
+    def __init__(self, status=None):
+        self.status = status
+        self.gone = False
+
+    def ended(self):
+        return self.status
+
+    def go(self):
+        return None if self.status is not None else Process()
+
+    def end(self):
+        self.gone = True
+
+
 class Clock:
     """Time passes only while the supervisor sleeps."""
 
@@ -55,6 +74,7 @@ class Site:
         monkeypatch.setattr(supervisor.signal, "signal", lambda _number, _handler: None)
         self.supervisor = Supervisor(Path("/nowhere"), None, "postgresql://", **how)
         monkeypatch.setattr(self.supervisor, "_start", self.start)
+        monkeypatch.setattr(supervisor, "Spare", lambda *_told: Waiting())
 
     def start(self, child: Child, now: float) -> None:
         self.started.append(child.role)
@@ -189,3 +209,89 @@ def test_of_several_media_processes_one_that_ends_is_started_again_alone(monkeyp
     )
     assert site.supervisor.run(lambda: None) == 0
     assert sorted(site.started) == ["media", "media-1", "media-1", "media-2", "recorder", "signalling"]
+
+
+class Kept:
+    """A supervisor that starts processes and spares as ever, of which the test sees each."""
+
+    def __init__(self, monkeypatch):
+        self.clock = Clock()
+        self.started, self.spares = [], []
+        monkeypatch.setattr(supervisor, "time", self.clock)
+        monkeypatch.setattr(supervisor.subprocess, "Popen", self.start)
+        monkeypatch.setattr(supervisor, "Spare", self.spare)
+        self.supervisor = Supervisor(Path("/nowhere"), None, "postgresql://secret")
+        self.supervisor._ready = True
+
+    def start(self, command, *, env, pass_fds, start_new_session):
+        assert "secret" not in " ".join(command)
+        self.started.append(command[-1])
+        return Process()
+
+    def spare(self, role, environment, inherited):
+        assert environment["AT110_SUPERVISOR"] == str(os.getpid())
+        assert ("AT110_DATABASE_URL" in environment) == (role == "signalling") == (len(inherited) == 2)
+        self.spares.append((role, Waiting()))
+        return self.spares[-1][1]
+
+    def look(self, seconds=0.0):
+        self.clock.now += seconds
+        for child in self.supervisor._children:
+            self.supervisor._look_after(child)
+            self.supervisor._keep_spare(child)
+
+    def child(self, role):
+        return next(child for child in self.supervisor._children if child.role == role)
+
+
+def test_a_spare_waits_beside_each_process_that_callers_wait_for_once_it_runs_steadily(monkeypatch):
+    kept = Kept(monkeypatch)
+    kept.look()
+    kept.look(supervisor.STEADY_SECONDS)
+    assert kept.spares == [], "a start needs the processors for itself"
+    kept.look(0.1)
+    kept.look(1000)
+    assert [role for role, _ in kept.spares] == ["media", "signalling"]
+
+
+def test_a_spare_takes_the_place_of_a_process_that_ended_and_has_a_follower(monkeypatch):
+    kept = Kept(monkeypatch)
+    kept.look()
+    kept.look(supervisor.STEADY_SECONDS + 1)
+    before = kept.child("media").popen
+    before.returncode = -9
+    kept.look()
+    after = kept.child("media").popen
+    assert after is not before
+    assert after.poll() is None
+    assert kept.started.count("media") == 1, "nothing was loaded for it"
+    assert kept.child("media").spare is None
+    kept.look(supervisor.STEADY_SECONDS + 1)
+    assert [role for role, _ in kept.spares] == ["media", "signalling", "media"]
+    kept.child("media").popen.returncode = -9
+    kept.look()
+    assert kept.started.count("media") == 1
+
+
+def test_a_spare_that_ended_is_no_help_and_not_made_again_at_once(monkeypatch):
+    kept = Kept(monkeypatch)
+    kept.look()
+    kept.look(supervisor.STEADY_SECONDS + 1)
+    kept.spares[0][1].status = -9
+    kept.look(1)
+    assert len(kept.spares) == 2
+    kept.look(supervisor.SPARE_SECONDS)
+    assert [role for role, _ in kept.spares] == ["media", "signalling", "media"]
+    # It ends in the same moment as the process it waits for: there is one all the same.
+    kept.spares[2][1].status = -9
+    kept.child("media").popen.returncode = -9
+    kept.supervisor._look_after(kept.child("media"))
+    assert kept.started.count("media") == 2
+
+
+def test_spares_end_with_the_exchange(monkeypatch):
+    kept = Kept(monkeypatch)
+    kept.look()
+    kept.look(supervisor.STEADY_SECONDS + 1)
+    kept.supervisor._end_all()
+    assert all(spare.gone for _, spare in kept.spares)
