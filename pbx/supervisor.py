@@ -28,7 +28,7 @@ LAST_PAUSE: Final = 5.0
 STEADY_SECONDS: Final = 10.0
 """A process that ran this long is restarted at once: callers hear nothing until it is back."""
 SPARE_SECONDS: Final = 60.0
-"""Between two starts of a spare that ends unasked."""
+"""Between two starts of spares of a role: one that ends unasked, or can't be started, is not tried all the time."""
 STOP_SECONDS: Final = 10.0
 """How long a process may take to end in order before it is killed."""
 
@@ -142,20 +142,39 @@ class Supervisor:
         steady = child.popen is not None and now - child.started > STEADY_SECONDS
         if steady and self._ready and now >= child.spare_at and spared(child.role):
             environment, inherited = self._told(child)
-            child.spare = Spare(child.role, environment, inherited)
+            try:
+                child.spare = Spare(child.role, environment, inherited)
+            except OSError as error:  # no memory, no process: what works goes on without
+                child.spare_at = now + SPARE_SECONDS
+                log.warning("spare_not_started", role=child.role, why=str(error))
+                return
             log.info("spare_started", role=child.role, pid=child.spare.pid)
 
     def _start(self, child: Child, now: float) -> None:
         spare, child.spare = child.spare, None
         child.popen = None if spare is None else spare.go()
+        loaded = child.popen is not None
         if child.popen is None:
             environment, inherited = self._told(child)
-            # A session of its own: Ctrl-C reaches the supervisor alone, which ends the others in order.
-            child.popen = subprocess.Popen(  # noqa: S603 - our own program
-                command(child.role, spare=False), env=environment, pass_fds=inherited, start_new_session=True
-            )
+            try:
+                # A session of its own: Ctrl-C reaches the supervisor alone, which ends the others in order.
+                child.popen = subprocess.Popen(  # noqa: S603 - our own program
+                    command(child.role, spare=False),
+                    env=environment,
+                    pass_fds=inherited,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                if not self._ready:
+                    raise  # it never was an exchange
+                child.again_at = now + child.pause
+                child.pause = min(2 * child.pause, LAST_PAUSE)
+                log.error(
+                    "process_not_started", role=child.role, why=str(error), again_in=child.again_at - now
+                )
+                return
         child.started = now
-        log.info("process_started", role=child.role, pid=child.popen.pid, spare=spare is not None)
+        log.info("process_started", role=child.role, pid=child.popen.pid, spare=loaded)
 
     def _told(self, child: Child) -> tuple[dict[str, str], list[int]]:
         """Return what a process is told in its environment, and the file descriptors it keeps."""

@@ -217,6 +217,8 @@ class Kept:
     def __init__(self, monkeypatch):
         self.clock = Clock()
         self.started, self.spares = [], []
+        self.refuses = False
+        """The machine has no memory for another process."""
         monkeypatch.setattr(supervisor, "time", self.clock)
         monkeypatch.setattr(supervisor.subprocess, "Popen", self.start)
         monkeypatch.setattr(supervisor, "Spare", self.spare)
@@ -225,10 +227,14 @@ class Kept:
 
     def start(self, command, *, env, pass_fds, start_new_session):
         assert "secret" not in " ".join(command)
+        if self.refuses:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
         self.started.append(command[-1])
         return Process()
 
     def spare(self, role, environment, inherited):
+        if self.refuses:
+            raise OSError(12, "Cannot allocate memory")
         assert environment["AT110_SUPERVISOR"] == str(os.getpid())
         assert ("AT110_DATABASE_URL" in environment) == (role == "signalling") == (len(inherited) == 2)
         self.spares.append((role, Waiting()))
@@ -295,3 +301,33 @@ def test_spares_end_with_the_exchange(monkeypatch):
     kept.look(supervisor.STEADY_SECONDS + 1)
     kept.supervisor._end_all()
     assert all(spare.gone for _, spare in kept.spares)
+
+
+def test_a_machine_that_has_no_process_to_give_is_not_the_end(monkeypatch):
+    kept = Kept(monkeypatch)
+    kept.look()
+    kept.refuses = True
+    kept.look(supervisor.STEADY_SECONDS + 1)
+    assert kept.spares == []
+    kept.refuses = False
+    kept.look(1)
+    assert kept.spares == [], "it is left alone for a while"
+    kept.look(supervisor.SPARE_SECONDS)
+    assert [role for role, _ in kept.spares] == ["media", "signalling"]
+
+    kept.refuses = True
+    kept.child("recorder").popen.returncode = -9
+    for _ in range(8):
+        kept.look(supervisor.LAST_PAUSE)
+    assert kept.child("recorder").popen is None
+    kept.refuses = False
+    kept.look(supervisor.LAST_PAUSE)
+    assert kept.child("recorder").popen.poll() is None
+
+
+def test_an_exchange_that_can_not_start_its_first_processes_says_so(monkeypatch):
+    kept = Kept(monkeypatch)
+    kept.supervisor._ready = False
+    kept.refuses = True
+    with pytest.raises(OSError, match="temporarily"):
+        kept.look()
