@@ -12,6 +12,8 @@ from pbx.section import Section
 __all__ = ["TAKES_TARGET", "HandsSettings"]
 
 Code = Annotated[str, msgspec.Meta(pattern=r"\A\*[0-9]{2}\Z")]
+Short = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,8}\Z")]
+Target = Annotated[str, msgspec.Meta(pattern=r"\A\S{1,80}\Z")]
 User = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.+-]{1,64}\Z")]
 
 TAKES_TARGET: Final = frozenset(
@@ -20,6 +22,7 @@ TAKES_TARGET: Final = frozenset(
 """Verbs whose code is followed by whom it is about, and `#`."""
 RESERVED: Final = frozenset({"*10", "*11", "*12", "*13"})
 """Sign in, pause, resume, end the call."""
+_NO_CODES: Final = frozenset({"transfer_seconds", "supervisors", "short_numbers"})
 
 
 class HandsSettings(Section, frozen=True, kw_only=True):
@@ -29,6 +32,9 @@ class HandsSettings(Section, frozen=True, kw_only=True):
     """How long a caller waits for one desk before the desk it came from, or any, gets it."""
     supervisors: tuple[User, ...] = ()
     """Dispatchers who may listen to, whisper to and barge into other desks."""
+    short_numbers: dict[Short, Target] = msgspec.field(default_factory=dict)
+    """What a number stands for where it says whom a verb is about, typed, dialled in a REFER or by the API: keys have no letters,
+    and districts and queues no numbers."""
     hold: Code = "*14"
     transfer: Code = "*15"
     consult: Code = "*16"
@@ -49,13 +55,13 @@ class HandsSettings(Section, frozen=True, kw_only=True):
         return {
             getattr(self, field.name): field.name
             for field in msgspec.structs.fields(type(self))
-            if field.name not in {"transfer_seconds", "supervisors"}
+            if field.name not in _NO_CODES
         }
 
     def problem(self) -> str | None:
         """Return what is wrong with the codes as a whole, None when nothing is."""
         codes = self.codes()
-        if len(codes) != len(msgspec.structs.fields(type(self))) - 2:
+        if len(codes) != len(msgspec.structs.fields(type(self))) - len(_NO_CODES):
             return "two verbs of [hands] have the same code"
         taken = sorted(RESERVED & set(codes))
         return f"[hands]: {', '.join(taken)} means something else already" if taken else None

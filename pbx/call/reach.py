@@ -98,6 +98,7 @@ Target = AtDesk | AtQueue | Party
 
 def find(exchange: Exchange, text: str, now: float) -> Target:
     """Say who is meant. Raises `Impossible`."""
+    text = exchange.site.hands.short_numbers.get(text, text)
     kind, colon, queue = text.partition(":")
     if kind == QUEUE:
         rules = exchange.acd.rules

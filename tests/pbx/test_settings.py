@@ -276,3 +276,10 @@ def test_codes_of_hands_are_distinct_and_leave_the_others_alone(tmp_path):
     settings = read(tmp_path, "[hands]\nsupervisors = ['8001']\ntransfer_seconds = 5\nlisten = '*31'\n")
     assert settings.hands.supervisors == ("8001",)
     assert settings.hands.codes()["*31"] == "listen"
+
+
+def test_short_numbers_are_digits_that_stand_for_one_word(tmp_path):
+    settings = read(tmp_path, "[hands.short_numbers]\n71 = 'district:harbour'\n")
+    assert settings.hands.short_numbers == {"71": "district:harbour"}
+    for wrong in ("7a = 'x'", "71 = ''", "71 = 'two words'", "123456789 = 'x'"):
+        assert len(problems(tmp_path, f"[hands.short_numbers]\n{wrong}\n")) == 1, wrong

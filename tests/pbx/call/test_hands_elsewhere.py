@@ -1,5 +1,7 @@
 """What dispatchers do with calls where it leads to queues, over trunks, and how it shows as states of seats."""
 
+from dataclasses import replace
+
 import pytest
 
 from pbx.call import seat_facts, seats
@@ -9,10 +11,11 @@ from pbx.call.impossible import Impossible
 from pbx.call.keeping import LOG_FOLDER, Keeping
 from pbx.call.ledger import read
 from pbx.call.reconcile import reconcile
+from pbx.hands_settings import HandsSettings
 from routing.acd import DeskState, Profile, QueueRule, Rules
 from routing.moves import DeskVisits
 from tests.kit import places
-from tests.kit.hands import order, party, seat, talking
+from tests.kit.hands import keys, order, party, seat, talking
 from tests.kit.trunks import PEERS, TrunkWorld
 
 # --- queues -----------------------------------------------------------------------------------------------------------------
@@ -95,6 +98,24 @@ def test_refer_to_a_district_is_the_same():
     target = ("Refer-To", "<sip:district%3Awest@192.0.2.1>")
     assert world.answers[world.desk_request("d1", "REFER", headers=(target,))][-1].status == 202
     assert seat(world, "bob") == ("room-d3", "guest")
+
+
+def test_a_short_number_stands_for_a_district_however_it_is_given():
+    profiles = {"d1": Profile({"q-east": 1, "default": 1}), "d3": Profile({"q-west": 1})}
+    world = talking(routing=Rules(profiles=profiles), signed_in=("d1", "d3"))
+    world.exchange.whereabouts.districts = places.districts()
+    short = {"71": "district:west", "72": "district:east", "73": "queue:nowhere"}
+    world.exchange.site = replace(world.exchange.site, hands=HandsSettings(short_numbers=short))
+    keys(world, "d1", "*1571#")
+    assert seat(world, "bob") == ("room-d3", "guest"), "typed"
+    order(world, "d3", "transfer", "72")
+    assert seat(world, "bob") == ("room-d1", "guest"), "by the API"
+    target = ("Refer-To", "<sip:71@192.0.2.1>")
+    assert world.answers[world.desk_request("d1", "REFER", headers=(target,))][-1].status == 202
+    assert seat(world, "bob") == ("room-d3", "guest"), "dialled on the phone's transfer button"
+    with pytest.raises(Impossible) as caught:
+        order(world, "d3", "transfer", "73")
+    assert caught.value.code == "unknown_queue"
 
 
 # --- trunks -----------------------------------------------------------------------------------------------------------------
