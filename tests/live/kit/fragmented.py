@@ -88,7 +88,7 @@ def fragments(data: bytes, source: int, target: tuple[str, int], number: int) ->
 
 def resident(exchange: Exchange) -> float:
     """KiB of memory of the processes of the exchange."""
-    started = re.findall(r'"pid":([0-9]+),"event":"process_started"', exchange.log)
+    started = re.findall(r'"pid":([0-9]+),.*"event":"process_started"', exchange.log)
     assert started, "the log names no process"
     sizes = [re.search(r"VmRSS:\s+([0-9]+)", Path(f"/proc/{pid}/status").read_text()) for pid in started]
     return sum(float(size[1]) for size in sizes if size)
