@@ -353,7 +353,8 @@ class Exchange:
 
 def evidence_in(state: Path) -> list[Path]:
     """Give the folders with the evidence of one call each, of an exchange that may have ended long ago."""
-    return sorted(path.parent for path in state.glob("evidence/**/events.jsonl"))
+    # No folder is looked through: those in which films are made come and go.
+    return sorted(path.parent for path in state.glob("evidence/*/events.jsonl"))
 
 
 def _readable(log: str) -> str:
