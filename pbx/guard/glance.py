@@ -37,7 +37,7 @@ class Rank(IntEnum):
     EMERGENCY = 2
     """An INVITE to an emergency target."""
     OWNER = 3
-    """REGISTER from where a live call is."""
+    """REGISTER from where a live call is, and other INVITEs than calls for help from where somebody is registered."""
     REGISTER = 4
     OTHER = 5
 

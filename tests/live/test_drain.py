@@ -42,6 +42,11 @@ def test_two_hundred_wait_and_twenty_desks_drain_them_in_order(
     assert (queue["waiting"], queue["staffed"], queue["full"]) == (CALLERS, 0, False)
     waiting = [str(entry["call"]) for entry in exchange.queue()]
 
+    # Desks that dial in unregistered are strangers until they have given their password, and strangers are shed first.
+    exchange.until(
+        lambda: "\nat110_shed_pressure 0.0\n" in exchange.api("GET", "/metrics"), "still overloaded"
+    )
+
     started = time.monotonic()
     people = [
         f"{one.user};[authentication username={one.user} password={one.password}]"

@@ -371,6 +371,15 @@ def test_lower_pressure_sheds_fewer_ranks():
         assert {name.removeprefix("shed_") for name in it.counts} == shed
 
 
+def test_a_dispatcher_who_comes_on_duty_is_shed_last_where_the_phone_is_registered():
+    sign_in = message("INVITE", uri="sip:*10@192.0.2.1")
+    for pressure, passes in ((1.0, True), (2.0, True), (3.0, False)):
+        it, peers = shedding(pressure)
+        peers.registered.add(("198.51.100.7", 2))
+        assert (it.judge(sign_in, udp(port=2), 0.0) is None) is passes
+        assert it.judge(sign_in, udp(port=9), 0.0) is not None, "a stranger may be anybody"
+
+
 def test_a_shed_request_gets_a_503_with_a_random_wait():
     it, _ = shedding(1.0)
     waits = set()
