@@ -13,6 +13,7 @@ from pbx.sip.message import Request, Response
 from pbx.tasks import Tasks
 from pbx.transport import Endpoint, StreamLimits
 from tests.kit.sip import request
+from tests.live.kit.ports import ADDRESS, free_port
 
 pytestmark = pytest.mark.beside
 
@@ -136,10 +137,12 @@ def test_what_cannot_be_sent(loop: Any) -> None:
 def test_a_taken_port_is_named(loop: Any, kind: socket.SocketKind) -> None:
     async def scenario(tasks: Tasks) -> None:
         with socket.socket(type=kind) as taken:
-            taken.bind(("127.0.0.1", 0))
+            port = (
+                free_port()
+            )  # for both transports: of one the kernel gives out, the other may be somebody's connection
+            taken.bind((ADDRESS, port))
             if kind == socket.SOCK_STREAM:
                 taken.listen()
-            port = taken.getsockname()[1]
             name = "udp" if kind == socket.SOCK_DGRAM else "tcp"
             with pytest.raises(
                 OSError, match=rf"cannot listen on {name} 127\.0\.0\.1:{port}: Address already in use"
