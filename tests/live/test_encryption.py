@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.live.kit import tshark
 from tests.live.kit.baresip import Account, Baresip
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.media import Media
+from tests.live.kit.ports import free_port
 
 PATIENCE = 20.0
 """A DTLS handshake whose first datagram comes too early is repeated after a second, on a busy machine after more."""
@@ -33,9 +33,7 @@ port = {tls}
 
 @pytest.fixture(scope="module")
 def tls() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(scope="module")
