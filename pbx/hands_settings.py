@@ -33,8 +33,8 @@ class HandsSettings(Section, frozen=True, kw_only=True):
     supervisors: tuple[User, ...] = ()
     """Dispatchers who may listen to, whisper to and barge into other desks."""
     short_numbers: dict[Short, Target] = msgspec.field(default_factory=dict)
-    """What a number stands for where it says whom a verb is about, typed, dialled in a REFER or by the API: keys have no letters,
-    and districts and queues no numbers."""
+    """What a number stands for as the target of `transfer`, `consult`, `add` and `call`, typed, in a REFER or by the API: keys have no
+    letters, and districts and queues no numbers."""
     hold: Code = "*14"
     transfer: Code = "*15"
     consult: Code = "*16"

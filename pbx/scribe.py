@@ -104,18 +104,18 @@ class Scribe:
         with self._writing:
             # First, so that nobody who looks in between takes what is being written for written.
             self._in_hand = len(self._waiting)
-            items, works = self._gather()
+            items, works = self._gather(self._in_hand)
             for sheet, some in items.items():
                 self._guarded(partial(sheet.write, some))
             for work in works:
                 self._guarded(work)
             self._in_hand = 0
 
-    def _gather(self) -> tuple[dict[Sheet, list[Any]], list[Callable[[], None]]]:
+    def _gather(self, count: int) -> tuple[dict[Sheet, list[Any]], list[Callable[[], None]]]:
         waiting = self._waiting
         items: dict[Sheet, list[Any]] = {}
         works: list[Callable[[], None]] = []
-        for _ in range(len(waiting)):
+        for _ in range(count):
             sheet, item, work = waiting.popleft()
             if work is None:
                 items.setdefault(sheet, []).append(item)

@@ -138,6 +138,7 @@ class Listener:
         for server in self._servers:
             server.close()
         await self._runner.cleanup()
+        self.gate.turns.finish()  # whoever was still to hear that a connection is gone
         await self._tasks.close()
 
 

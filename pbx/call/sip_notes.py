@@ -7,11 +7,18 @@ import re
 import time
 from typing import Final, Protocol
 
+import structlog
+
 from pbx.sip.flow import Flow
 from rtp.control import Command, NoteSip
 
 _CALL_ID: Final = re.compile(rb"\r\nCall-ID: *([^\r\n]+)\r\n")
 """The Call-ID of a message we wrote ourselves, whose headers have their long names."""
+MAX_EARLY: Final = 64
+"""Messages kept of a call that has not begun: an INVITE, its CANCEL and their answers, each ten times over. What a phone sends
+beyond that meanwhile is not in the evidence, and the log says so once."""
+
+log = structlog.get_logger("signalling")
 
 
 class Media(Protocol):
@@ -73,5 +80,9 @@ class SipNotes:
                     NoteSip(call, note.at, note.source, note.destination, note.transport, note.data)
                 )
             elif self._line.holds(call_id):
-                self._early.setdefault(call_id, []).append(note)
+                early = self._early.setdefault(call_id, [])
+                if len(early) < MAX_EARLY:
+                    early.append(note)
+                    if len(early) == MAX_EARLY:
+                        log.warning("early_messages_full", address=note.source[0], kept=MAX_EARLY)
         self._waiting.clear()

@@ -37,7 +37,8 @@ class Rank(IntEnum):
     EMERGENCY = 2
     """An INVITE to an emergency target."""
     OWNER = 3
-    """REGISTER from where a live call is, and other INVITEs than calls for help from where somebody is registered."""
+    """REGISTER from where a live call is, and INVITEs that are no calls for help from where
+    somebody is registered or in a call: dispatchers who come on duty."""
     REGISTER = 4
     OTHER = 5
 

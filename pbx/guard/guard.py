@@ -246,7 +246,7 @@ class Guard:
             return Rank.DIALOG
         if name == b"REGISTER":
             return Rank.OWNER if standing == "live" else Rank.REGISTER
-        # A dispatcher who comes on duty is what empties the queue; who is registered here knew a password.
+        # A dispatcher who comes on duty is what empties the queue: the phone is registered, with a password, or in a call.
         return Rank.OWNER if name == b"INVITE" and standing is not None else Rank.OTHER
 
     def _answer(self, data: bytes, flow: Flow, now: float) -> Refusal:

@@ -7,7 +7,7 @@ Known users register with a dead database, also after a restart; blocked ones do
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import msgspec
@@ -16,6 +16,7 @@ from msgspec import structs
 
 from pbx.blocked import Blocked
 from pbx.credentials import Account, write_private
+from pbx.storage.blocks import COLUMNS, blocked
 from pbx.storage.connection import Connection
 from pbx.storage.database import Database, DatabaseAwayError
 from pbx.tasks import Tasks
@@ -33,14 +34,14 @@ SET ha1_sha256 = EXCLUDED.ha1_sha256, ha1_md5 = EXCLUDED.ha1_md5, changed_at = n
 WHERE accounts.origin = 'demo'
   AND (accounts.ha1_sha256, accounts.ha1_md5) IS DISTINCT FROM (EXCLUDED.ha1_sha256, EXCLUDED.ha1_md5)
 """
-_ALL: Final = """
+_ALL: Final = f"""
 SELECT a.username, a.realm, a.role, a.ha1_sha256, a.ha1_md5, coalesce(p.name, a.name) AS name, p.phone, a.language, a.needs,
     a.verified OR p.username IS NOT NULL AS verified,
     coalesce(p.verified_by, CASE WHEN a.verified THEN a.origin END) AS verified_by,
     extract(epoch FROM coalesce(p.verified_at, CASE WHEN a.verified THEN a.created_at END))::float8 AS verified_at,
-    a.enabled, a.blocked_by, extract(epoch FROM a.blocked_at)::float8 AS blocked_at, a.blocked_why
+    {COLUMNS}
 FROM accounts a LEFT JOIN identity_proofs p USING (realm, username) WHERE a.realm = $1 ORDER BY 1
-"""
+"""  # noqa: S608 - a constant of ours
 
 
 class Accounts:
@@ -126,7 +127,7 @@ class Accounts:
             Account(
                 user=row["username"],
                 needs=tuple(row["needs"]),
-                blocked=_blocked(row),
+                blocked=blocked(row),
                 **{n: row[n] for n in _FIELDS},
             )
             for row in rows
@@ -136,12 +137,6 @@ class Accounts:
 _FIELDS: Final = (
     "role", "realm", "ha1_sha256", "ha1_md5", "name", "verified", "phone", "verified_by", "verified_at", "language",
 )  # fmt: skip
-
-
-def _blocked(row: Any) -> Blocked | None:
-    if row["enabled"]:
-        return None
-    return Blocked(row["blocked_by"], row["blocked_at"], row["blocked_why"] or "")
 
 
 def _read(cache: Path, realm: str) -> list[Account]:

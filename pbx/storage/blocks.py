@@ -5,13 +5,19 @@ in → out: who, why, by whom → the account's row. Triggers state who did it a
 Accounts of dispatchers are not blocked here: one click would take somebody's desk away, perhaps the last supervisor's.
 """
 
-from typing import Final
+from typing import Any, Final
 
+from pbx.blocked import Blocked
 from pbx.storage.connection import Connection
 from pbx.storage.database import Database
 from pbx.storage.plain import text
 
-__all__ = ["BlockError", "Blocks"]
+__all__ = ["COLUMNS", "BlockError", "Blocks", "blocked"]
+
+COLUMNS: Final = (
+    "a.enabled, a.blocked_by, extract(epoch FROM a.blocked_at)::float8 AS blocked_at, a.blocked_why"
+)
+"""What `blocked` reads of an account `a`."""
 
 _LOCK: Final = "SELECT role, enabled FROM accounts WHERE realm = $1 AND username = $2 FOR UPDATE"
 _BY: Final = "SELECT set_config('at110.by', $1, true)"
@@ -61,3 +67,10 @@ class Blocks:
         wrong = await database.use(work)
         if wrong is not None:
             raise BlockError(wrong)
+
+
+def blocked(row: Any) -> Blocked | None:
+    """Return the block that a row with `COLUMNS` tells of."""
+    if row["enabled"]:
+        return None
+    return Blocked(row["blocked_by"], row["blocked_at"], row["blocked_why"] or "")

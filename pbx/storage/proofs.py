@@ -28,6 +28,7 @@ from pbx.identity_proof import (
     ProofError,
     Withdrawn,
 )
+from pbx.storage.blocks import COLUMNS, blocked
 from pbx.storage.connection import Connection
 from pbx.storage.database import Database, DatabaseAwayError
 from pbx.tasks import Tasks
@@ -41,14 +42,14 @@ LOOK_SECONDS: Final = 30.0
 SHOWN: Final = 1000
 """Acts that are shown, the newest first."""
 
-_ONE: Final = """
+_ONE: Final = f"""
 SELECT extract(epoch FROM clock_timestamp()) AS now, a.username, a.name AS account_name, a.verified, a.origin, a.role,
     extract(epoch FROM a.created_at) AS created, p.name, p.phone, p.document, p.kind, p.how, p.verified_by, p.asked_by,
     extract(epoch FROM p.verified_at) AS verified_at, c.change, c.name AS c_name, c.phone AS c_phone, c.document AS c_document,
     c.kind AS c_kind, c.how AS c_how, c.asked_by AS c_by, extract(epoch FROM c.asked_at) AS c_at, extract(epoch FROM c.until) AS c_until,
-    a.enabled, a.blocked_by, extract(epoch FROM a.blocked_at)::float8 AS blocked_at, a.blocked_why
+    {COLUMNS}
 FROM accounts a LEFT JOIN identity_proofs p USING (realm, username) LEFT JOIN identity_pending c USING (realm, username)
-WHERE a.realm = $1"""
+WHERE a.realm = $1"""  # noqa: S608 - a constant of ours
 _LOCK: Final = "SELECT 1 FROM accounts WHERE realm = $1 AND username = $2 FOR UPDATE"
 _BY: Final = "SELECT set_config('at110.by', $1, true), set_config('at110.act', $2, true)"
 _PUT: Final = """
@@ -109,7 +110,7 @@ class Proofs:
         for row in rows:
             identity = _identity(row)
             identity.expire(float(row["now"]))
-            shown.append({**identity.snapshot(), "blocked": _blocked(row)})
+            shown.append({**identity.snapshot(), "blocked": msgspec.to_builtins(blocked(row))})
         return shown
 
     async def changes(self, database: Database) -> list[dict[str, Any]]:
@@ -189,12 +190,6 @@ def _facts(facts: Facts) -> tuple[object, ...]:
 
 def _proof(proof: Proof) -> tuple[object, ...]:
     return *_facts(proof.facts), proof.by, proof.at, proof.asked_by
-
-
-def _blocked(row: Any) -> dict[str, Any] | None:
-    if row["enabled"]:
-        return None
-    return {"by": row["blocked_by"], "at": row["blocked_at"], "why": row["blocked_why"] or ""}
 
 
 def _identity(row: Any) -> Identity:

@@ -12,9 +12,9 @@ import pytest
 from tests.kit.size import times
 from tests.live.conftest import Measure
 from tests.live.kit.exchange import Exchange, at110
+from tests.live.kit.processes import children
 from tests.live.kit.scripted import Phone, Pump
 from tests.live.kit.strangers import Loopback
-from tests.live.test_restart import children
 
 FILES: Final = times(192, 512)
 WANTED: Final = times(60, 400)

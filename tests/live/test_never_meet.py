@@ -15,9 +15,9 @@ import pytest
 from tests.kit.size import times
 from tests.live.conftest import Measure, _exchanges
 from tests.live.kit.exchange import ApiError, Exchange
+from tests.live.kit.processes import children
 from tests.live.kit.scripted import Pump
 from tests.live.kit.strangers import Loopback, Speaker
-from tests.live.test_restart import children
 
 STEPS: Final = times(60, 1000)
 CALLERS: Final = times(10, 50)

@@ -20,6 +20,7 @@ from rtp.packet import Packet
 from tests.kit.native_engine import demand
 from tests.live.conftest import NewPhone, _exchanges
 from tests.live.kit.exchange import Exchange, at110
+from tests.live.kit.processes import children
 from tests.live.test_media_worker import (
     FRAME,
     PORTS,
@@ -28,7 +29,6 @@ from tests.live.test_media_worker import (
     Signalling,
     free_ports,
 )
-from tests.live.test_restart import children
 
 WORKER = """
 import sys

@@ -20,8 +20,8 @@ from tests.kit.size import times
 from tests.live.conftest import Measure, NewOracle
 from tests.live.kit import wire
 from tests.live.kit.exchange import Exchange, at110
+from tests.live.kit.processes import children, kill
 from tests.live.test_media_worker import FRAME, PORTS, MediaProcess, Phone, Signalling, free_ports
-from tests.live.test_restart import children
 
 pytestmark = pytest.mark.beside
 
@@ -136,13 +136,7 @@ def test_the_recorder_is_killed_and_hangs_under_a_call(
         lambda: len(_numbers(desk.heard, 71)) > 25, "the dispatcher doesn't hear the caller", timeout=PATIENCE
     )
     for turn in range(KILLS):
-        before, killed = children(exchange.pid)["recorder"], time.monotonic()
-        os.kill(before, signal.SIGKILL)
-        exchange.until(
-            lambda before=before: children(exchange.pid).get("recorder", before) != before,  # type: ignore[misc]
-            "no new recorder",
-            timeout=PATIENCE,
-        )
+        killed = kill(exchange, "recorder", timeout=PATIENCE)
         measure(f"recorder started again, time {turn + 1}", (time.monotonic() - killed) * 1000, "ms")
     stopped = children(exchange.pid)["recorder"]
     os.kill(stopped, signal.SIGSTOP)

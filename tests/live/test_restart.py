@@ -4,45 +4,15 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from tests.live.conftest import Measure, NewOracle, NewPhone
 from tests.live.kit import tshark, wire
 from tests.live.kit.exchange import Exchange, at110, read_events
+from tests.live.kit.processes import children, kill, spares
 
 KILLS: Final = 2
-
-
-def children(parent: int) -> dict[str, int]:
-    """Return role → pid of the supervisor's processes that work."""
-    return {role: pid for role, pid, waits in _children(parent) if not waits}
-
-
-def spares(parent: int) -> dict[str, int]:
-    """Return role → pid of those that have loaded their libraries and wait for the death of another."""
-    return {role: pid for role, pid, waits in _children(parent) if waits}
-
-
-def _children(parent: int) -> Iterator[tuple[str, int, bool]]:
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            owner = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            name = (folder / "comm").read_text().rstrip("\n")
-        except OSError:
-            continue
-        way = next((word for word in (b"process", b"spare") if word in words), None)
-        if owner != parent or way is None:
-            continue
-        role = words[words.index(way) + 1].decode()
-        # A spare whose time has come takes the name of its role.
-        if way == b"process" or name in {"at110 spare", f"at110 {role}"[:15]}:
-            yield role, int(folder.name), name == "at110 spare"
 
 
 def healthy(exchange: Exchange) -> bool:
@@ -59,13 +29,7 @@ def test_media_process_dies_in_mid_call(exchange: Exchange, phone: NewPhone, des
     caller.dial(f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}")
     call = exchange.call_of("mila", state="active")
     exchange.until(lambda: caller.hears(1000), "the caller doesn't hear the dispatcher")
-    before = children(exchange.pid)
-    os.kill(before["media"], signal.SIGKILL)
-    exchange.until(
-        lambda: children(exchange.pid).get("media", before["media"]) != before["media"],
-        "no new media process",
-        timeout=30,
-    )
+    kill(exchange, "media")
     exchange.until(lambda: exchange.api("GET", "/healthz")["media"] == "up", "media stays down", timeout=30)
     exchange.until(
         lambda: [e for e in exchange.events(call["call"]) if e["event"] == "media_restarted"],
@@ -110,13 +74,7 @@ def test_nobody_is_without_sound_for_a_second_when_a_media_process_dies(
     gaps = []
     for _ in range(KILLS):
         exchange.until(lambda: "media" in spares(exchange.pid), "no spare waits", timeout=60)
-        before, killed = children(exchange.pid)["media"], time.monotonic()
-        os.kill(before, signal.SIGKILL)
-        exchange.until(
-            lambda before=before: children(exchange.pid).get("media", before) != before,  # type: ignore[misc]
-            "no new media process",
-            timeout=30,
-        )
+        killed = kill(exchange, "media")
         back = time.monotonic()
         exchange.until(partial(hears, back), "the dispatcher doesn't hear the caller again", timeout=60)
         gaps.append(max(b - a for a, b in itertools.pairwise(heard) if b > killed))
@@ -127,6 +85,36 @@ def test_nobody_is_without_sound_for_a_second_when_a_media_process_dies(
     folder = exchange.evidence(call, timeout=30)
     assert at110("verify", folder).returncode == 0
     assert len([event for event in read_events(folder) if event["event"] == "media_restarted"]) == KILLS
+
+
+def test_signalling_that_dies_is_back_at_once(
+    exchange: Exchange, oracle: NewOracle, measure: Measure
+) -> None:
+    """A spare takes its place: calls that stand stay, and one that is dialled in that moment is answered."""
+    standing, dials = oracle(90), oracle(91)
+    standing.call()
+    call = exchange.call_of(standing.user, state="waiting")["call"]
+    taken_up = []
+    for turn in range(KILLS):
+        exchange.until(lambda: "signalling" in spares(exchange.pid), "no spare waits", timeout=60)
+        restored = exchange.log.count("live_state_restored")
+        killed = kill(exchange, "signalling")
+        exchange.until(
+            lambda restored=restored: exchange.log.count("live_state_restored") > restored,  # type: ignore[misc]
+            "nothing was taken up",
+            timeout=30,
+        )
+        taken_up.append(time.monotonic() - killed)
+        measure(f"signalling killed, all taken up, time {turn + 1}", taken_up[-1] * 1000, "ms")
+        if turn == 0:
+            began = time.monotonic()
+            dials.call()
+            measure("dialled then, answered", (time.monotonic() - began) * 1000, "ms")
+    assert min(taken_up) <= 1.0, taken_up
+    assert exchange.call_of(standing.user)["call"] == call
+    for caller in (standing, dials):
+        caller.bye()
+    exchange.wait_gone(call)
 
 
 def test_evidence_is_sealed_when_signalling_dies_and_its_journal_is_lost(

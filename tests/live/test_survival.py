@@ -1,8 +1,6 @@
 """Signalling is killed under live calls, in mid-setup and mid-queue, and nobody on the phone notices (bars F1, F2)."""
 
 import asyncio
-import os
-import signal
 import subprocess
 from pathlib import Path
 
@@ -10,7 +8,8 @@ from tests.live.conftest import NewOracle, NewPhone, NewSipp
 from tests.live.kit import tshark
 from tests.live.kit.exchange import Exchange, at110, read_events
 from tests.live.kit.flowphone import FlowPhone
-from tests.live.test_restart import children, healthy
+from tests.live.kit.processes import children, kill
+from tests.live.test_restart import healthy
 
 ROUNDS = 2
 CALLS = 24
@@ -22,12 +21,7 @@ def kill_signalling(exchange: Exchange) -> None:
     """Kill the signalling process; returns when its successor serves and has lived long enough to be trusted."""
     before = children(exchange.pid)
     restored = exchange.log.count("live_state_restored")
-    os.kill(before["signalling"], signal.SIGKILL)
-    exchange.until(
-        lambda: children(exchange.pid).get("signalling", before["signalling"]) != before["signalling"],
-        "no new signalling process",
-        timeout=30,
-    )
+    kill(exchange, "signalling")
     exchange.until(lambda: healthy(exchange), "signalling doesn't come back", timeout=30)
     exchange.until(
         lambda: exchange.log.count("live_state_restored") > restored, "nothing was taken up", timeout=30

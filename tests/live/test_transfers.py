@@ -3,13 +3,14 @@
 Who is heard where is told by tones; the caller's dialog is the same from beginning to end.
 """
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import NewPhone, NewSipp
+from tests.live.conftest import NewPhone, NewSipp, _exchanges
 from tests.live.kit import tshark
 from tests.live.kit.baresip import Baresip
 from tests.live.kit.exchange import Exchange, View
@@ -18,6 +19,28 @@ from tests.live.kit.media import Media
 
 PATIENCE = 20.0
 """Seconds for anything that takes a fraction of one on an idle machine."""
+SETTINGS = """
+[queue]
+wrap_up_seconds = 0.0
+language = 'en'
+[hands.short_numbers]
+71 = 'district:harbour'
+"""
+DISTRICTS = Path(__file__).parents[2] / "routing" / "sample_districts.geojson"
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[Exchange]:
+    """An exchange with the sample districts, one of which has a short number."""
+    running = Exchange(settings=SETTINGS)
+    _exchanges.append(running)
+    try:
+        running.start()
+        running.api("PUT", "/api/districts", json.loads(DISTRICTS.read_text()))
+        yield running
+        running.wait_sealed()
+    finally:
+        running.stop()
 
 
 def hand(exchange: Exchange, desk: Baresip, verb: str, **body: str) -> None:
@@ -89,6 +112,34 @@ def test_blind_transfer_by_the_phones_refer(
         first.account.user,
         second.account.user,
     ]
+
+
+def test_a_short_number_dialled_on_the_phones_transfer_button_is_a_district(
+    exchange: Exchange, phone: NewPhone, desk_phone: NewPhone
+) -> None:
+    first, second = two_desks(exchange, desk_phone)
+    caller, call = caller_of(exchange, phone, first)
+    resume(exchange, second)
+    first.command("transfer", f"sip:71@{exchange.sip[0]}:{exchange.sip[1]}")
+    has(exchange, second, call)
+    hears(exchange, caller, 1300)
+    hears(exchange, second, 440)
+    asked = [event for event in ended(exchange, caller, call) if event["event"] == "transfer_asked"]
+    assert [(event["to"], event["by"]) for event in asked] == [("71", "refer")]
+
+
+def test_a_short_number_typed_on_the_phone_is_a_district(
+    exchange: Exchange, phone: NewPhone, desk_phone: NewPhone
+) -> None:
+    first, second = two_desks(exchange, desk_phone)
+    caller, call = caller_of(exchange, phone, first)
+    resume(exchange, second)
+    for key in "*1571#":
+        first.command("sndcode", key)
+    has(exchange, second, call)
+    hears(exchange, caller, 1300)
+    hears(exchange, second, 440)
+    ended(exchange, caller, call)
 
 
 def test_attended_transfer_by_refer_with_replaces(
@@ -224,7 +275,12 @@ def test_a_registered_caller_is_called_back(
     person = exchange.callers[0]
     citizen = phone(person.user, password=person.password, tone=440, auto_answer=True)
     citizen.wait_registered()
-    hand(exchange, desk, "call", target=person.user)
+    citizen.dial(f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}")
+    dropped = str(exchange.call_of(person.user, state="active", timeout=PATIENCE)["call"])
+    citizen.hang_up()
+    exchange.wait_gone(dropped, timeout=PATIENCE)
+    exchange.wait_desk(desk.account.user, "free", timeout=PATIENCE)
+    hand(exchange, desk, "call", target=person.user, call=dropped)
     call = str(exchange.call_of(person.user, state="active", timeout=PATIENCE)["call"])
     has(exchange, desk, call)
     hears(exchange, citizen, 1000)
@@ -232,6 +288,8 @@ def test_a_registered_caller_is_called_back(
     exchange.desk(desk.account.user, "end-call")
     exchange.wait_gone(call, timeout=PATIENCE)
     folder = exchange.evidence(call, timeout=60)
+    (same,) = [event for event in exchange.events(call) if event["event"] == "same_incident"]
+    assert (same["incident"], same["why"]) == (dropped, "called_back")
     received = [s for s in tshark.streams(folder / "call.pcapng") if s.packets]
     assert len(received) >= 2, "both directions are in the evidence"
 

@@ -9,6 +9,7 @@ from pbx.block_service import REASONS, BlockService
 from pbx.storage.blocks import BlockError
 from pbx.storage.database import DatabaseAwayError
 from tests.kit.exchange import BEARER, TOKEN, until
+from tests.kit.signed_in import be, post
 from tests.pbx.api.test_rights import ADMIN, AUDITOR, D, People, S
 
 BLOCK = "/api/identities/13800000001/block"
@@ -54,16 +55,6 @@ async def client(exchange, metrics, clock, evidence, book):
     async with TestClient(TestServer(application)) as started:
         await until(lambda: len(exchange.feed) == 1)
         yield started
-
-
-async def be(client, user):
-    client.session.cookie_jar.clear()
-    assert (await client.post("/api/login", json={"user": user, "password": "secret"})).status == 200
-
-
-async def post(client, path, body=None, **more):
-    answer = await client.post(path, json=body, **more)
-    return answer.status, await answer.json()
 
 
 async def test_it_is_of_effect_at_once_or_a_little_later(client, book):

@@ -9,6 +9,7 @@ from pbx.caller_service import CallerService
 from pbx.storage.database import DatabaseAwayError
 from pbx.storage.histories import UnknownMarkError
 from tests.kit.exchange import BEARER, CALL, TOKEN, until
+from tests.kit.signed_in import be, post
 from tests.pbx.api.test_rights import ADMIN, AUDITOR, D, People, S
 
 MARK = f"/api/calls/{CALL}/mark"
@@ -63,16 +64,6 @@ async def client(exchange, metrics, clock, evidence, book):
     async with TestClient(TestServer(application)) as started:
         await until(lambda: len(exchange.feed) == 1)
         yield started
-
-
-async def be(client, user):
-    client.session.cookie_jar.clear()
-    assert (await client.post("/api/login", json={"user": user, "password": "secret"})).status == 200
-
-
-async def post(client, path, body=None, **more):
-    answer = await client.post(path, json=body, **more)
-    return answer.status, await answer.json()
 
 
 async def test_a_dispatcher_marks_and_a_supervisor_takes_it_back(client, book):

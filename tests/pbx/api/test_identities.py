@@ -10,6 +10,7 @@ from pbx.identity_documents import DocumentKey
 from pbx.identity_proof import Identity, ProofError
 from pbx.identity_service import REASONS, IdentityService
 from tests.kit.exchange import BEARER, TOKEN, until
+from tests.kit.signed_in import be, post
 from tests.pbx.api.test_rights import ADMIN, AUDITOR, D, People, S
 
 NUMBER = "11010519491231002X"
@@ -65,17 +66,6 @@ async def client(exchange, metrics, clock, evidence, people, store, tmp_path):
     async with TestClient(TestServer(application)) as started:
         await until(lambda: len(exchange.feed) == 1)
         yield started
-
-
-async def be(client, user):
-    client.session.cookie_jar.clear()
-    answer = await client.post("/api/login", json={"user": user, "password": "secret"})
-    assert answer.status == 200
-
-
-async def post(client, path, body, **more):
-    answer = await client.post(path, json=body, **more)
-    return answer.status, await answer.json()
 
 
 @pytest.mark.may_block("the key is made once, at the start")
