@@ -356,6 +356,8 @@ class Engine:
     def _sweep_leg(self, leg: Leg, now: float, late: float) -> None:
         for medium, track in leg.tracks.items():
             track.sweep(now, self._settings.loss_seconds, late=late, sign=leg.reports[medium].heard)
+        if leg.lost_wishes is not None:
+            leg.lost_wishes.look(now)
         self._recorded.state(leg, now, self._settings.report_seconds)
         for protection in leg.protections.values():
             protection.expire(now)

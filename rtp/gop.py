@@ -44,6 +44,8 @@ class Group:
         self._key: int | None = None
         self._ssrc = b""
         self._asked = False
+        self.begun = False
+        """Whether the packet pushed last begins a key frame."""
 
     def push(self, codec: str, data: bytes, sequence: int, timestamp: int) -> bool:
         """Take the next packet; True when a key frame is wanted because the group is broken or has become too large.
@@ -51,10 +53,12 @@ class Group:
         `codec`: its encoding name in upper case.
         """
         follows = self._sequence is not None and (sequence - self._sequence) & MASK16 == 1
-        if self._packets and not (follows and data[8:12] == self._ssrc):
+        if not (follows and data[8:12] == self._ssrc):
             self.clear()
+            self._asked = False  # what was asked may be among what was lost
         self._sequence, self._ssrc = sequence, data[8:12]
         what = _read(codec, data)
+        self.begun = what == "key"
         if what != "other" and (self._key is not None and timestamp != self._key):
             self.clear()
         elif what == "other" and not self._packets:
@@ -70,7 +74,7 @@ class Group:
         return self._ask(codec)
 
     def _ask(self, codec: str) -> bool:
-        """Whether a key frame is to be wanted: once, until one has come."""
+        """Whether a key frame is to be wanted: once, until one has come or something is lost again."""
         asked, self._asked = self._asked, True
         return codec in CODECS and not asked
 
@@ -109,6 +113,11 @@ class Group:
         group._sequence, group._key, group._ssrc = data["sequence"], data["key"], data["ssrc"]
         group._asked = data["asked"]
         return group
+
+
+def begins_key(codec: str, data: bytes) -> bool:
+    """Whether a packet begins a key frame; `codec`: one of CODECS."""
+    return _read(codec, data) == "key"
 
 
 def _read(codec: str, data: bytes) -> Kind:

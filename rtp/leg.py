@@ -9,8 +9,9 @@ from rtp.control import Codec, LegReport, Medium, PictureWanted, Play, PlayEnded
 from rtp.counts import stream_report
 from rtp.dtls import Certificate
 from rtp.dtmf import events
+from rtp.lost_wishes import LostWishes
 from rtp.overlay import RATE, Overlay, can_mix
-from rtp.picture import way
+from rtp.picture import PATIENCE_SECONDS, way
 from rtp.player import Player
 from rtp.prompts import Prompts
 from rtp.protection import Protection
@@ -110,6 +111,8 @@ class Leg:
         self.report_due = 0.0
         self.rtcp_due = 0.0
         self._gates = Gates()
+        self.lost_wishes: LostWishes | None = None
+        """Of who has a picture."""
         self.badge: Badge | None = None
         """The still image, while it is sent in the host's place."""
         self._prompts = prompts
@@ -134,6 +137,10 @@ class Leg:
         self.tracks[track.medium] = track
         if track.medium == "audio":
             self.activity.out = track.sender.out
+        else:
+            self.lost_wishes = LostWishes(
+                self._around.loop, lambda: track.source.gaps, lambda now: self._pass_lost_wish(track, now)
+            )
         self.reports[track.medium] = reports
         self.set_gates(self._gates)
         return reports
@@ -347,11 +354,18 @@ class Leg:
         if track.medium == "video" and track.fed_by is not None:
             track.fed_by.want_picture(now)
 
+    def _pass_lost_wish(self, track: Track, now: float) -> None:
+        """What the peer may have asked for by RTCP was perhaps lost; INFO is repeated until it is answered."""
+        if track.stream is not None and way(track.stream.feedback) != "info":
+            self._pass_wish(track, now)
+
     def _ask_picture(self, track: Track, reports: Reports) -> None:
         asked = way(track.stream.feedback if track.stream else ())
         if asked == "info":
+            track.pictures.answered()  # SIP repeats what is lost
             self._around.emit(PictureWanted(self.leg))
         else:
+            track.pictures.patience = PATIENCE_SECONDS + (reports.round_trip or 0.0)
             reports.request_picture(self._around.loop.now, way=asked)
 
     # --- reports ---------------------------------------------------------------------------------------------------

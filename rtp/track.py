@@ -12,6 +12,7 @@ from typing import ClassVar, Final
 import structlog
 
 from rtp.audience import Audience
+from rtp.awaited import Asking
 from rtp.call_evidence import PacketWriter
 from rtp.carried import Carried
 from rtp.control import Address, Dtmf, MediaLost, MediaStarted, Medium, PortPair, Stream
@@ -44,7 +45,7 @@ _pack: Final = HEADER.pack
 log = structlog.get_logger("media")
 
 
-class Track(Unheard, Carried):
+class Track(Asking, Unheard, Carried):
     """One medium of one leg."""
 
     # Slots, because a packet finds its track cold in the cache: each dictionary less is a microsecond less.
@@ -178,13 +179,9 @@ class Track(Unheard, Carried):
         if missed - self._dropped:
             log.warning("codec_not_shared", leg=self.leg, medium=self.medium, codecs=sorted(missed))
         self._dropped = frozenset(missed)
+        self._watch()
         if destination is not None and before is not destination and self.medium == "video":
             self.want_picture(now)
-
-    def want_picture(self, now: float) -> None:
-        """Ask the peer for a key frame, at most every 0.7 s; a peer that sent nothing yet begins with one."""
-        if self.source.ssrc >= 0 and self.pictures.want(now):
-            self.ask_picture()
 
     def _own_number(self) -> int:
         return self._number
@@ -303,6 +300,8 @@ class Track(Unheard, Carried):
             self._unheard = (data, sequence, timestamp)
         elif self.group.push(route.name, data, sequence, timestamp):
             self.want_picture(now)
+        elif self.group.begun:
+            self.pictures.answered()
 
     def _read_open(self) -> None:
         """One datagram while the socket is open to all; once it is connected all that waited, which may be anybody's."""
@@ -373,11 +372,11 @@ class Track(Unheard, Carried):
         silence = self._presence.missed(self.heard, now, loss_seconds, late=late, sign=sign)
         if silence is not None:
             self._around.emit(MediaLost(self.leg, self.medium, silence))
-        if self.medium == "video" and self.destination is not None:
-            if self.source.gaps != self._gaps:
+        if self.medium == "video":
+            if self.destination is not None and self.source.gaps != self._gaps:
                 self.want_picture(now)
             elif self.pictures.expire(now):
-                self.ask_picture()
+                self._ask()
         self._gaps = self.source.gaps
 
     def end(self) -> None:

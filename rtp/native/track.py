@@ -239,6 +239,10 @@ class NativeTrack(Track):
         super().wire(destination, now)
         self._publish()
 
+    def _ask(self) -> None:
+        super()._ask()
+        self._publish()  # until a key frame has come Python looks for it
+
     def protect(self, reader: Handler | None, wrap: Wrap | None) -> None:
         """As in Python; a protected socket is not C's."""
         self._relay.lend(self._flow, False)

@@ -8,6 +8,8 @@ from rtp.engine import Engine
 from rtp.ports import NoPorts, Pair, Ports
 from rtp.prompts import Prompts
 from rtp.reserve import Reserve
+from rtp.rtcp import PictureLoss
+from rtp.rtcp import parse as parse_rtcp
 from rtp.settings import MediaSettings
 from tests.kit import media_wire
 from tests.kit.media_wire import EVENTS, H264, PCMA, PHONE, packet, stream
@@ -123,6 +125,11 @@ class Running:
     def sockets(self, name, medium="audio"):
         pair = self.engine._legs[name].tracks[medium].pair
         return pair.rtp, pair.rtcp
+
+    def wishes(self, name):
+        """The requests for key frames this phone has got by RTCP."""
+        sent = [packet for data, _ in self.sockets(name, "video")[1].sent for packet in parse_rtcp(data)]
+        return [packet for packet in sent if isinstance(packet, PictureLoss)]
 
     def say(self, name, sequence, medium="audio", **more):
         self.loop.read(self.sockets(name, medium)[0], packet(sequence, **more))

@@ -2,6 +2,7 @@
 of phones that send nothing while nobody speaks."""
 
 import json
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Final
 import numpy as np
 import pytest
 
-from tests.live.conftest import Measure, NewOracle, NewPhone
+from tests.kit.size import FULL, times
+from tests.live.conftest import Measure, NewOracle, NewPhone, _exchanges
 from tests.live.kit import media as pictures
 from tests.live.kit import pauses, sound, wire
 from tests.live.kit.baresip import Account, Baresip
@@ -18,20 +20,36 @@ from tests.live.kit.exchange import Exchange
 from tests.live.kit.flash import SECONDS, Reports, perform, skews, within
 from tests.live.kit.media import Media
 from tests.live.kit.oracle import Heard, Oracle
-from tests.live.kit.road import Road
+from tests.live.kit.road import Recovery, Road, Way
 from tests.recordings.test_render import decoded, tracks
 
+SETTINGS: Final = "[queue]\nwrap_up_seconds = 0.0\nlanguage = 'en'\n"
 PATIENCE: Final = 30.0
 LOSS: Final = 0.05
-EPISODES: Final = 3
+EPISODES: Final = times(3, 30)
 PERFORMANCES: Final = 3
 ENOUGH: Final = 3
 """Beeps that were judged on the wire."""
 LEAST: Final = 3
 """Packets of picture lost each way in an episode before it ends."""
 BAR: Final = 1.0
-"""Seconds from the last loss to the key frame, which one episode at least has to meet: a request may be lost too, and a machine
-that is busy elsewhere may keep a phone from its encoder."""
+"""Seconds from the end of the losses to the key frame."""
+STALLED: Final = 0.3
+"""Seconds without any picture after which an episode is not judged: this machine kept the phone from its encoder, or the exchange
+from its work. 15 pictures a second leave 0.07."""
+
+
+@pytest.fixture(scope="module", params=("native", "python") if FULL else ("auto",))
+def exchange(request: pytest.FixtureRequest) -> Iterator[Exchange]:
+    """An exchange with the media engine that was built; at the size of the bar with each of the two."""
+    running = Exchange(settings=f"{SETTINGS}[media]\nengine = '{request.param}'\n")
+    _exchanges.append(running)
+    try:
+        running.start()
+        yield running
+        running.wait_sealed()
+    finally:
+        running.stop()
 
 
 @pytest.fixture
@@ -55,24 +73,29 @@ def test_the_picture_recovers_within_a_second_of_the_loss(
     caller.dial(f"sip:110@{road.address[0]}:{road.address[1]}")
     call = exchange.call_of("lossy", state="active")["call"]
     _both_see(exchange, caller, desk)
-    times: dict[str, list[float]] = {"up": [], "down": []}
+    judged: dict[Way, list[Recovery]] = {"up": [], "down": []}
     for _ in range(EPISODES):
-        before = {way: _lost(road, way) for way in times}
+        before = {way: _lost(road, way) for way in judged}
         road.loss = LOSS
         exchange.until(
-            lambda before=before: all(_lost(road, way) >= before[way] + LEAST for way in times),  # type: ignore[misc]
+            lambda before=before: all(_lost(road, way) >= before[way] + LEAST for way in judged),  # type: ignore[misc]
             "the road loses nothing",
             timeout=PATIENCE,
         )
-        road.loss = 0.0
-        for way, found in times.items():
-            exchange.until(lambda way=way: road.recovered(way), f"no key frame {way}", timeout=PATIENCE)  # type: ignore[misc]
-            seconds = road.recovered(way)  # type: ignore[arg-type]
-            assert seconds is not None
-            found.append(seconds)
-            measure(f"picture back {way}", seconds * 1000, "ms")
-    for way, found in times.items():
-        assert min(found) <= BAR, (way, found)
+        road.loss, ended = 0.0, time.monotonic()
+        for way, found in judged.items():
+            exchange.until(
+                lambda way=way, ended=ended: road.recovered(way, ended),  # type: ignore[misc]
+                f"no key frame {way}",
+                timeout=PATIENCE,
+            )
+            recovery = road.recovered(way, ended)
+            assert recovery is not None
+            found.append(recovery)
+            measure(f"picture back {way}", recovery.seconds * 1000, "ms")
+    for way, found in judged.items():
+        assert any(one.seconds <= BAR for one in found), (way, found)
+        assert all(one.seconds <= BAR for one in found if one.pause < STALLED), (way, found)
     _both_see(exchange, caller, desk)
     exchange.until(partial(caller.hears, 1000), "the caller doesn't hear the dispatcher", timeout=PATIENCE)
     exchange.until(partial(desk.hears, 440), "the dispatcher doesn't hear the caller", timeout=PATIENCE)
@@ -80,8 +103,8 @@ def test_the_picture_recovers_within_a_second_of_the_loss(
     exchange.wait_gone(call)
 
 
-def _lost(road: Road, way: str) -> int:
-    return sum(one.lost for one in tuple(road.seen[way]))  # type: ignore[index]
+def _lost(road: Road, way: Way) -> int:
+    return sum(one.lost for one in tuple(road.seen[way]))
 
 
 def _both_see(exchange: Exchange, caller: Baresip, desk: Baresip) -> None:

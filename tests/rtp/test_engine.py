@@ -336,6 +336,29 @@ def test_a_key_frame_is_asked_of_the_other_side(running):
     assert running.do(c.WantPicture(GUEST)) == [], "the host sends no picture"
 
 
+def test_for_a_phone_whose_road_lost_packets_a_key_frame_is_asked_once_it_loses_nothing_more(running):
+    for name in (HOST, GUEST):
+        running.leg(name, "video")
+        streams = (stream("video", (H264,), feedback=("nack pli",)),)
+        running.do(c.ConfigureLeg(name, streams, (PHONE[0],)))
+    running.join(HOST, GUEST)
+    for number in (1, 2, 3):
+        for name in (HOST, GUEST):
+            running.say(name, number, "video", payload_type=96, payload=b"\x65x")
+        running.pass_time(0.06)
+    running.pass_time(1.0)
+    asked = len(running.wishes(HOST))
+    for number in (5, 7, 9):  # the guest's; what it asks by RTCP is lost too
+        running.say(GUEST, number, "video", payload_type=96, payload=b"\x41x")
+        running.pass_time(0.2)
+    assert len(running.wishes(HOST)) == asked
+    running.pass_time(0.3)
+    assert len(running.wishes(HOST)) == asked + 1
+    running.say(HOST, 4, "video", payload_type=96, payload=b"\x65x")
+    running.pass_time(5.0)
+    assert len(running.wishes(HOST)) == asked + 1
+
+
 def test_close_ends_legs_and_evidence(running):
     running.do(c.OpenEvidence("call", "/f"))
     running.leg("a", evidence="call")

@@ -124,6 +124,23 @@ def test_after_a_loss_nothing_is_shown_until_the_next_key_frame(more):
     assert kept(group) == [(number + 2, 5)]
 
 
+def test_a_further_loss_may_have_taken_what_was_asked_so_it_is_wanted_again():
+    group = Group()
+    assert push(group, 1, SLICE, 1)
+    assert not push(group, 2, SLICE, 2)
+    assert push(group, 4, SLICE, 3)
+    assert not push(group, 5, SLICE, 4)
+
+
+def test_the_beginning_of_a_key_frame_is_told():
+    group = Group()
+    told = []
+    for number, payload in enumerate([SLICE, SPS, IDR, SLICE]):
+        push(group, number, payload, number)
+        told.append(group.begun)
+    assert told == [False, False, True, False]
+
+
 @pytest.mark.parametrize(("size", "count"), [(1000, MAX_BYTES // 1012), (10, MAX_PACKETS)])
 def test_a_group_that_grows_too_large_is_given_up(size, count):
     group = Group()

@@ -6,6 +6,7 @@ phone ─ RTP ─▶ near │ far ─▶ exchange   and back; what is lost and w
 The phone is told this address in place of the exchange's. It must not register here (its digest would name another address).
 """
 
+import itertools
 import random
 import re
 import selectors
@@ -35,6 +36,16 @@ class Seen:
     lost: bool
     key: bool
     """It begins a key frame, or the parameter sets before one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How a picture became whole again."""
+
+    seconds: float
+    """From the end of the losses to the key frame; 0 when it had come before."""
+    pause: float
+    """The longest time meanwhile in which no picture came at all: none that was damaged, and none that was whole."""
 
 
 @dataclass
@@ -101,17 +112,16 @@ class Road:
             key.fileobj.close()
         self._readers.close()
 
-    def last_lost(self, way: Way) -> float:
-        """When the newest packet of picture was lost; minus infinity when none was."""
-        return max((one.at for one in tuple(self.seen[way]) if one.lost), default=float("-inf"))
-
-    def recovered(self, way: Way) -> float | None:
-        """Seconds from the newest loss to the first key frame after it that was not lost; None while none came."""
-        lost = self.last_lost(way)
-        return next(
-            (one.at - lost for one in tuple(self.seen[way]) if one.key and not one.lost and one.at > lost),
-            None,
-        )
+    def recovered(self, way: Way, since: float) -> Recovery | None:
+        """How the picture became whole after `since`, when the road began to lose nothing any more; None: it is not yet."""
+        seen = tuple(self.seen[way])
+        lost = max((one.at for one in seen if one.lost), default=float("-inf"))
+        key = next((one.at for one in seen if one.key and not one.lost and one.at > lost), None)
+        if key is None:
+            return None
+        meanwhile = [since, *(one.at for one in seen if since < one.at <= key)]
+        pause = max((after - before for before, after in itertools.pairwise(meanwhile)), default=0.0)
+        return Recovery(max(0.0, key - since), pause)
 
     # --- the thread ---
 
