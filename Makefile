@@ -129,6 +129,7 @@ bench: $(VENV)/.installed-test
 # What the unit tests do a part of, as often as the bars ask for; see tests/kit/size.py.
 bars: $(VENV)/.installed-test debian native
 	@export AT110_BARS=full; $(call timed,bars,$(BIN)/pytest -q -n auto --durations=20 tests/scenarios tests/pbx/test_identity_guesses.py tests/pbx/sip/test_parser_limits.py tests/pbx/transport/test_framing.py tests/recordings/test_fuzzed_media.py)
+	@export AT110_BARS=full; $(call timed,bars of signalling,$(BIN)/pytest -q tests/live/test_crowds.py tests/live/test_flood.py tests/live/test_transports.py tests/live/test_tls.py)
 	@export AT110_BARS=full; $(call timed,bars of media,$(BIN)/pytest -q tests/live/test_bad_media.py tests/live/test_siege.py tests/live/test_few_files.py tests/live/test_never_meet.py tests/live/test_recorder_alone.py)
 
 soak: $(VENV)/.installed-test debian native

@@ -221,13 +221,9 @@ def _signalling(settings: Settings, sink: Sink) -> int:
 
 def _ready_for_calls() -> None:
     """Keep pauses short from here on, and tell the supervisor."""
-    import gc
+    from pbx.garbage import Keeper
 
-    # What was made by now stays for good: the collector need never look at it again, and looks at the rest more rarely.
-    gc.collect()
-    gc.freeze()
-    # 50,000 new objects at once: when thousands of phones register, 200,000 took 90 ms (bars GI3).
-    gc.set_threshold(10_000, 5, 80)
+    Keeper().start()
     # The thread that writes down what happens may keep the loop waiting for so long, not for 5 ms.
     sys.setswitchinterval(0.001)
     _tell_ready()

@@ -8,6 +8,9 @@ take turns: who floods waits behind itself, everybody else behind one call of th
 ports over the life of an INVITE, and who lately took more than are left waits too: the fewer are left, the slower, so that a
 flood never takes the last.
 
+Nothing is answered before its turn, not even 100: a phone that heard one stops repeating its INVITE and gives up no more, but what
+waits here stands in no journal, and a CANCEL finds no transaction. Silence leaves it to the phone to come again.
+
 What is repeated costs nothing, whether it waits or had its turn. What waits is bounded in bytes; when that is reached, the newest of
 a source that holds more than its share makes room, and is told of so that it can be answered.
 """

@@ -27,6 +27,7 @@ from pbx.tasks import Tasks
 __all__ = ["Outbox"]
 
 BATCH: Final = 500  # rows in one transaction: some ten milliseconds
+IN_A_TURN: Final = 50  # rows made ready before the loop looks at others
 PAUSE: Final = 1.0  # seconds before trying again what the server refused
 GATHER: Final = (
     0.1  # seconds between two transactions while there is little: a call's 15 rows go in one, not in ten
@@ -258,9 +259,11 @@ class Outbox:
             # Order is kept within each table. Between tables it says nothing: no row refers to one of another, and all of
             # the transaction becomes visible at once. Each round to the server costs more than ten rows in it.
             tables: dict[str, list[tuple[object, ...]]] = {}
-            for line in lines:
+            for number, line in enumerate(lines, 1):
                 one = statement(line.kind, line.record, self._stream, line.n)
                 tables.setdefault(one.sql, []).append(one.values)
+                if number % IN_A_TURN == 0:
+                    await asyncio.sleep(0)
             for sql, rows in tables.items():
                 await connection.executemany(sql, rows)
 

@@ -18,7 +18,7 @@ from pbx.transport.handshakes import HandshakeQueue
 from pbx.transport.link import Item, Link, StreamLimits
 from pbx.transport.stream import Connection
 from pbx.transport.tls import TlsFilter
-from pbx.transport.turns import Turns
+from pbx.transport.turns import Turns, each
 
 DRAIN_SECONDS: Final = 1.0
 """How long `close` waits for peers to read what they were sent last."""
@@ -222,11 +222,16 @@ class Connections:
 
     # --- the end --------------------------------------------------------------------------------------------------
 
-    def sweep(self, now: float) -> int:
+    async def sweep(self, now: float) -> int:
         """Close the connections whose limits of time have passed; returns how many. `now` is the loop's time."""
-        overdue = [link for link in self._links.values() if link.overdue(now)]
-        for link in overdue:
-            link.abort()
+        overdue: list[Link] = []
+
+        def look(link: Link) -> None:
+            if link.number in self._links and link.overdue(now):
+                overdue.append(link)
+                link.abort()
+
+        await each(self._links.values(), look)
         return len(overdue)
 
     async def close(self) -> None:

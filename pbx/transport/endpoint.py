@@ -306,8 +306,8 @@ class Endpoint:
         clock = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            self.sweep(clock())
+            await self.sweep(clock())
 
-    def sweep(self, now: float) -> None:
+    async def sweep(self, now: float) -> None:
         """Close the connections whose limits of time have passed; `now` is the loop's time."""
-        self.counts.overdue += self.links.sweep(now)
+        self.counts.overdue += await self.links.sweep(now)

@@ -227,6 +227,14 @@ class Link(ABC):
         """Drop what was read but not handled: the peer is gone."""
         self._waiting.clear()
 
+    def gone(self, *, failed: bool) -> None:
+        """Tell the owner that the connection is lost. What it kept is given back later when thousands are lost at once: with TLS that
+        takes longer than to forget it.
+        """
+        self._owner.lost(self, failed=failed)
+        if self._turns is not None and not self._turns.free():
+            self._turns.later(self.forget)
+
     def overdue(self, now: float) -> bool:
         """Whether a limit of time has passed."""
         limits = self._limits

@@ -160,8 +160,8 @@ class Connection(Link, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.forget()
-        self._owner.lost(self, failed=exc is not None or self._doomed or bool(self._early))
         self._transport = None
+        self.gone(failed=exc is not None or self._doomed or bool(self._early))
 
     # --- out ----------------------------------------------------------------------------------------------------------
 

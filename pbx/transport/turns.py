@@ -8,15 +8,27 @@ done at once is for `link` to say.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
 
-__all__ = ["PASS_SECONDS", "Turns"]
+__all__ = ["PASS_SECONDS", "Turns", "each"]
 
 PASS_SECONDS: Final = 0.01
 """What connections may have of one pass: a fifth of what the loop may be late (bars GI3), for there are others in it."""
 
+LOOKS: Final = 200
+"""Connections looked at in one pass of the loop: a millisecond."""
+
 Work = Callable[[], None]
+T = TypeVar("T")
+
+
+async def each(things: Iterable[T], look: Callable[[T], None]) -> None:
+    """Look at each of `things`, which may be thousands and may change meanwhile, some in each pass of the loop."""
+    for number, thing in enumerate(list(things), 1):
+        look(thing)
+        if number % LOOKS == 0:
+            await asyncio.sleep(0)
 
 
 class Turns:

@@ -13,7 +13,6 @@ row that counts (`tests.bench.calls`).
 import argparse
 import asyncio
 import cProfile
-import gc
 import json
 import logging
 import os
@@ -31,6 +30,7 @@ import uvloop
 
 from pbx import credentials, logs
 from pbx.binding import Binding
+from pbx.garbage import Keeper
 from pbx.live import key
 from pbx.scribe import Scribe
 from pbx.settings import Settings, load, prepare
@@ -221,9 +221,7 @@ async def _run(settings: Settings, scribe: Scribe, chosen: argparse.Namespace) -
     await bench.start()
     bench.register(chosen.registered)
     await bench.calls(200)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    Keeper().start()
     sys.setswitchinterval(0.001)
     found = []
     if chosen.obey:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pbx.metrics import LAG_PERIOD, Metrics, watch_loop
@@ -25,10 +26,17 @@ def test_two_exchanges_share_nothing():
 
 def test_lateness_is_never_negative():
     metrics = Metrics()
-    metrics.note_lag(-0.5)
-    metrics.note_lag(0.3)
+    metrics.note_lag(-0.5, 0.1)
+    metrics.note_lag(0.3, 0.1)
     assert metrics.registry.get_sample_value("at110_loop_lag_seconds") == 0.3
     assert metrics.registry.get_sample_value("at110_loop_lag_histogram_seconds_sum") == 0.3
+    assert metrics.registry.get_sample_value("at110_loop_turn_histogram_seconds_sum") == 0.1
+
+
+def test_a_turn_takes_no_longer_than_what_it_made_the_probe_late_by():
+    metrics = Metrics()
+    metrics.note_lag(0.02, 0.5)
+    assert metrics.registry.get_sample_value("at110_loop_turn_histogram_seconds_sum") == 0.02
 
 
 async def test_a_late_loop_is_noticed(monkeypatch):
@@ -45,8 +53,11 @@ async def test_a_late_loop_is_noticed(monkeypatch):
             raise asyncio.CancelledError from None
 
     monkeypatch.setattr("asyncio.sleep", at_once)
+    worked = iter([1.0, 1.2])
     try:
-        await watch_loop(metrics, clock)
+        await watch_loop(metrics, clock, lambda: next(worked, 0.0))
     except asyncio.CancelledError:
         pass
+    took = metrics.registry.get_sample_value("at110_loop_turn_histogram_seconds_sum")
+    assert took == pytest.approx(0.2), "the rest of it others had the processor"
     assert abs((metrics.registry.get_sample_value("at110_loop_lag_seconds") or 0) - 0.25) < 1e-9

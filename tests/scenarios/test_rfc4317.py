@@ -1,8 +1,8 @@
 """The offer/answer examples of RFC 4317, message by message on the virtual network, over UDP, TCP, TLS and WebSocket (bars B13).
 
 The examples use iLBC, H.261 and MPEG video, which nobody sends here: they are offered once as they stand there, to be refused
-in their places; else H.264 (96) and VP8 (98) stand for the two kinds of pictures. Each is played with the exchange on the side it is
-on in life: it answers a caller's offers, and a desk's phone answers its own.
+in their places; else H.264 (96) and VP8 (98) stand for the two kinds of pictures. Where the one who called makes the second offer,
+a caller's phone plays it and the exchange answers; where the one who was called does, a desk's phone plays that.
 """
 
 import pytest
@@ -56,6 +56,11 @@ def seen(body):
     return [tuple(one) for one in found]
 
 
+def places(body):
+    """Where a description wants its media sent."""
+    return [line.split(" ")[:2] for line in body.decode().split("\r\n") if line.startswith(("m=", "c="))]
+
+
 class Talk(Place):
     """A call whose offers the caller makes; `says` is one exchange and what it was answered with."""
 
@@ -89,6 +94,38 @@ class Talk(Place):
         self.all_gone()
 
 
+class Desk(Place):
+    """A desk's phone that we call: it answers our offer, and `says` is a later offer of its own and what we answered."""
+
+    def __init__(self, transport, *media, **more):
+        super().__init__(transport, desk=True)
+        self.version = 1
+        self.desk.reply(200, body=sdp(*media, **more))
+        self.run()
+        assert self.desk.ladder == ["> 200 INVITE", "< ACK"]
+        invite = next(request for _, request in self.desk.requests if request.method == "INVITE")
+        self.offer = invite.body
+        self.offered = seen(self.offer)
+
+    def says(self, *media, **more):
+        """Offer in a re-INVITE."""
+        self.version += 1
+        self.desk.ladder.clear()
+        self.desk.send("INVITE", body=sdp(*media, version=self.version, **more))
+        self.run()
+        assert self.desk.ladder == LADDER
+        return seen(self.desk.last_response("INVITE").body)
+
+    @property
+    def streams(self):
+        return self.desk_leg.negotiation.streams
+
+    @property
+    def flows(self):
+        """What each stream does: (sending, receiving)."""
+        return [(stream.sending, stream.receiving) for stream in self.streams]
+
+
 # --- 2 Codec negotiation and selection --------------------------------------------------------------------------------------
 
 
@@ -103,29 +140,31 @@ def test_2_1_audio_and_video_1(transport):
 
 
 def test_2_2_audio_and_video_2(transport):
-    """All are answered; a phone that can run one at a time offers again with one of each."""
+    """Two are answered; a phone that can run one at a time offers again with that one, from another port, and the refused video
+    keeps its place."""
     talk = Talk(transport)
-    assert talk.says(audio("0", "8", ILBC), video(H264, VP8)) == [
+    assert talk.says(audio("0", "8", ILBC), video(H261, MPV)) == [
         ("audio", "on", "0 8", "sendrecv"),
-        ("video", "on", "96 98", "sendrecv"),
+        ("video", "off", "31", "inactive"),
     ]
-    assert talk.says(audio("0"), video(VP8)) == [
+    assert talk.says(audio("0", port=51372), video(H261, port=0)) == [
         ("audio", "on", "0", "sendrecv"),
-        ("video", "on", "98", "sendrecv"),
+        ("video", "off", "31", "inactive"),
     ]
-    assert [[codec.name for codec in stream.send] for stream in talk.streams] == [["PCMU"], ["VP8"]]
+    (stream,) = talk.streams
+    assert [codec.name for codec in stream.send] == ["PCMU"]
+    assert stream.remote == ("192.0.2.77", 51372)
     talk.over()
 
 
 def test_2_3_audio_and_video_3(transport):
-    """All stay in use: the phone may change between them in mid-call without a word."""
-    talk = Talk(transport)
-    talk.says(audio("0", "8", ILBC), video(H264, VP8))
-    assert [[codec.name for codec in stream.receive] for stream in talk.streams] == [
-        ["PCMU", "PCMA"],
-        ["H264", "VP8"],
-    ]
-    talk.over()
+    """One codec of each is answered, under another dynamic number than ours: we send it under theirs, and hear it under ours."""
+    desk = Desk(transport, audio("8", port=49172), video("119 H264/90000", port=51374))
+    ours = desk.offered[1][2].split(" ")
+    assert "119" not in ours
+    picture = desk.streams[1]
+    assert [(codec.name, codec.payload_type) for codec in picture.send] == [("H264", 119)]
+    assert {codec.payload_type for codec in picture.receive if codec.name == "H264"} <= set(map(int, ours))
 
 
 def test_2_4_two_audio_streams(transport):
@@ -142,62 +181,78 @@ def test_2_4_two_audio_streams(transport):
 
 
 def test_2_5_audio_and_video_4(transport):
-    """A codec nobody here knows is named first: the next one is taken; the other side chooses again."""
-    talk = Talk(transport)
-    assert talk.says(audio(ILBC, "0"), video(H261, H264)) == [
-        ("audio", "on", "0", "sendrecv"),
+    """Who was called moves to another address: we send there, and answer what we answered before."""
+    desk = Desk(transport, audio("8", port=49174), video(port=49170))
+    assert desk.says(audio("8", port=49178), video(port=49188), connection="192.0.2.78") == [
+        ("audio", "on", "8", "sendrecv"),
         ("video", "on", "96", "sendrecv"),
     ]
-    assert talk.says(audio("0", "8"), video(H264)) == [
-        ("audio", "on", "0 8", "sendrecv"),
-        ("video", "on", "96", "sendrecv"),
-    ]
-    talk.over()
+    assert [stream.remote for stream in desk.streams] == [("192.0.2.78", 49178), ("192.0.2.78", 49188)]
+    assert places(desk.desk.last_response("INVITE").body) == places(desk.offer)
 
 
-def test_2_6_audio_only_1(transport):
-    """Speech and keys in one stream."""
+@pytest.mark.parametrize(
+    ("first", "answered"),
+    [
+        ((ILBC,), [("audio", "off", "97", "inactive"), ("audio", "on", "0 101", "sendrecv")]),
+        (("8",), [("audio", "on", "8", "sendrecv"), ("audio", "off", "0", "inactive")]),
+    ],
+)
+def test_2_6_audio_only_1(transport, first, answered):
+    """One stream or the other, not both at once: the one we can't take is declined in its place; of two the first is taken."""
     talk = Talk(transport)
-    assert talk.says(audio("0", EVENTS, more=("fmtp:101 0-11",))) == [("audio", "on", "0 101", "sendrecv")]
-    answer = talk.caller.last_response("INVITE").body
-    assert b"a=rtpmap:101 telephone-event/8000" in answer
+    assert talk.says(audio(*first), audio("0", EVENTS, port=51372, more=("fmtp:101 0-11",))) == answered
+    assert len(talk.streams) == 1
     talk.over()
 
 
 def test_2_7_audio_and_video_5(transport):
-    """The phone we call has no picture: the call is one of sound; the line of the picture keeps its place."""
-    place = Place(transport, desk=True)
-    place.desk.reply(200, body=sdp(audio("8", port=49174), video(H264, port=0)))
-    place.run()
-    assert place.desk.ladder == ["> 200 INVITE", "< ACK"]
-    assert [stream.medium for stream in place.desk_leg.negotiation.streams] == ["audio"]
-    offer = next(request for _, request in place.desk.requests if request.method == "INVITE").body
-    assert [kind for kind, *_ in seen(offer)] == ["audio", "video"]
-    # later it has one
-    place.desk.ladder.clear()
-    place.desk.send("INVITE", body=sdp(audio("8", port=49174), video(H264), version=2))
-    place.run()
-    assert place.desk.ladder == LADDER
-    assert [stream.medium for stream in place.desk_leg.negotiation.streams] == ["audio", "video"]
+    """A second codec for the picture is added; the phone may change between them without a word."""
+    talk = Talk(transport)
+    talk.says(audio("0"), video(H264))
+    assert talk.says(audio("0"), video(H264, VP8)) == [
+        ("audio", "on", "0", "sendrecv"),
+        ("video", "on", "96 98", "sendrecv"),
+    ]
+    assert [codec.name for codec in talk.streams[1].receive] == ["H264", "VP8"]
+    talk.over()
 
 
 def test_2_8_audio_and_video_6(transport):
-    """The phone we call answers with all it can, then narrows it down by an offer of its own."""
+    """The answer wants the picture at another address than the sound."""
+    elsewhere = ("video", 49172, (H264,))
     place = Place(transport, desk=True)
-    place.desk.reply(200, body=sdp(audio("8", "0"), video(H264, VP8)))
+    described = sdp(audio("8", port=49174), elsewhere).replace(
+        b"RTP/AVP 96\r\n", b"RTP/AVP 96\r\nc=IN IP4 192.0.2.79\r\n"
+    )
+    place.desk.reply(200, body=described)
     place.run()
-    place.desk.ladder.clear()
-    place.desk.send("INVITE", body=sdp(audio("8"), video(H264), version=2))
-    place.run()
-    assert place.desk.ladder == LADDER
     streams = place.desk_leg.negotiation.streams
-    assert [[codec.name for codec in stream.send] for stream in streams] == [["PCMA"], ["H264"]]
+    assert [stream.remote for stream in streams] == [("192.0.2.77", 49174), ("192.0.2.79", 49172)]
+
+
+def test_a_phone_without_picture_answers_and_has_one_later(transport):
+    """RFC 3264 §6: the line of the picture keeps its place at port zero; §8.1: it may be used again."""
+    desk = Desk(transport, audio("8", port=49174), video(H264, port=0))
+    assert [stream.medium for stream in desk.streams] == ["audio"]
+    assert [kind for kind, *_ in desk.offered] == ["audio", "video"]
+    desk.says(audio("8", port=49174), video(H264))
+    assert [stream.medium for stream in desk.streams] == ["audio", "video"]
 
 
 # --- 3 Hold and resume ------------------------------------------------------------------------------------------------------
 
 
 def test_3_1_hold_and_unhold_1(transport):
+    """The phone that is called answers by holding, from a place that is not its own, and goes on in an offer of its own."""
+    desk = Desk(transport, audio("8", port=49172, more=("sendonly",)), video(port=0), connection="192.0.2.80")
+    assert desk.flows == [(False, True)]
+    assert desk.says(audio("8"), video(port=0))[0] == ("audio", "on", "8", "sendrecv")
+    assert desk.flows == [(True, True)]
+    assert desk.streams[0].remote == ("192.0.2.77", 49170)
+
+
+def test_3_1_by_the_one_who_calls(transport):
     talk = Talk(transport)
     talk.says(audio("0"))
     assert talk.says(audio("0", more=("sendonly",))) == [("audio", "on", "0", "recvonly")]
@@ -209,6 +264,18 @@ def test_3_1_hold_and_unhold_1(transport):
 
 
 def test_3_2_hold_with_two_streams(transport):
+    """One of two streams is held by the phone that was called, not the other. Our answer to what only sends is `recvonly`
+    (RFC 3264 §6.1), which the example's is not.
+    """
+    desk = Desk(transport, audio("8"), video())
+    assert desk.says(audio("8", more=("sendonly",)), video()) == [
+        ("audio", "on", "8", "recvonly"),
+        ("video", "on", "96", "sendrecv"),
+    ]
+    assert desk.flows == [(False, True), (True, True)]
+
+
+def test_3_2_by_the_one_who_calls(transport):
     """One of the two is held, then the other too, the old way (c=0.0.0.0), and both go on."""
     talk = Talk(transport)
     talk.says(audio("0"), video())
@@ -228,7 +295,16 @@ def test_3_2_hold_with_two_streams(transport):
 
 
 def test_4_1_second_audio_stream_added(transport):
-    """It is refused in its place; the first goes on where it was."""
+    """For keys, at another server, by the phone that was called: refused in its place; the first goes on where it was."""
+    desk = Desk(transport, audio("8"), video(port=0))
+    before = desk.streams
+    keys = audio(EVENTS, port=48282, more=("recvonly",))
+    answer = desk.says(audio("8"), video(port=0), keys)
+    assert [one[:2] for one in answer] == [("audio", "on"), ("video", "off"), ("audio", "off")]
+    assert desk.streams == before
+
+
+def test_4_1_by_the_one_who_calls(transport):
     talk = Talk(transport)
     talk.says(audio("0"))
     before = talk.streams
@@ -252,6 +328,14 @@ def test_4_2_audio_then_video_added(transport):
 
 
 def test_4_3_audio_and_video_then_video_deleted(transport):
+    """By the phone that was called."""
+    desk = Desk(transport, audio("8"), video())
+    answer = desk.says(audio("8"), video(port=0))
+    assert [one[:2] for one in answer] == [("audio", "on"), ("video", "off")]
+    assert [stream.medium for stream in desk.streams] == ["audio"]
+
+
+def test_4_3_by_the_one_who_calls(transport):
     talk = Talk(transport)
     talk.says(audio("0"), video())
     assert talk.says(audio("0"), video(port=0)) == [
@@ -276,6 +360,27 @@ def test_5_1_no_media_then_audio_added(transport):
     talk.over()
 
 
+def test_5_2_hold_and_unhold_2(transport):
+    """The first offer is a black hole: it is answered as any, nothing is sent there; then it has an address."""
+    talk = Talk(transport)
+    answer = talk.says(audio("0", port=23442), connection="0.0.0.0")
+    assert [one[:3] for one in answer] == [("audio", "on", "0")]
+    assert not talk.streams[0].sending
+    assert talk.says(audio("0")) == [("audio", "on", "0", "sendrecv")]
+    assert talk.streams[0].sending
+    assert talk.streams[0].remote == ("192.0.2.77", 49170)
+    talk.over()
+
+
+def test_5_3_hold_and_unhold_3(transport):
+    """The answer to our offer is a black hole; the phone that was called says later where it is."""
+    desk = Desk(transport, audio("8", port=9322), video(port=0), connection="0.0.0.0")
+    assert [sending for sending, _ in desk.flows] == [False]
+    assert desk.says(audio("8", port=49172), video(port=0))[0] == ("audio", "on", "8", "sendrecv")
+    assert desk.flows == [(True, True)]
+    assert desk.streams[0].remote == ("192.0.2.77", 49172)
+
+
 def asked_to_offer(talk):
     """The controller's INVITE brings no offer: ours is in the 200."""
     talk.caller.ladder.clear()
@@ -289,8 +394,8 @@ def asked_to_offer(talk):
     return seen(talk.caller.last_response("INVITE").body)
 
 
-def test_5_2_hold_and_unhold_2(transport):
-    """The controller asks both sides for offers; holding, it answers with a black hole, then with the other side's words."""
+def test_a_controller_that_asks_both_sides_for_offers(transport):
+    """RFC 3725: holding, it answers with a black hole, then with the other side's words."""
     talk = Talk(transport)
     assert [kind for kind, *_ in asked_to_offer(talk)] == ["audio", "video"]
     talk.caller.ack(sdp(audio("0", more=("inactive",)), video(H264, port=0), connection="0.0.0.0"))
@@ -304,8 +409,7 @@ def test_5_2_hold_and_unhold_2(transport):
     assert talk.streams[0].remote == ("192.0.2.77", 49170)
 
 
-def test_5_3_hold_and_unhold_3(transport):
-    """The same by an offer of the controller's: inactive, and back."""
+def test_held_by_inactive_and_back(transport):
     talk = Talk(transport)
     talk.says(audio("0"))
     assert talk.says(audio("0", more=("inactive",))) == [("audio", "on", "0", "inactive")]

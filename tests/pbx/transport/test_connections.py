@@ -125,9 +125,9 @@ async def test_half_a_handshake_ends_soon(rig: tuple[Rig, Authority, Path]) -> N
     connection.connection_made(transport)
     connection.data_received(TlsFilter(client(), server_side=False).start()[:20])
     now = asyncio.get_running_loop().time()
-    made.endpoint.sweep(now + 4.5)
+    await made.endpoint.sweep(now + 4.5)
     assert transport.closed is None
-    made.endpoint.sweep(now + 5.5)
+    await made.endpoint.sweep(now + 5.5)
     assert transport.closed == "aborted"
 
 

@@ -348,9 +348,9 @@ async def test_the_sweep_closes_what_is_overdue(rig: Rig) -> None:
     now = asyncio.get_running_loop().time()
     quiet, speaking = rig.accept(1), rig.accept(2)
     speaking[0].data_received(OPTIONS)
-    rig.endpoint.sweep(now + 9)
+    await rig.endpoint.sweep(now + 9)
     assert quiet[1].closed is None
-    rig.endpoint.sweep(now + 11)
+    await rig.endpoint.sweep(now + 11)
     assert [transport.closed for _, transport in (quiet, speaking)] == ["aborted", None]
     assert rig.endpoint.counts.overdue == 1
 

@@ -101,9 +101,9 @@ async def test_patience_with_the_head() -> None:
     rig = Rig()
     visitor, transport = rig.come(1)
     visitor.data_received(b"GET / HTTP/1.1\r\n")
-    rig.gate.sweep(now() + 9.9)
+    await rig.gate.sweep(now() + 9.9)
     assert transport.closed is None
-    rig.gate.sweep(now() + 10.1)
+    await rig.gate.sweep(now() + 10.1)
     assert rig.gate.overdue == 1
     assert str(transport.closed) == "aborted"
 
@@ -113,12 +113,12 @@ async def test_patience_begins_anew_with_each_request() -> None:
     visitor, transport = rig.come(1)
     visitor.data_received(b"GET / HTTP/1.1\r\n\r\n")
     visitor.serving(yes=True)
-    rig.gate.sweep(now() + 1000)
+    await rig.gate.sweep(now() + 1000)
     visitor.serving(yes=False)
-    rig.gate.sweep(now() + 1000)
+    await rig.gate.sweep(now() + 1000)
     assert transport.closed is None, "an idle connection is aiohttp's to close"
     visitor.data_received(b"GET / HT")
-    rig.gate.sweep(now() + 10.1)
+    await rig.gate.sweep(now() + 10.1)
     assert transport.closed == "aborted"
 
 
@@ -128,11 +128,11 @@ async def test_patience_with_a_reader() -> None:
     visitor.serving(yes=True)
     visitor.pause_writing()
     visitor.resume_writing()
-    rig.gate.sweep(now() + 1000)
+    await rig.gate.sweep(now() + 1000)
     visitor.pause_writing()
-    rig.gate.sweep(now() + 9.9)
+    await rig.gate.sweep(now() + 9.9)
     assert transport.closed is None
-    rig.gate.sweep(now() + 10.1)
+    await rig.gate.sweep(now() + 10.1)
     assert transport.closed == "aborted"
 
 
@@ -197,9 +197,9 @@ async def test_half_a_handshake_ends_soon(tmp_path: Path) -> None:
     visitor.data_received(b"GET / HTTP/1.1\r\n\r\n")
     assert speaking.closed == "closed"
     assert rig.apps[1].heard == []
-    rig.gate.sweep(now() + 4.9)
+    await rig.gate.sweep(now() + 4.9)
     assert silent.closed is None
-    rig.gate.sweep(now() + 5.1)
+    await rig.gate.sweep(now() + 5.1)
     assert silent.closed == "aborted"
 
 

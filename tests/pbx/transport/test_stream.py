@@ -1,6 +1,7 @@
 """A TCP connection on a virtual socket and a clock of its own."""
 
 import asyncio
+import weakref
 
 import pytest
 
@@ -253,6 +254,18 @@ async def test_what_waits_for_its_turn_dies_with_the_connection(how: str) -> Non
     owner.heard.clear()
     await asyncio.sleep(0)
     assert owner.heard == []
+
+
+async def test_what_a_lost_connection_kept_is_given_back_in_its_turn() -> None:
+    """A thousand connections lost at once are told of at once; to free what TLS keeps for them takes turns."""
+    connection, _, owner = crowded()
+    kept = weakref.ref(connection)
+    connection.connection_lost(ConnectionResetError())
+    assert owner.heard == [("lost", True)]
+    del connection
+    assert kept() is not None
+    await asyncio.sleep(0)
+    assert kept() is None
 
 
 def test_the_write_queue_is_bounded() -> None:

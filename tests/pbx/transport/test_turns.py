@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pbx.transport.turns import PASS_SECONDS, Turns
+from pbx.transport.turns import LOOKS, PASS_SECONDS, Turns, each
 
 COST = 0.003
 """Seconds a piece of work takes: the fourth is over the time of a pass."""
@@ -110,3 +110,20 @@ async def test_the_end_waits_for_nobody() -> None:
 def test_without_a_loop_there_are_no_turns() -> None:
     with pytest.raises(RuntimeError):
         Turns().free()
+
+
+async def test_thousands_are_looked_at_some_in_each_pass() -> None:
+    things = set(range(3 * LOOKS))
+    looked: list[int] = []
+
+    def look(thing: int) -> None:
+        looked.append(thing)
+        things.discard(thing + 1)  # they change meanwhile
+
+    looking = asyncio.get_running_loop().create_task(each(things, look))
+    seen = []
+    while not looking.done():
+        await asyncio.sleep(0)
+        seen.append(len(looked))
+    assert sorted(looked) == list(range(3 * LOOKS))
+    assert seen[:3] == [LOOKS, 2 * LOOKS, 3 * LOOKS]
