@@ -27,7 +27,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 HEADERS = $(shell $(PYTHON) -c 'import os, sysconfig; print("" if os.path.exists(sysconfig.get_path("include") + "/Python.h") else "python3-dev")')
 
 # What the tests use as independent phones, proxies, attackers and judges. No service of them is used: a test starts its own.
-DEBIAN_PACKAGES := baresip-core baresip-ffmpeg linphone-cli sip-tester tshark ffmpeg sox sipsak chromium kamailio kamailio-tls-modules slowhttptest sslscan iproute2 gcc libc6-dev
+DEBIAN_PACKAGES := baresip-core baresip-ffmpeg linphone-cli sip-tester tshark ffmpeg sox sipsak chromium kamailio kamailio-tls-modules rtpengine-daemon slowhttptest sslscan iproute2 gcc libc6-dev
 export DEBIAN_FRONTEND := noninteractive
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -82,7 +82,7 @@ debian:
 	    policy=/usr/sbin/policy-rc.d; \
 	    [ -e $$policy ] || { trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' >$$policy; chmod 755 $$policy; }; \
 	    apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing || exit 1; \
-	    case "$$missing" in *kamailio*) systemctl disable kamailio >/dev/null 2>&1 || true;; esac; \
+	    for service in kamailio rtpengine-daemon; do case "$$missing" in *$$service*) systemctl disable $$service >/dev/null 2>&1 || true;; esac; done; \
 	else \
 	    echo "at110: the tests need Debian packages that are missing; as root: apt-get install$$missing / 测试缺少软件包" >&2; exit 1; \
 	fi

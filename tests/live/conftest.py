@@ -31,6 +31,7 @@ PROGRAMS = {
     "sox": "sox",
     "chromium": "chromium",
     "kamailio": "kamailio",
+    "rtpengine": "rtpengine-daemon",
     "slowhttptest": "slowhttptest",
     "sslscan": "sslscan",
     "ip": "iproute2",
