@@ -4,7 +4,7 @@
 #   make test    everything: style, types, unit tests, and calls with real phones
 #   make lint | unit | live   the parts of it
 #   make test-sanitize   the native media engine under ASan+UBSan and TSan: its tests, and some of the soak
-#   make bars    the scenarios at the full size of their bars: 12,000 calls over bad roads and more (an hour or two)
+#   make bars    the bars at their full size, a row each and a table at the end: some hours; BARS="F12 F27" runs some of them
 #   make soak    random calls on both media engines, every packet accounted for (SOAK_MINUTES=5)
 #   make bench   measure and write bench.json
 #   make fuzz    60 s of fuzzing per target, with atheris where it can be installed (FUZZ_SECONDS=60)
@@ -126,11 +126,9 @@ bench: $(VENV)/.installed-test
 	@$(BIN)/python -c 'import aiosipua' 2>/dev/null || $(PIP) install --quiet --editable '.[bench]' || echo "at110: aiosipua can't be installed; the parser is compared with nothing / 无法安装 aiosipua"
 	@$(BIN)/python -m tests.bench.run
 
-# What the unit tests do a part of, as often as the bars ask for; see tests/kit/size.py.
+# What a test run does a part of, as often as the bars ask for; BARS="F27 F30b" runs some rows of it (tests/bars/run.py).
 bars: $(VENV)/.installed-test debian native
-	@export AT110_BARS=full; $(call timed,bars,$(BIN)/pytest -q -n auto --durations=20 tests/scenarios tests/pbx/test_identity_guesses.py tests/pbx/sip/test_parser_limits.py tests/pbx/transport/test_framing.py tests/recordings/test_fuzzed_media.py)
-	@export AT110_BARS=full; $(call timed,bars of signalling,$(BIN)/pytest -q tests/live/test_crowds.py tests/live/test_flood.py tests/live/test_transports.py tests/live/test_tls.py)
-	@export AT110_BARS=full; $(call timed,bars of media,$(BIN)/pytest -q tests/live/test_bad_media.py tests/live/test_siege.py tests/live/test_few_files.py tests/live/test_never_meet.py tests/live/test_recorder_alone.py)
+	@$(call timed,bars,$(BIN)/python -m tests.bars.run $(BARS))
 
 soak: $(VENV)/.installed-test debian native
 	@$(call timed,soak,$(BIN)/python -m tests.soak.run --minutes $(or $(SOAK_MINUTES),5))
