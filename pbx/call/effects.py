@@ -219,10 +219,12 @@ class LegTextDelivered:
 
 @dataclass(frozen=True, slots=True)
 class LegDigit:
-    """The peer pressed a key, told by INFO."""
+    """The peer pressed a key."""
 
     leg: str
     digit: str
+    by_info: bool = False
+    """It came by INFO; else in the sound (RFC 4733), where it goes on by itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def _verb(leg: Leg, transaction: str, request: Request, now: float) -> list[Effe
         case "INFO":
             request = acceptance.unpacked(request, patient=leg.emergency)
             response, digit = indialog.info(request)
-            events: list[Effect | LegEvent] = [] if digit is None else [LegDigit(leg.id, digit)]
+            events: list[Effect | LegEvent] = [] if digit is None else [LegDigit(leg.id, digit, by_info=True)]
             if indialog.wants_picture(request) and leg.live:
                 events.append(ToMedia(WantPicture(leg.id)))
             return [Respond(transaction, response), *events]

@@ -12,10 +12,10 @@ from pbx.call import (
     answer,
     codes,
     hands,
+    keys,
     known,
     last_resort,
     negotiated,
-    over_trunk,
     place,
     quiet,
     refer,
@@ -115,7 +115,8 @@ def _call_leg_said(exchange: Exchange, call: str, event: LegEvent, now: float) -
             return texting.outcome(exchange, call, delivered=delivered)
         case LegDigit(_, digit):
             stays = exchange.to_call(call, events.SignOfLife("key"), now)
-            return [Note("dtmf", call, {"from": "caller", "digit": digit}), *stays]
+            said = Note("dtmf", call, {"from": "caller", "digit": digit})
+            return [said, *stays, *keys.to_host(exchange, call, event)]
 
 
 def _desk_leg_said(exchange: Exchange, desk: str, event: LegEvent, now: float) -> list[Item]:
@@ -137,11 +138,8 @@ def _desk_leg_said(exchange: Exchange, desk: str, event: LegEvent, now: float) -
         case LegFree(leg) if room.guest in exchange.calls:
             return _aligned(exchange, leg, exchange.calls[room.guest].leg)
         case LegDigit(_, digit):
-            guest = exchange.calls.get(room.guest or "")
-            # A gateway makes a tone of what comes by INFO: no gate of ours would keep that from a silent caller.
-            heard = None if guest is None or guest.silent else exchange.leg(guest.leg)
-            told = [] if heard is None else over_trunk.key(heard, digit)
-            return [*room.receive(rooms.KeyPressed(digit)), *_keyed(exchange, room, digit, now), *told]
+            told = keys.to_guest(exchange, room.guest, event)
+            return [*told, *room.receive(rooms.KeyPressed(digit)), *_keyed(exchange, room, digit, now)]
         case LegNegotiated(leg, held):
             stated = (
                 [] if room.guest is None else [negotiated.stated(exchange, room.guest, f"desk:{desk}", leg)]
