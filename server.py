@@ -144,6 +144,8 @@ def _told_to_go(role: str) -> bool:
     """Load the libraries of a role and wait at standard input (`pbx.spares`). False: nobody needs it any more."""
     import importlib
 
+    from pbx.spares import NAME
+
     _name("at110 loading")
     kind = role.partition("-")[0]
     for module in LIBRARIES[kind]:
@@ -152,7 +154,7 @@ def _told_to_go(role: str) -> bool:
         from rtp.native import choose
 
         choose("auto")
-    _name("at110 spare")
+    _name(NAME)
     return bool(os.read(0, 1))
 
 

@@ -10,17 +10,29 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
-__all__ = ["GO", "Spare", "command", "spared"]
+__all__ = ["GO", "NAME", "Spare", "command", "sleeps", "spared"]
 
 GO: Final = b"!"
 """What a spare reads when its time has come."""
+
+NAME: Final = "at110 spare"
+"""What the kernel calls it while it waits; before, it loads, and afterwards it has the name of its role."""
 
 
 def spared(role: str) -> bool:
     """Tell whether a role is worth a spare's memory: those whom callers wait for."""
     return role == "signalling" or role.partition("-")[0] == "media"
+
+
+def sleeps(pid: int) -> bool:
+    """Tell whether a process still waits as a spare does."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text() == f"{NAME}\n"
+    except OSError:
+        return False
 
 
 def command(role: str, *, spare: bool) -> list[str]:

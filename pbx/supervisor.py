@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import structlog
 
 from pbx.live import key as live_key
-from pbx.spares import Spare, command, spared
+from pbx.spares import Spare, command, sleeps, spared
 
 CANT_START: Final = 78
 """Exit status of a process that can't start (EX_CONFIG): a port is taken. Before the exchange was ready once, it is the end
@@ -31,6 +31,9 @@ SPARE_SECONDS: Final = 60.0
 """Between two starts of spares of a role: one that ends unasked, or can't be started, is not tried all the time."""
 STOP_SECONDS: Final = 10.0
 """How long a process may take to end in order before it is killed."""
+
+WAKE_SECONDS: Final = 5.0
+"""From calling a spare to looking whether it works; it does in some milliseconds."""
 
 log = structlog.get_logger("supervisor")
 
@@ -61,6 +64,8 @@ class Child:
     spare: Spare | None = None
     spare_at: float = 0.0
     """When the next spare may be started."""
+    called: bool = False
+    """It was a spare and has not been seen to work."""
 
 
 class Supervisor:
@@ -119,7 +124,10 @@ class Supervisor:
         now = time.monotonic()
         if child.popen is not None:
             status = child.popen.poll()
-            if status is None or self._final(status):
+            if status is None:
+                self._see_it_wake(child, child.popen, now)
+                return
+            if self._final(status):
                 return
             if now - child.started > STEADY_SECONDS:
                 child.pause, child.again_at = FIRST_PAUSE, now
@@ -130,6 +138,15 @@ class Supervisor:
             child.popen = None
         if now >= child.again_at:
             self._start(child, now)
+
+    @staticmethod
+    def _see_it_wake(child: Child, popen: subprocess.Popen[bytes], now: float) -> None:
+        """End a spare that was called and does not come: another process is started in its place."""
+        if child.called and now - child.started > WAKE_SECONDS:
+            child.called = False
+            if sleeps(popen.pid):
+                log.error("spare_stuck", role=child.role, pid=popen.pid)
+                popen.kill()
 
     def _keep_spare(self, child: Child) -> None:
         """See that a spare waits beside a process that runs steadily: loading libraries costs what others need at a start."""
@@ -153,7 +170,7 @@ class Supervisor:
     def _start(self, child: Child, now: float) -> None:
         spare, child.spare = child.spare, None
         child.popen = None if spare is None else spare.go()
-        loaded = child.popen is not None
+        loaded = child.called = child.popen is not None
         if child.popen is None:
             environment, inherited = self._told(child)
             try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pbx.spares import Spare, command, spared
+from pbx.spares import Spare, command, sleeps, spared
 
 pytestmark = pytest.mark.beside
 PATIENCE = 60.0
@@ -48,6 +48,7 @@ def test_who_has_one() -> None:
 
 def test_it_waits_and_then_is_what_it_waited_for(tmp_path: Path, spare: Spare) -> None:
     until_it_is_a_spare(spare.pid)
+    assert sleeps(spare.pid)
     assert spare.ended() is None
     assert not (tmp_path / "spool").exists(), "it has touched nothing"
     process = spare.go()
@@ -59,6 +60,7 @@ def test_it_waits_and_then_is_what_it_waited_for(tmp_path: Path, spare: Spare) -
         assert time.monotonic() < end
         time.sleep(0.005)
     assert comm(process.pid) == "at110 recorder"
+    assert not sleeps(process.pid)
     process.terminate()
     assert process.wait(PATIENCE) == 0
 

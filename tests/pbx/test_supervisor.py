@@ -26,6 +26,9 @@ class Process:
     def terminate(self):
         self.returncode = 0
 
+    def kill(self):
+        self.returncode = -9
+
     def wait(self, timeout=None):  # as Popen's
         return self.returncode
 
@@ -293,6 +296,33 @@ def test_a_spare_that_ended_is_no_help_and_not_made_again_at_once(monkeypatch):
     kept.child("media").popen.returncode = -9
     kept.supervisor._look_after(kept.child("media"))
     assert kept.started.count("media") == 2
+
+
+@pytest.mark.parametrize("stuck", [True, False])
+def test_a_spare_that_was_called_and_does_not_come_is_ended_and_replaced(monkeypatch, stuck):
+    kept = Kept(monkeypatch)
+    monkeypatch.setattr(supervisor, "sleeps", lambda _pid: stuck)
+    kept.look()
+    kept.look(supervisor.STEADY_SECONDS + 1)
+    kept.child("media").popen.returncode = -9
+    kept.look()
+    called = kept.child("media").popen
+    kept.look(supervisor.WAKE_SECONDS - 0.1)
+    assert called.poll() is None
+    kept.look(0.2)
+    assert (called.poll() == -9) == stuck
+    kept.look(1.0)
+    kept.look(1.0)
+    assert (kept.child("media").popen is not called) == stuck
+    assert kept.started.count("media") == 1 + stuck, "another one is loaded for it"
+
+
+def test_a_process_that_was_no_spare_is_not_asked_whether_it_sleeps(monkeypatch):
+    kept = Kept(monkeypatch)
+    monkeypatch.setattr(supervisor, "sleeps", lambda _pid: pytest.fail("asked"))
+    kept.look()
+    kept.look(supervisor.WAKE_SECONDS + 1)
+    assert kept.child("media").popen.poll() is None
 
 
 def test_spares_end_with_the_exchange(monkeypatch):
