@@ -20,6 +20,8 @@ from recordings.folder import EVENTS_NAME, make_private_folder, sync_folder, utc
 Entry = tuple[str, Mapping[str, Any], int, float]
 """Event, fields, ns since 1970, monotonic seconds."""
 
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+
 RESERVED: Final = frozenset({"seq", "at", "mono", "call", "event"})
 
 
@@ -32,13 +34,18 @@ class EventLog:
         `wall_ns` (ns since 1970) and `mono` (s) are the present time, used only for that statement.
         """
         self.call = call
-        self.path = Path(folder) / EVENTS_NAME
-        make_private_folder(Path(folder))
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._file = os.open(self.path, flags, 0o600)
+        self._folder = folder
+        try:
+            os.mkdir(folder, 0o700)  # noqa: PTH102 - each call has one: a Path costs more than the folder
+        except FileExistsError:
+            pass  # media, which opens the capture first, has made it
+        except FileNotFoundError:
+            make_private_folder(Path(folder))
+        self._file = os.open(f"{folder}/{EVENTS_NAME}", _FLAGS, 0o600)
         self._open = True
         try:
-            kept = self.path.read_bytes() if os.fstat(self._file).st_size else b""
+            size = os.fstat(self._file).st_size
+            kept = os.pread(self._file, size, 0) if size else b""
             self._size = kept.rfind(b"\n") + 1
             self.seq = kept.count(b"\n")
             if torn := len(kept) - self._size:
@@ -76,7 +83,7 @@ class EventLog:
     def sync(self) -> None:
         """Wait until everything written is on the disk. Raises OSError."""
         os.fsync(self._file)
-        sync_folder(self.path.parent)
+        sync_folder(self._folder)
 
     def close(self) -> None:
         """Sync and close; the file is closed even if OSError is raised. Closing twice is harmless."""

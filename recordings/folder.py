@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +31,7 @@ def make_private_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path | str) -> None:
     """Put the names in a folder on the disk: a new file is there for good only once its folder is. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -70,5 +71,10 @@ def write_atomically(path: Path, data: bytes) -> None:
 def utc(wall_ns: int) -> str:
     """Give `2026-11-22T13:34:00.123+00:00` for nanoseconds since 1970."""
     whole, rest = divmod(wall_ns, 1_000_000_000)
-    moment = dt.datetime.fromtimestamp(whole, dt.UTC)
-    return moment.replace(microsecond=rest // 1000).isoformat(timespec="milliseconds")
+    return f"{_second(whole)}.{rest // 1_000_000:03d}+00:00"
+
+
+@lru_cache(64)
+def _second(whole: int) -> str:
+    """Give `2026-11-22T13:34:00`: what is written down in one second shares it."""
+    return dt.datetime.fromtimestamp(whole, dt.UTC).replace(tzinfo=None).isoformat()

@@ -6,7 +6,6 @@ a call: a log that can't be written is stated and the call goes on.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -16,7 +15,7 @@ import structlog
 from pbx.call import views
 from pbx.call.call import CONFIRM_SECONDS, State
 from pbx.call.effects import Note
-from pbx.call.event_sheet import EventSheet, hand_on
+from pbx.call.event_sheet import EventSheet, HandingOn
 from pbx.call.exchange import Exchange
 from pbx.call.seats import seat_state
 from pbx.call.views import Times
@@ -77,7 +76,7 @@ class Watch:
         self._changed: set[str] = set()
         self._reported: set[str] = set()  # legs whose streams were counted since the last flush
         self._over = False  # a call ended since the last flush
-        self._disk = ThreadPoolExecutor(1, "evidence")
+        self._handing_on = HandingOn(spool)
         self._desk_since: dict[str, float] = {}
         self.times: dict[str, Times] = {}
         self._people: dict[str, list[dict[str, Any]]] = {}
@@ -158,7 +157,7 @@ class Watch:
         for call in list(self._sheets):
             self.finished(call)
         self._scribe.flush()
-        self._disk.shutdown()
+        self._handing_on.close()
 
     # --- for the API ----------------------------------------------------------------------------------------------
 
@@ -182,9 +181,6 @@ class Watch:
         for desk in desks:
             counts[seat_state(self._exchange, desk)] += 1
         return counts
-
-    def _to_disk(self, work: Callable[[], None]) -> None:
-        self._disk.submit(work)
 
     # --- small pieces -----------------------------------------------------------------------------------------------
 
@@ -237,8 +233,7 @@ class Watch:
     def _hand_on(self, call: str, folder: str, people: list[dict[str, Any]]) -> None:
         sheet = self._sheets.pop(call, None) or EventSheet(call, folder)
         # Once its last line is written; flushing waits for the disk, so a thread of its own does it.
-        finish = partial(hand_on, sheet, self._spool, call, folder, people)
-        self._scribe.then(sheet, lambda: self._to_disk(finish))
+        self._scribe.then(sheet, partial(self._handing_on.take, sheet, call, folder, people))
 
     # --- across a restart -------------------------------------------------------------------------------------------
 
