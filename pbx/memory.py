@@ -14,6 +14,9 @@ EVERY: Final = 10
 GROWN: Final = 1.05
 GROWN_BYTES: Final = 8 << 20
 """Resident memory this much above what it was after the last time is worth the milliseconds it takes."""
+AGAIN: Final = 3
+"""So many times `EVERY` calm looks after that it is tried once more, for what still stood then: transactions of the rush end 32 s
+after it (RFC 3261: 64·T1), and what they leave is free inside of what is resident, where it can't be seen."""
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -38,6 +41,7 @@ class Memory:
     def __init__(self) -> None:
         self._least = 0
         self._looks = 0
+        self._again = 0
 
     def look(self, *, calm: bool) -> bool:
         """Give back what is free if that may be much; call it every second. `calm`: nobody waits for us meanwhile.
@@ -50,7 +54,13 @@ class Memory:
         if self._looks < EVERY:
             return False
         self._looks = 0
-        if now <= GROWN * self._least + GROWN_BYTES:
+        if now > GROWN * self._least + GROWN_BYTES:
+            self._again = AGAIN
+        elif self._again:
+            self._again -= 1
+            if self._again:
+                return False
+        else:
             return False
         _give_back()
         self._least = resident()

@@ -33,14 +33,16 @@ def invite(leg: Leg) -> dict[str, Any] | None:
 def light(leg: Leg) -> dict[str, Any]:
     """Return everything but what changes rarely and is large: INVITE and negotiation."""
     waiting = leg.waiting
+    dialog = None if leg.dialog is None else leg.dialog.snapshot()
+    ours = dialog is not None and leg.dialog is not None and leg.dialog.contact is leg.contact
     return {
         **dict(zip(_PLAIN, _PLAIN_OF(leg), strict=True)),
         "leg": leg.id,
         "flow": leg.flow.snapshot(),
         "state": str(leg.state),
-        "dialog": None if leg.dialog is None else leg.dialog.snapshot(),
+        "dialog": dialog,
         "early": [[early.snapshot(), rseq] for early, rseq in leg.early.values()],
-        "contact": str(leg.contact),
+        "contact": dialog["contact"] if ours and dialog is not None else str(leg.contact),
         "unacked": None if leg.unacked is None else leg.unacked.snapshot(),
         "reliable": None if leg.reliable is None else leg.reliable.snapshot(),
         "session": leg.session.snapshot(),

@@ -25,6 +25,7 @@ Kinds = Mapping[str, Mapping[str, Any]]
 OF_A_LEG: Final = ("leg", "neg", "inv")
 OF_A_CALL: Final = ("call", "trail")
 OTHERS: Final = ("room", "trail", "hands", "trunk", "presence", "away")
+_OF_ANY: Final = (*OF_A_LEG, *OF_A_CALL)
 FROM_THE_QUEUE: Final = ("place", "desk", "person", "acd")
 
 
@@ -43,83 +44,84 @@ class LiveState:
 
     # --- out --------------------------------------------------------------------------------------------------------
 
-    def changes(self) -> Iterator[Change]:
+    def changes(self) -> list[Change]:
         """Give what may have changed; None as data: it is no more."""
         exchange = self._exchange
-        changed, exchange.changed = exchange.changed, set()
-        self._placed |= exchange.placed - changed
-        exchange.placed.clear()
+        out: list[Change] = []
+        if changed := exchange.changed:
+            exchange.changed = set()
+        if exchange.placed:
+            self._placed |= exchange.placed - changed
+            exchange.placed.clear()
         for key in changed:
             if (leg := exchange.legs.get(key)) is not None:
-                yield from self._leg(leg)
+                self._leg(leg, out)
             elif key in exchange.calls:
-                yield from self._call(key)
+                out.append((f"call/{key}", exchange.calls[key].snapshot()))
+                self._trail(key, out)
             else:
-                yield from self._gone(key)
+                self._gone(key, out)
         for kind, name, data in exchange.acd.changes():
-            yield f"{kind}/{name}", data
-        rooms, exchange.rooms.changed = exchange.rooms.changed, set()
-        for desk in rooms:
-            room = dict.get(exchange.rooms, desk)
-            yield f"room/{desk}", None if room is None else room.snapshot()
-        yield from self._rest()
+            out.append((f"{kind}/{name}", data))
+        if rooms := exchange.rooms.changed:
+            exchange.rooms.changed = set()
+            for desk in rooms:
+                room = dict.get(exchange.rooms, desk)
+                out.append((f"room/{desk}", None if room is None else room.snapshot()))
+        self._rest(out)
+        return out
 
     def lazily(self) -> None:
         """Have the calls written that were only told their places: two hundred of them for each that leaves the queue."""
         self._exchange.changed |= self._placed
         self._placed.clear()
 
-    def _leg(self, leg: Leg) -> Iterator[Change]:
+    def _leg(self, leg: Leg, out: list[Change]) -> None:
         exchange = self._exchange
         owner = exchange.owners[leg.id]
         data = leg_snapshot.light(leg)
-        data["owner"] = [owner.kind, owner.id]
+        data["owner"] = (owner.kind, owner.id)
         if owner.kind == "call" and (media := exchange.media.get(owner.id)) is not None:
-            data["media"] = [sorted(media.flowing), sorted(media.lost)]
-            yield from self._trail(owner.id)
-        yield f"leg/{leg.id}", data
+            data["media"] = (sorted(media.flowing), sorted(media.lost))
+            self._trail(owner.id, out)
+        out.append((f"leg/{leg.id}", data))
         if not _same(self._parts.get(leg.id), parts := leg.negotiation.parts):
             self._parts[leg.id] = parts
-            yield f"neg/{leg.id}", leg.negotiation.snapshot()
+            out.append((f"neg/{leg.id}", leg.negotiation.snapshot()))
         contact = None if leg.invite is None else leg.invite.headers.get("Contact")
         before = self._invites.get(leg.id)
         if before is None or before[0] is not leg.invite or before[1] != contact:
             self._invites[leg.id] = (leg.invite, contact)
-            yield f"inv/{leg.id}", leg_snapshot.invite(leg)
+            out.append((f"inv/{leg.id}", leg_snapshot.invite(leg)))
 
-    def _call(self, call: str) -> Iterator[Change]:
-        yield f"call/{call}", self._exchange.calls[call].snapshot()
-        yield from self._trail(call)
-
-    def _trail(self, call: str) -> Iterator[Change]:
+    def _trail(self, call: str, out: list[Change]) -> None:
         count = self._exchange.whereabouts.count(call)
         if count != self._trails.get(call):
             self._trails[call] = count
-            yield f"trail/{call}", self._exchange.whereabouts.kept(call)
+            out.append((f"trail/{call}", self._exchange.whereabouts.kept(call)))
 
-    def _gone(self, key: str) -> Iterator[Change]:
+    def _gone(self, key: str, out: list[Change]) -> None:
         self._parts.pop(key, None)
         self._invites.pop(key, None)
         self._trails.pop(key, None)
-        for kind in (*OF_A_LEG, *OF_A_CALL):
-            yield f"{kind}/{key}", None
+        out += [(f"{kind}/{key}", None) for kind in _OF_ANY]
 
-    def _rest(self) -> Iterator[Change]:
+    def _rest(self, out: list[Change]) -> None:
         exchange = self._exchange
         empty = exchange.hands.empty
         if not (empty and self._handless):
             self._handless = empty
-            yield "hands/", exchange.hands.snapshot()
+            out.append(("hands/", exchange.hands.snapshot()))
         trying = bool(exchange.last_resort.attempts)
         if trying or self._trying:
             self._trying = trying
-            yield "trunk/", exchange.last_resort.snapshot()
+            out.append(("trunk/", exchange.last_resort.snapshot()))
         if exchange.presence.changed:
             exchange.presence.changed = False
-            yield "presence/", exchange.presence.snapshot()
+            out.append(("presence/", exchange.presence.snapshot()))
         if exchange.away != self._away:
             self._away = dict(exchange.away)
-            yield "away/", dict(exchange.away)
+            out.append(("away/", dict(exchange.away)))
 
     # --- back -------------------------------------------------------------------------------------------------------
 
@@ -223,9 +225,7 @@ def _by_kind(records: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _same(one: tuple[object, ...] | None, other: tuple[object, ...]) -> bool:
-    return one is not None and all(
-        mine is theirs or mine == theirs for mine, theirs in zip(one, other, strict=True)
-    )
+    return one == other  # what is the same object is not looked into
 
 
 def _patient(data: Mapping[str, Any], names: tuple[str, ...], until: float) -> dict[str, Any]:

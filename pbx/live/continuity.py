@@ -7,7 +7,7 @@ No fault here may touch a call: a journal that can't be written is stated, and t
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -32,7 +32,7 @@ Records = dict[str, Any]
 class Source(Protocol):
     """What has live state."""
 
-    def changes(self) -> Iterator[tuple[str, Any]]:
+    def changes(self) -> Iterable[tuple[str, Any]]:
         """Give (name, plain data) of what may have changed since this was asked last; None: it is no more."""
 
 
@@ -177,10 +177,11 @@ class Continuity:
 
     def _write(self) -> None:
         changes: list[tuple[str, bytes | None]] = []
+        take = changes.append
         for name, source in self._sources.items():
             try:
                 for record, data in source.changes():
-                    changes.append((f"{name}:{record}", None if data is None else packed(data)))
+                    take((f"{name}:{record}", None if data is None else packed(data)))
             except Exception:
                 log.exception("live_state_not_kept", source=name)
         outs, rows = self._outward.taken()

@@ -86,7 +86,6 @@ class Journal:
         self._file: int | None = None
         self._seal: Seal | None = None
         self._outs: deque[tuple[float, int, Frame]] = deque()
-        self._live = 0
         self._kept = 0  # bytes of what `_outs` hold
         self._written = 0.0
         self.table: dict[str, bytes] = {}
@@ -134,7 +133,6 @@ class Journal:
         `turns`: those whose doings are still to be kept; `fresh`: records that are to count as written last.
         """
         self.table = dict(records)
-        self._live = sum(len(name) + len(data) for name, data in self.table.items())
         header = Header(self._boot, secrets.token_bytes(SALT_BYTES), key_name(self._key))
         seal = Seal(self._key, header)
         kept = [Frame(one.mono, one.wall, one.base, [], one.outs) for one in turns]
@@ -203,8 +201,7 @@ class Journal:
         """
         while self._outs and self._outs[0][0] < mono - OUTS_SECONDS and self._outs[0][1] <= durable:
             self._drop_oldest()
-        grown = self.size > max(REWRITE_BYTES, REWRITE_FACTOR * (self._live + self._kept))
-        if self._file is not None and not grown:
+        if self._file is not None and not self._grown():
             return False
         turns = list(_gathered(self._outs))
         return self.begin(self.table, turns, mono=mono, wall=wall, base=base)
@@ -215,18 +212,24 @@ class Journal:
         self.table.clear()
         self._path.unlink(missing_ok=True)
 
+    def _grown(self) -> bool:
+        if self.size <= REWRITE_BYTES:
+            return False
+        live = sum(map(len, self.table)) + sum(map(len, self.table.values()))
+        return self.size > REWRITE_FACTOR * (live + self._kept)
+
     def _news(self, changes: list[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
+        table = self.table
         news: list[tuple[str, bytes | None]] = []
-        for name, data in changes:
-            before = self.table.get(name)
-            if before == data:
+        for change in changes:
+            name, data = change
+            if table.get(name) == data:
                 continue
-            self._live += (0 if data is None else len(data)) - (0 if before is None else len(before))
             if data is None:
-                del self.table[name]
+                del table[name]
             else:
-                self.table[name] = data
-            news.append((name, data))
+                table[name] = data
+            news.append(change)
         return news
 
     def _drop_oldest(self) -> None:

@@ -169,6 +169,8 @@ class HeldMedia:
 
     def changes(self) -> Iterator[tuple[str, Any]]:
         """Give what changed since this was asked last."""
+        if not self._changed:
+            return
         changed, self._changed = self._changed, set()
         for leg in changed:
             play = self.plays.get(leg)

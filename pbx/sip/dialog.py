@@ -253,17 +253,21 @@ class Dialog:
         }
 
     def _addresses(self) -> dict[str, Any]:
+        if (written := self._written) is not None:  # the same objects have the same texts
+            local, remote, route_set, target, contact = written[0]
+            same = self.local is local and self.remote is remote and self.route_set is route_set
+            if same and self.remote_target is target and self.contact is contact:
+                return written[1]
         parts = (self.local, self.remote, self.route_set, self.remote_target, self.contact)
-        if self._written is None or any(a is not b for a, b in zip(parts, self._written[0], strict=True)):
-            texts = {
-                "local": str(self.local),
-                "remote": str(self.remote),
-                "route_set": [str(route) for route in self.route_set],
-                "remote_target": str(self.remote_target),
-                "contact": str(self.contact),
-            }
-            self._written = (parts, texts)
-        return self._written[1]
+        texts = {
+            "local": str(self.local),
+            "remote": str(self.remote),
+            "route_set": [str(route) for route in self.route_set],
+            "remote_target": str(self.remote_target),
+            "contact": str(self.contact),
+        }
+        self._written = (parts, texts)
+        return texts
 
     @classmethod
     def restore(cls, data: Mapping[str, Any]) -> "Dialog":

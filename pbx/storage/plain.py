@@ -48,6 +48,7 @@ def plain(value: object, depth: int = 0) -> object:
 
 _SCALARS: Final = frozenset({str, float, bool, type(None)})
 _LISTS: Final = frozenset({list, tuple})
+_ENCODER: Final = msgspec.json.Encoder()
 _NUL: Final = b"\\u0000"
 
 
@@ -57,17 +58,15 @@ def encoded(record: Mapping[str, object]) -> bytes:
     Nearly all are plain, and the encoder itself finds out: it refuses lone surrogates and numbers beyond 64 bits, and writes
     NUL in one way only.
     """
-    return _quickly(record) or msgspec.json.encode(plain(record))
-
-
-def _quickly(record: Mapping[str, object]) -> bytes | None:
-    if not _is_known(record.values(), 0):
-        return None
-    try:
-        data = msgspec.json.encode(record)
-    except (UnicodeEncodeError, OverflowError, TypeError):
-        return None
-    return None if _NUL in data or len(data) > MAX_TEXT else data
+    if _is_known(record.values(), 0):
+        try:
+            data = _ENCODER.encode(record)
+        except (UnicodeEncodeError, OverflowError, TypeError):
+            pass  # its texts are made fit below
+        else:
+            if _NUL not in data and len(data) <= MAX_TEXT:
+                return data
+    return _ENCODER.encode(plain(record))
 
 
 def _is_known(values: Iterable[Any], depth: int) -> bool:

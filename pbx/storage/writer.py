@@ -34,7 +34,8 @@ class Writer:
         self._folder = folder
         self._on_durable = on_durable
         self._on_fault = on_fault
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
+        self._news = threading.Condition(self._lock)
         self._waiting: list[tuple[int, bytes]] = []
         self._bytes = 0
         self._last = last
@@ -74,22 +75,22 @@ class Writer:
             self._waiting.append((self._last, data))
             self._bytes += len(data)
             if len(self._waiting) == 1:
-                self._lock.notify()  # later ones come while the thread gathers, writes or waits for the disk
+                self._news.notify()  # later ones come while the thread gathers, writes or waits for the disk
 
     def close(self) -> None:
         """Write what waits (one try) and end the thread. Blocks."""
         with self._lock:
             self._closing = True
-            self._lock.notify()
+            self._news.notify()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
         while True:
             with self._lock:
-                self._lock.wait_for(lambda: self._waiting or self._closing)
+                self._news.wait_for(lambda: self._waiting or self._closing)
                 if not self._closing:
-                    self._lock.wait_for(lambda: self._closing, GROUP_SECONDS)
+                    self._news.wait_for(lambda: self._closing, GROUP_SECONDS)
                 group = self._waiting.copy()
                 closing = self._closing
             done = self._write(group) if group else True
@@ -98,7 +99,7 @@ class Writer:
                 return
             if not done:
                 with self._lock:
-                    self._lock.wait_for(lambda: self._closing, RETRY_SECONDS)
+                    self._news.wait_for(lambda: self._closing, RETRY_SECONDS)
 
     def _write(self, group: list[tuple[int, bytes]]) -> bool:
         """Put the group on disk; False when the disk refused, and then the segment is done with."""

@@ -3,7 +3,7 @@
 import pytest
 
 from pbx import memory
-from pbx.memory import EVERY, Memory
+from pbx.memory import AGAIN, EVERY, Memory
 
 MIB = 1 << 20
 
@@ -39,7 +39,18 @@ def test_what_a_rush_left_is_given_back_once_it_is_calm(system):
     assert not any(looks(it, 10 * EVERY, calm=False))
     assert looks(it, EVERY) == [False] * (EVERY - 1) + [True]
     assert (system.given, system.now) == (1, 110 * MIB)
-    assert not any(looks(it, 3 * EVERY)), "what is in use now is no reason to try again"
+    assert not any(looks(it, 2 * EVERY)), "what is in use now is no reason to try again"
+
+
+def test_what_still_stood_then_is_given_back_later(system):
+    it = Memory()
+    looks(it, EVERY)
+    system.now, system.free = 250 * MIB, 60 * MIB
+    assert any(looks(it, EVERY))
+    system.free = 70 * MIB  # transactions of the rush have ended: free, and resident as before
+    assert looks(it, AGAIN * EVERY) == [False] * (AGAIN * EVERY - 1) + [True]
+    assert (system.given, system.now) == (2, 120 * MIB)
+    assert not any(looks(it, 2 * AGAIN * EVERY)), "once"
 
 
 def test_one_restless_look_begins_the_wait_anew(system):
