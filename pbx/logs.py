@@ -8,6 +8,7 @@ written is counted, never raised: a full disk must not end a call.
 import logging
 import re
 import sys
+import time
 from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -148,13 +149,19 @@ def _lines_of(process: str) -> structlog.typing.Processor:
 
     def line(logger: object, method: str, event: Event) -> str:
         event["level"] = "error" if method == "exception" else method
-        event["timestamp"] = f"{datetime.now(UTC).isoformat()[:-6]}Z"
+        second, rest = divmod(time.time_ns(), 1_000_000_000)
+        event["timestamp"] = f"{_second(second)}.{rest // 1000:06d}Z"
         event["process"] = process
         if "exc_info" in event:
             event = structlog.processors.format_exc_info(logger, method, event)
         return encoded(mask(logger, method, event)).decode()
 
     return line
+
+
+@lru_cache(2)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
 
 
 @lru_cache(1024)

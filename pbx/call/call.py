@@ -114,6 +114,7 @@ class Call:
         self.greeting: tuple[tuple[str, str], ...] = ()
         """Further headers of our answer."""
         self._sent_off = False  # the dispatcher ended the call: no place is kept
+        self._packed: tuple[Caller, Entry, dict[str, Any], dict[str, Any]] | None = None  # of `snapshot`
 
     @classmethod
     def arrive(
@@ -368,11 +369,14 @@ class Call:
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
-        plain = dict(zip(_NAMES, _PLAIN_OF(self), strict=True))
-        own = {"id": self.id, "leg": self.leg, "caller": self.caller.pack(), "state": str(self.state)}
-        own["waits"] = self.waits.pack()
-        greeting = [list(header) for header in self.greeting]
-        return {**plain, **own, "entry": self.entry.pack(), "greeting": greeting}
+        if self._packed is None or self._packed[0] is not self.caller or self._packed[1] is not self.entry:
+            self._packed = (self.caller, self.entry, self.caller.pack(), self.entry.pack())
+        data = dict(zip(_NAMES, _PLAIN_OF(self), strict=True))
+        data["id"], data["leg"], data["state"] = self.id, self.leg, str(self.state)
+        _, _, data["caller"], data["entry"] = self._packed
+        data["waits"] = self.waits.pack()
+        data["greeting"] = [list(header) for header in self.greeting]
+        return data
 
     @classmethod
     def restore(cls, data: dict[str, Any], policy: Policy) -> Self:

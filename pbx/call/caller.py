@@ -1,6 +1,7 @@
 """Who calls, as far as it is known: a plain value."""
 
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 from pbx.blocked import moment
@@ -64,7 +65,8 @@ class Caller:
 
     def pack(self) -> dict[str, Any]:
         """Return plain data."""
-        return {name: getattr(self, name) for name in _NAMES}
+        return dict(zip(_NAMES, _VALUES(self), strict=True))
 
 
 _NAMES = tuple(field.name for field in fields(Caller))
+_VALUES = attrgetter(*_NAMES)

@@ -5,6 +5,7 @@ in → out: who calls and what the INVITE says → `Entry`, and the event that t
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Final, Self
 
 from pbx.sdp.description import heard
@@ -40,8 +41,9 @@ class Entry:
 
     def pack(self) -> dict[str, Any]:
         """Return plain data."""
-        data = {name: getattr(self, name) for name in _NAMES}
-        return {**data, "priority": int(self.priority), "needs": sorted(self.needs)}
+        data = dict(zip(_NAMES, _VALUES(self), strict=True))
+        data["priority"], data["needs"] = int(self.priority), sorted(self.needs)
+        return data
 
     @classmethod
     def unpack(cls, data: Mapping[str, Any]) -> Self:
@@ -50,6 +52,7 @@ class Entry:
 
 
 _NAMES: Final = tuple(field.name for field in fields(Entry))
+_VALUES: Final = attrgetter(*_NAMES)
 
 
 def entry(

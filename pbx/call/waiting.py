@@ -7,6 +7,7 @@ comes of no answer is a note, and a number the people in the room see. A silent 
 """
 
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Final
 
 from pbx.call import texts
@@ -37,10 +38,11 @@ class Waits:
 
     def pack(self) -> dict[str, Any]:
         """Return plain data."""
-        return {name: getattr(self, name) for name in _NAMES}
+        return dict(zip(_NAMES, _VALUES(self), strict=True))
 
 
 _NAMES: Final = tuple(field.name for field in fields(Waits))
+_VALUES: Final = attrgetter(*_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
