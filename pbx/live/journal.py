@@ -175,8 +175,8 @@ class Journal:
         """
         news = self._news(changes)
         frame = Frame(mono, wall, base, news, outs)
-        if outs:
-            self._outs.append((mono, base + rows, frame))
+        if outs:  # without the changes: records that newer ones have replaced are many times as large
+            self._outs.append((mono, base + rows, Frame(mono, wall, base, [], outs)))
             self._kept += sum(map(len, outs))
             if len(self._outs) > MAX_OUTS:
                 self._drop_oldest()

@@ -5,7 +5,8 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
-from pbx.call.event_sheet import EventSheet
+from pbx.call import event_sheet
+from pbx.call.event_sheet import EventSheet, HandingOn
 from recordings import events
 
 WALL = 1_800_000_000_000_000_000
@@ -73,3 +74,45 @@ def test_what_a_phone_wrote_comes_back(tmp_path, text):
     sheet.close()
     (found,) = events.read_events(tmp_path / "events.jsonl")
     assert (found["text"], found["number"]) == (text, 2**70)
+
+
+@pytest.fixture
+def handing_on(tmp_path):
+    (tmp_path / "spool").mkdir()
+    return HandingOn(tmp_path / "spool")
+
+
+def spool(tmp_path):
+    return {path.name: json.loads(path.read_bytes()) for path in (tmp_path / "spool").iterdir()}
+
+
+def test_the_recorder_hears_of_each_call_once_its_log_is_closed(tmp_path, handing_on):
+    people = [{"role": "caller", "user": "小王"}]
+    for call in ("a", "b", "c"):
+        sheet = EventSheet(call, str(tmp_path / call))
+        sheet.write([entry("call_ended")])
+        handing_on.take(sheet, call, str(tmp_path / call), people)
+    handing_on.close()
+    assert spool(tmp_path) == {
+        f"{call}.json": {"call": call, "folder": str(tmp_path / call), "people": people} for call in "abc"
+    }
+    for call in ("a", "b", "c"):
+        assert told(tmp_path / call) == [(1, "call_ended")]
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), TypeError("a bug")])
+def test_a_call_that_cant_be_handed_on_costs_no_other(tmp_path, handing_on, monkeypatch, fault):
+    drop = event_sheet._drop
+
+    def failing(path, data):
+        if path.endswith("/b"):
+            raise fault
+        drop(path, data)
+
+    monkeypatch.setattr(event_sheet, "_drop", failing)
+    with capture_logs() as lines:
+        for call in ("a", "b", "c"):
+            handing_on.take(EventSheet(call, str(tmp_path / call)), call, str(tmp_path / call), [])
+        handing_on.close()
+    assert [(line["event"], line["call"]) for line in lines] == [("evidence_not_finished", "b")]
+    assert sorted(spool(tmp_path)) == ["a.json", "c.json"]
