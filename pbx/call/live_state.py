@@ -44,10 +44,16 @@ class LiveState:
 
     # --- out --------------------------------------------------------------------------------------------------------
 
-    def changes(self) -> list[Change]:
-        """Give what may have changed; None as data: it is no more."""
-        exchange = self._exchange
+    def changes(self) -> Iterator[Change]:
+        """Give what may have changed; None as data: it is no more. Raises, in the end, what one of the machines did."""
         out: list[Change] = []
+        try:
+            self._gather(out)
+        finally:
+            yield from out
+
+    def _gather(self, out: list[Change]) -> None:
+        exchange = self._exchange
         if changed := exchange.changed:
             exchange.changed = set()
         if exchange.placed:
@@ -69,7 +75,6 @@ class LiveState:
                 room = dict.get(exchange.rooms, desk)
                 out.append((f"room/{desk}", None if room is None else room.snapshot()))
         self._rest(out)
-        return out
 
     def lazily(self) -> None:
         """Have the calls written that were only told their places: two hundred of them for each that leaves the queue."""

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from pbx.call import leg_snapshot
 from pbx.call.call import State as CallState
 from pbx.call.exchange import Exchange
 from pbx.call.live_state import LiveState
@@ -95,6 +96,20 @@ def test_every_change_is_told(seed):
             assert unpacked(mine[name]) == unpacked(data), name
         kinds = ("leg/", "call/", "room/", "neg/", "inv/")
         assert {n for n in mine if n.startswith(kinds)} == {n for n in whole if n.startswith(kinds)}
+
+
+def test_a_machine_that_cant_be_told_costs_none_that_was(monkeypatch):
+    world = World(desks=("d1",))
+    kept = Kept(world)
+    world.invite("bob")
+    kept.turn()
+    call = world.call("bob")
+    world.exchange.changed = {call.id: None, call.leg: None}  # in this order
+    monkeypatch.setattr(leg_snapshot, "light", lambda _leg: 1 / 0)
+    told = kept.live.changes()
+    assert next(told)[0] == f"call/{call.id}"
+    with pytest.raises(ZeroDivisionError):
+        list(told)
 
 
 def test_a_call_whose_leg_was_lost_is_dropped_and_the_others_stay():
