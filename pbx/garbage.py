@@ -26,6 +26,10 @@ EVERY: Final = 1.0
 """Seconds between two decisions."""
 ROUNDS: Final = 2
 """Second looks until what outlived them is set aside, in calm times after a third look: 24,000 objects, some 20 ms."""
+MOST: Final = 5
+"""Such looks in one second after which it is set aside unseen: 60,000 objects would take 50 ms."""
+LATE: Final = 0.05
+"""Seconds by which our own timer is late at most in a calm second: where others have the processor, working little is not calm."""
 CALM: Final = 0.3
 """Share of a second the loop's thread works at most when there is time for such a look."""
 QUIET: Final = 0.1
@@ -55,7 +59,7 @@ class Garbage:
         (`whole`).
 
         `rounds`: second looks of the collector since something was set aside; `busy`: share of the last second in which the
-        loop's thread worked.
+        loop's thread worked, 1.0 when it was late.
         """
         self._quiet = self._quiet + 1 if busy <= QUIET else 0
         since = now - self._whole
@@ -66,7 +70,7 @@ class Garbage:
             return "whole"
         if rounds < ROUNDS:
             return "nothing"
-        return "new" if busy <= CALM else "aside"
+        return "new" if busy <= CALM and rounds < MOST else "aside"
 
 
 def look(what: What) -> None:
@@ -106,6 +110,7 @@ class Keeper:
     def _look(self) -> None:
         self.start()
         now, worked = self._clock(), self._worked()
-        busy = (worked - self._before) / max(now - self._at, EVERY)
+        passed = now - self._at
+        busy = (worked - self._before) / max(passed, EVERY) if passed - EVERY <= LATE else 1.0
         look(self._garbage.decide(gc.get_count()[2], busy, now))
         self._at, self._before = now, self._worked()

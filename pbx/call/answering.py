@@ -210,7 +210,18 @@ class Answering:
             )
         except SipError as error:
             items = [Respond(event.transaction, self._refusal(request, error.status, error.headers))]
-        return self._exchange.run([_stateless(item) for item in items], now)
+        return self._exchange.run([self._finished(item) for item in items], now)
+
+    def _finished(self, item: Item) -> Item:
+        """Turn a refusal of something new into one that leaves no trace here; give what opens no dialog its tag all the same."""
+        match item:
+            case Respond(transaction, response) if response.status >= 300:
+                return Refuse(transaction, response)
+            case Respond(_, response) if response.to.tag is None:
+                # RFC 3261 §8.2.6.2: "the UAS MUST add a tag to the To header field in the response".
+                said = (response.headers.get("To") or "").rstrip("; \t")
+                response.headers.set("To", f"{said};tag={self._exchange.mint('tag')}")
+        return item
 
     def _refusal(self, request: Request, status: int, headers: Sequence[tuple[str, str]] = ()) -> Response:
         return request.response(status, to_tag=self._exchange.mint("tag"), headers=headers)
@@ -371,11 +382,3 @@ class Answering:
         written = [] if text is None else owners.texted(self._exchange, call.id, text)
         told = self._exchange.whereabouts.heard(call.id, event.request, now)
         return [Respond(event.transaction, response), *written, *told]
-
-
-def _stateless(item: Item) -> Item:
-    """Turn a refusal of something new into one that leaves no trace here."""
-    match item:
-        case Respond(transaction, response) if response.status >= 300:
-            return Refuse(transaction, response)
-    return item

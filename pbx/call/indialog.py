@@ -26,7 +26,7 @@ CAPABILITIES: Final = (
 """What a 2xx to INVITE or OPTIONS states about us (RFC 3261 §11.2, §13.2.2.4; RFC 6665 §4.4.4)."""
 OPENING: Final = (*METHODS, "SUBSCRIBE")
 """Methods outside a dialog."""
-OUTSIDE: Final = (("Allow", ", ".join(OPENING)), *CAPABILITIES[1:])
+OUTSIDE: Final = (("Allow", ", ".join(OPENING)), *CAPABILITIES[1:], ("Accept-Language", "zh, en"))
 """What a 2xx to an OPTIONS outside a dialog states."""
 
 PICTURE_FAST_UPDATE: Final = (

@@ -124,7 +124,11 @@ def subscribed(exchange: Exchange, made: Referral, transaction: str, request: Re
     if 0 < asked < LEAST_SECONDS:
         raise SipError(423, headers=(("Min-Expires", str(LEAST_SECONDS)),))
     granted = min(asked, SECONDS)
-    accepted = request.response(200, headers=(("Expires", str(granted)),))
+    # RFC 6665 §8.2.1 lists Contact as mandatory in a 2xx to SUBSCRIBE; it refreshes the target as a re-INVITE does.
+    leg = exchange.legs.get(made.leg or "")
+    contact = made.dialog.contact if made.dialog is not None else leg.contact if leg is not None else None
+    target = () if contact is None else (("Contact", str(contact)),)
+    accepted = request.response(200, headers=(("Expires", str(granted)), *target))
     if granted == 0:
         # What was asked for goes on; nobody wants to know.
         del exchange.hands.referrals[made.id]

@@ -62,6 +62,26 @@ def sdp(*, audio="8", video="96", direction="sendrecv", address="192.0.2.77", po
     return ("\r\n".join(lines) + "\r\n").encode()
 
 
+MUST_SAY = {
+    401: ("WWW-Authenticate",), 405: ("Allow",), 415: ("Accept", "Accept-Encoding", "Accept-Language"), 420: ("Unsupported",),
+    422: ("Min-SE",), 423: ("Min-Expires",), 489: ("Allow-Events",), 501: ("Allow",),
+}  # fmt: skip
+"""One of which an answer has to have, by its status (RFC 3261 §21.4, 4028 §6, 6665 §8.3.2; Allow in a 501 is issue 3's)."""
+
+
+def says_what_it_must(effect):
+    """Look at any answer of the exchange."""
+    response = effect.response
+    # RFC 3261 §8.2.6.2: "the UAS MUST add a tag to the To header field in the response (with the exception of the 100 (Trying)
+    # response". To a refusal the transaction layer adds it.
+    assert isinstance(effect, Refuse) or response.status == 100 or response.to.tag, response
+    must = MUST_SAY.get(response.status, ())
+    assert not must or any(response.headers.get(name) is not None for name in must), response
+    # RFC 3261 §12.1.1, §14.2, RFC 3311 §5.2, RFC 6665 §8: a dialog's target is said by every 2xx that makes or refreshes one.
+    if 200 <= response.status < 300 and response.cseq.method in {"INVITE", "UPDATE", "SUBSCRIBE", "REFER"}:
+        assert response.headers.get("Contact"), response
+
+
 class World:
     """One exchange and everybody around it. `media_answers=False` leaves the media process mute until `media()`."""
 
@@ -141,6 +161,7 @@ class World:
                 case CallFinished(call):
                     self.finished.append(call)
                 case Respond(transaction, response) | Refuse(transaction, response):
+                    says_what_it_must(effect)
                     self.answers.setdefault(transaction, []).append(response)
                     self.sent.append(effect)
                 case SendRequest(ref, request, flow):

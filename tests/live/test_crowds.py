@@ -36,6 +36,8 @@ tls_port = {wss}
 
 PHONES = times(3000, 10_000)
 PER_ACCOUNT = 5
+EXPIRES = times(300, 3600)
+"""Seconds a phone registers for: longer than the test."""
 CHURN_SECONDS = times(3, 600)
 """In which each minute a tenth of the phones drops and returns, each is asked for life twice, and calls for help come."""
 CHURN_PARTS = 30
@@ -195,7 +197,7 @@ def test_three_thousand_phones_stay(exchange: Exchange, doors: Doors, measure: M
         async def one(phone: FlowPhone, person: Person) -> None:
             async with places:
                 await phone.connect()
-                await phone.register(person.password)
+                await phone.register(person.password, expires=EXPIRES)
 
         await asyncio.gather(*(one(*phone) for phone in phones))
 
