@@ -49,7 +49,7 @@ class Carried:
     _presence: Presence
     _seconds_per_byte: float
 
-    def _read_connected(self) -> None:
+    def _listen(self) -> None:
         raise AssertionError("a track reads")
 
     def carry(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Carried:
         self._connected = data["connected"]
         if self._connected and self.remote is not None:
             self._believed = self.remote
-            self._loop.replace(self._fd, self.reader or self._read_connected)
+            self._listen()
             self.strangers.shut_out(self.pair.rtp)
         self.aim()
 

@@ -4,7 +4,7 @@ import socket
 
 from rtp.loop import Handler, Loop
 from rtp.ports import Pair
-from rtp.track import DATAGRAM
+from rtp.road import DATAGRAM
 
 
 class Draining:

@@ -2,7 +2,8 @@
 
 No asyncio: it reads one datagram for each readiness event through three layers of callbacks, and here every
 microsecond is paid 44,000 times a second. A handler is called with nothing, reads one datagram and returns; what is
-left is ready again in the next round, so no socket can starve another.
+left is ready again in the next round, so no socket can starve another. Descriptors that are served together have no
+handler each: those that are ready are given to one function, all at once.
 """
 
 import heapq
@@ -10,7 +11,7 @@ import itertools
 import select
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -19,10 +20,10 @@ MAX_WAIT: Final = 1.0
 MAX_READY: Final = 512
 """Descriptors served in one round, before timers get their turn."""
 GATHER_RATE: Final = 4000
-"""Datagrams a second above which the loop lets a few gather before it serves them. A round for each single one is
+"""Datagrams a second above which the loop lets some gather before it serves them. A round for each single one is
 mostly the price of waking up, with every cache cold: together they cost half."""
-GATHER_SECONDS: Final = 0.0004
-"""How long they gather: the delay a packet may get by it (bar Q2: p50 ≤ 1 ms)."""
+GATHER_SECONDS: Final = 0.001
+"""From one round to the next while they gather, as in the native engine: the delay a packet may get by it (bar Q2: p50 ≤ 1 ms)."""
 GATHER_ENOUGH: Final = 64
 """So many in one round need no gathering."""
 DEFERRED_ROUNDS: Final = 3
@@ -33,6 +34,8 @@ LOGGED_FAILURES: Final = 1000
 """Of the failures of one handler the first is logged, and then every so-many-th: a packet may repeat it 50 times a second."""
 
 Handler = Callable[[], None]
+Together = Callable[[list[Any], "Loop"], None]
+"""Serves members whose descriptors are ready: one datagram of each."""
 _monotonic: Final = time.monotonic
 log = structlog.get_logger("media")
 
@@ -50,6 +53,8 @@ class Loop:
         self._later = select.epoll()
         self._deferred: set[int] = set()
         self._handlers: dict[int, Handler] = {}
+        self._members: dict[int, Any] = {}
+        self._together: Together
         self._names: dict[int, str] = {}
         self._failed: dict[str, int] = {}
         self._timers: list[tuple[float, int, str, Callable[[float], None]]] = []
@@ -64,9 +69,15 @@ class Loop:
 
     def replace(self, fd: int, handler: Handler, name: str | None = None) -> None:
         """Let another handler have a descriptor that was added."""
+        self._members.pop(fd, None)
         self._handlers[fd] = handler
         if name is not None:
             self._names[fd] = name
+
+    def join(self, fd: int, member: Any, serve: Together) -> None:
+        """Give `member` to `serve` with all others that are ready, instead of calling the handler of `fd`; one `serve` for all."""
+        self._members[fd] = member
+        self._together = serve
 
     def want_write(self, fd: int, *, wanted: bool) -> None:
         """Call the handler also when `fd` is writable."""
@@ -91,6 +102,7 @@ class Loop:
         """Forget a descriptor; to be called before it is closed."""
         self.defer(fd, deferred=False)
         self._epoll.unregister(fd)
+        self._members.pop(fd, None)
         del self._handlers[fd]
         self._failed.pop(self._names.pop(fd), None)
 
@@ -115,7 +127,7 @@ class Loop:
                 served = 0
                 look_at = self.now + LOOK_SECONDS
             if gathering and ready < GATHER_ENOUGH:
-                time.sleep(GATHER_SECONDS)
+                time.sleep(max(0.0, self.now + GATHER_SECONDS - _monotonic()))
 
     def turn(self, wait: float) -> int:
         """One round: wait for at most `wait` seconds, serve what is ready, then what is due; how many were ready."""
@@ -131,11 +143,19 @@ class Loop:
         return len(ready)
 
     def _serve(self, ready: list[tuple[int, int]]) -> None:
-        handlers = self._handlers
+        handlers, members = self._handlers, self._members
+        together = [member for fd, _ in ready if (member := members.get(fd)) is not None]
+        if together:
+            try:
+                self._together(together, self)
+            except Exception as error:  # noqa: BLE001  # as below; `serve` keeps its members apart
+                self.failed("together", error)
+            if len(together) == len(ready):
+                return
         for fd, _ in ready:
             handler = handlers.get(fd)
-            if handler is None:
-                continue  # removed by a handler earlier in this round
+            if handler is None or fd in members:
+                continue  # removed by a handler earlier in this round, or served above
             try:
                 handler()
             except Exception as error:  # noqa: BLE001  # logged and counted: one leg's failure must not end the others

@@ -7,6 +7,7 @@ from typing import Protocol
 from rtp.activity import Activity, Restlessness
 from rtp.call_evidence import Tape
 from rtp.jitter import Buffer, JitterBuffer
+from rtp.latch import QUIET_SECONDS
 from rtp.leg import Leg
 from rtp.loop import Loop
 from rtp.outstream import Numbering, OutStream
@@ -30,17 +31,17 @@ class Phase(Protocol):
 
 
 class LookingPhase:
-    """Looks at each leg."""
+    """Asks each leg's activity."""
 
     def __init__(self) -> None:
-        self._legs: dict[str, Leg] = {}
+        self._legs: dict[str, tuple[Leg, Callable[[float], bool]]] = {}
 
     def __len__(self) -> int:
         return len(self._legs)
 
     def put(self, leg: Leg) -> None:
         """See `Phase`."""
-        self._legs[leg.leg] = leg
+        self._legs[leg.leg] = (leg, leg.activity.content)
 
     def drop(self, leg: Leg) -> None:
         """See `Phase`."""
@@ -48,12 +49,22 @@ class LookingPhase:
 
     def restless(self, now: float) -> list[Leg]:
         """See `Phase`."""
-        return [leg for leg in self._legs.values() if not leg.content(now)]
+        return [leg for leg, content in self._legs.values() if not content(now)]
 
 
-def stirred(legs: Iterable[Leg], _now: float, _loss_seconds: float) -> Iterable[Leg]:
-    """All: each of their tracks looks for itself."""
-    return tuple(legs)
+def stirred(legs: Iterable[Leg], now: float, loss_seconds: float) -> list[Leg]:
+    """See `Parts.stirred`."""
+    quiet = min(QUIET_SECONDS, loss_seconds)
+    found = []
+    for leg in legs:
+        if now < leg.rtcp_due and now < leg.report_due:
+            for track in leg.tracks.values():
+                if not track.calm(now, quiet):
+                    break
+            else:
+                continue
+        found.append(leg)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

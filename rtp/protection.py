@@ -22,11 +22,12 @@ from rtp.flood import CHECKS, CHECKS_OF_OTHERS, Limit, permitted
 from rtp.latch import canonical
 from rtp.packet import RTCP_TYPES
 from rtp.reports import Reports
+from rtp.road import DATAGRAM
 from rtp.route import Surroundings
 from rtp.sender import Transmit
 from rtp.srtp import Index, Opener, Sealer
 from rtp.suites import SUITES, Suite
-from rtp.track import DATAGRAM, Track
+from rtp.track import Track
 
 Port = Literal["rtp", "rtcp"]
 # RFC 7983 §7: what the first byte of a datagram says

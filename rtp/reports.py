@@ -12,6 +12,7 @@ from rtp.control import Address
 from rtp.flood import Limit
 from rtp.latch import canonical
 from rtp.quality import Meter
+from rtp.road import DATAGRAM
 from rtp.rtcp import (
     Bye,
     Description,
@@ -28,7 +29,7 @@ from rtp.rtcp import (
     ntp_time,
     parse,
 )
-from rtp.track import DATAGRAM, Track
+from rtp.track import Track
 
 CARRIED: Final = ("_last_sr", "_last_sr_at", "_learned", "_left", "heard", "rejected", "round_trip")
 _time_ns: Final = time.time_ns

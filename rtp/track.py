@@ -6,7 +6,6 @@ datagram ─▶ right source? ─▶ evidence ─▶ route by payload type ─�
 
 import time
 from collections.abc import Callable
-from struct import error as StructError  # noqa: N812  # it is a class, whatever its module calls it
 from typing import ClassVar, Final
 
 import structlog
@@ -17,30 +16,28 @@ from rtp.call_evidence import PacketWriter
 from rtp.carried import Carried
 from rtp.control import Address, Dtmf, MediaLost, MediaStarted, Medium, PortPair, Stream
 from rtp.dtmf import Detector
-from rtp.flood import BURST_SECONDS, LEAST, seconds_per_byte
+from rtp.flood import seconds_per_byte
 from rtp.gop import Group
 from rtp.latch import QUIET_SECONDS, Latch, canonical
 from rtp.loop import Handler
 from rtp.mapping import EVENT, payload_map, with_noise
 from rtp.noise import NAME
 from rtp.outstream import Numbering
-from rtp.packet import HEADER, HEADER_SIZE, MARKER, RTCP_TYPES
+from rtp.packet import HEADER, HEADER_SIZE, RTCP_TYPES
 from rtp.picture import PictureRequests
 from rtp.ports import Pair, disconnect
 from rtp.presence import Presence
+from rtp.road import DATAGRAM, travel
 from rtp.route import Route, Surroundings, straight
 from rtp.sender import Sender, Wrap
-from rtp.sequence import HALF32, MASK16, MASK32, ticks
+from rtp.sequence import ticks
 from rtp.source import LEAPT, SAME, Counting, Source
 from rtp.special import Digits, pauses, transcoding
 from rtp.strangers import Strangers
 from rtp.unheard import Unheard
 
-DATAGRAM: Final = 9216
-"""Bytes read of one datagram: a jumbo frame; RTP keeps below 1,500."""
 _time_ns: Final = time.time_ns
 _unpack: Final = HEADER.unpack_from
-_pack: Final = HEADER.pack
 
 log = structlog.get_logger("media")
 
@@ -145,7 +142,7 @@ class Track(Asking, Unheard, Carried):
     def protect(self, reader: Handler | None, wrap: Wrap | None) -> None:
         """Let `reader` have the RTP socket, and `wrap` have the last hand on what is sent; None: nobody."""
         self.reader = reader
-        self._loop.replace(self._fd, reader or (self._read_connected if self._connected else self._read_open))
+        self._listen()
         self.sender.protect(wrap)
 
     def wire(self, destination: "Track | None", now: float) -> None:
@@ -191,80 +188,11 @@ class Track(Asking, Unheard, Carried):
 
     # --- packets ---------------------------------------------------------------------------------------------------
 
-    def _read_connected(self) -> None:
-        """Read one datagram of the believed source: the packet road.
-
-        The usual packet (in order, relayed as it is) is handled in this one frame, because calls are half of what it
-        costs; `_route` says the same in parts and takes all others, and a test holds the two together.
-        """
-        recv = self._recv  # a slot is read twice as fast as it is called
-        try:
-            data = recv(DATAGRAM)
-        except OSError:
-            return  # nothing there after all, or the peer's system says that nobody listens there (ICMP)
-        now = self.heard = self._loop.now
-        size = len(data)
-        until = self._permitted_until
-        if until < now:
-            until = now
-        elif until - now > BURST_SECONDS:
-            self.flooded += 1
-            return
-        self._permitted_until = until + (max(LEAST, size)) * self._seconds_per_byte
-        try:
-            first, second, sequence, timestamp, ssrc = _unpack(data)
-        except StructError:
-            self._take(data)
-            return
-        self.taken += size
-        evidence = self.evidence
-        if evidence is not None:
-            evidence(_time_ns(), self._believed, self.local, data)
-        route = self._routes[second & 0x7F]
-        if route is None or first & 0xC0 != 0x80:
-            self.rejected += 1
-            return
-        sender = route.sender
-        source = self.source
-        rate = route.rate
-        if (
-            sender is None
-            or sequence != source.highest + 1
-            or ssrc != source.ssrc
-            or rate != source.rate
-            or not sender.straight
-            or sender.out.source != self._number
-            or route.special is not None
-        ):
-            self._route(route, data, sequence, timestamp, ssrc, now)
-            return
-        source.highest = sequence
-        source.count += 1
-        transit = (int(now * rate) - timestamp) & MASK32
-        change = transit - source.transit
-        if change < 0:
-            change = -change
-        if change >= HALF32:
-            change = MASK32 + 1 - change
-        source.jitter16 += change - ((source.jitter16 + 8) >> 4)
-        source.transit = transit
-        out = sender.out
-        out.sequence = sequence = (sequence + out.sequence_offset) & MASK16
-        out.timestamp = timestamp = (timestamp + out.timestamp_offset) & MASK32
-        out.at = now
-        packet = _pack(first, second & MARKER | route.payload_type, sequence, timestamp, out.ssrc) + data[12:]
-        transmit = sender.transmit
-        try:
-            sent = transmit(packet)
-        except OSError:
-            sender.failed += 1
-            return
-        if sent:
-            sender.packets += 1
-            sender.octets += sent - HEADER_SIZE
-            evidence = sender.evidence
-            if evidence is not None:
-                evidence(_time_ns(), sender.local, sender.remote, packet)
+    def _listen(self) -> None:
+        """Have the RTP socket read by whom it is for; once it is connected, what comes is the believed source's (`road`)."""
+        self._loop.replace(self._fd, self.reader or self._read_open)
+        if self._connected and self.reader is None:
+            self._loop.join(self._fd, self, travel)
 
     def _take(self, data: bytes) -> None:
         """Take one datagram of the believed source, of whatever shape."""
@@ -348,7 +276,7 @@ class Track(Asking, Unheard, Carried):
         else:
             self._connected = True
             self.strangers.shut_out(self.pair.rtp)
-            self._loop.replace(self._fd, self.reader or self._read_connected)
+            self._listen()
         self.aim()
         if self._presence.began():
             self._around.emit(MediaStarted(self.leg, self.medium, _time_ns()))
@@ -358,12 +286,22 @@ class Track(Asking, Unheard, Carried):
         self.strangers.let_in()
         disconnect(self.pair.rtp)
         self._connected = False
-        self._loop.replace(self._fd, self.reader or self._read_open)
+        self._listen()
         if self.source.ssrc >= 0:
             self.latch.heard(self.source.ssrc, self.source.highest, self.heard)
         self.aim()
 
     # --- now and then ----------------------------------------------------------------------------------------------
+
+    def calm(self, now: float, quiet: float) -> bool:
+        """Whether a sweep has nothing to do here: what was heard is no older than `quiet` seconds, and nothing is amiss."""
+        return (
+            self._connected
+            and self.reader is None
+            and now - self.heard <= quiet
+            and self.flooded == self.flood_stated
+            and (self.medium == "audio" or (self.source.gaps == self._gaps and not self.pictures.wanted))
+        )
 
     def sweep(self, now: float, loss_seconds: float, *, late: float = 0.0, sign: float | None = None) -> None:
         """Notice what did not happen; every 100 ms or so, or `late` seconds later, in which nothing was read. `sign`: of RTCP."""

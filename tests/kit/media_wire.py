@@ -15,6 +15,7 @@ from typing import cast
 import pytest
 
 from rtp.control import Address, Codec, Event, Medium, Stream
+from rtp.loop import Loop, Together
 from rtp.outstream import Numbering
 from rtp.packet import Packet, parse
 from rtp.parts import PYTHON, Parts
@@ -130,6 +131,9 @@ class StillLoop:
     def replace(self, fd: int, handler: Callable[[], None], _name: str | None = None) -> None:
         assert fd in self.handlers
         self.handlers[fd] = handler
+
+    def join(self, fd: int, member: Track, serve: Together) -> None:
+        self.handlers[fd] = lambda: serve([member], cast("Loop", self))
 
     def remove(self, fd: int) -> None:
         del self.handlers[fd]

@@ -68,6 +68,58 @@ def test_a_handler_removed_in_the_same_round_is_not_called(loop):
             os.close(descriptor)
 
 
+def test_who_joined_is_served_together_with_the_others_and_before_handlers(loop):
+    pipes = {name: os.pipe() for name in "abcd"}
+    served = []
+
+    def serve(members, by):
+        assert by is loop
+        served.append(members)
+        for member in members:
+            os.read(pipes[member][0], 1)
+
+    def handler(name):
+        return lambda: served.append(os.read(pipes[name][0], 1).decode())
+
+    for name, (reader, writer) in pipes.items():
+        loop.add(reader, handler(name), name)
+        os.write(writer, name.encode())
+    loop.join(pipes["b"][0], "b", serve)
+    loop.join(pipes["d"][0], "d", serve)
+    assert loop.turn(0) == 4
+    assert (sorted(served[0]), sorted(served[1:])) == (["b", "d"], ["a", "c"])
+    served.clear()
+    for _, writer in pipes.values():
+        os.write(writer, b"x")
+    loop.replace(pipes["b"][0], handler("b"))  # it has a handler of its own again
+    loop.remove(pipes["d"][0])
+    loop.turn(0)
+    assert served == ["x"] * 3
+    loop.turn(0)
+    for name in "abc":
+        loop.join(pipes[name][0], name, serve)
+        os.write(pipes[name][1], b"x")
+    served.clear()
+    loop.turn(0)
+    assert [sorted(members) for members in served] == [["a", "b", "c"]]
+    for descriptors in pipes.values():
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def test_a_failure_of_what_serves_many_ends_no_loop(loop, pipe):
+    reader, writer = pipe
+    os.write(writer, b"x")
+
+    def fail(_members, _loop):
+        raise KeyError("bug")
+
+    loop.add(reader, lambda: None, "pipe")
+    loop.join(reader, "member", fail)
+    assert loop.turn(0) == loop.turn(0) == 1
+    assert loop.failures == 2
+
+
 def test_a_failing_handler_is_counted_and_stops_no_other(loop, pipe, capsys):
     reader, writer = pipe
 
@@ -151,7 +203,8 @@ def test_run_gathers_at_a_high_rate_only(loop, pipe, monkeypatch):
     loop.add(reader, handler, "busy")
     loop.run()
     assert calls > GATHER_RATE * LOOK_SECONDS
-    assert set(slept) == {GATHER_SECONDS}
+    assert all(0 <= pause <= GATHER_SECONDS for pause in slept)
+    assert max(slept) > 0
 
 
 def test_a_deferred_descriptor_is_served_when_asked_for_and_not_before(loop, pipe):

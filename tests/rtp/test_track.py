@@ -270,7 +270,7 @@ PACKETS = st.lists(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF), PACKETS)
 def test_the_packet_road_says_the_same_as_its_parts(sequence, timestamp, steps):
-    """`_read_connected` handles the usual packet in line; `_take` goes through Source, Sender and OutStream."""
+    """`road.travel` handles the usual packet in line; `_take` goes through Source, Sender and OutStream."""
     results = []
     for in_parts in (False, True):
         wire, guest, host = pair((PCMA, PCMU), (PCMA, PCMU))

@@ -1,0 +1,162 @@
+"""The packet road of tracks whose socket is connected to the believed source: read, decide, send.
+
+tracks that are ready ─▶ one datagram of each ─▶ evidence, where it goes, its numbers ─▶ sent, evidence
+
+Each step is done for many packets before the next: so it finds its code in the caches, of which the kernel needs as much
+as we do. The usual packet (in order, relayed as it is) is handled in one frame, because calls are half of what it costs;
+`Track._route` says the same in parts and takes all others, and a test holds the two together.
+"""
+# ruff: noqa: SLF001  # it is part of `Track`, with a file of its own
+
+import time
+from collections.abc import Iterator
+from itertools import repeat
+from operator import call
+from struct import error as StructError  # noqa: N812  # it is a class, whatever its module calls it
+from typing import TYPE_CHECKING, Final
+
+from rtp.flood import BURST_SECONDS, LEAST
+from rtp.packet import HEADER, HEADER_SIZE, MARKER
+from rtp.sequence import HALF32, MASK16, MASK32, ticks
+
+if TYPE_CHECKING:
+    from rtp.loop import Loop
+    from rtp.sender import Sender, Transmit
+    from rtp.track import Track
+
+DATAGRAM: Final = 9216
+"""Bytes read of one datagram: a jumbo frame; RTP keeps below 1,500."""
+AT_ONCE: Final = 64
+"""Packets of one step: more would have the first of them wait."""
+_time_ns: Final = time.time_ns
+_unpack: Final = HEADER.unpack_from
+_pack: Final = HEADER.pack
+
+
+def travel(tracks: "list[Track]", loop: "Loop") -> None:
+    """Read one datagram of each of these tracks and send on what is to be sent on."""
+    for start in range(0, len(tracks), AT_ONCE):
+        some = tracks[start : start + AT_ONCE]
+        _take(zip(some, _read(some), strict=True), loop)
+
+
+def _read(tracks: "list[Track]") -> list[bytes]:
+    """Give a datagram of each track; those that had none are taken off the list."""
+    found: list[bytes] = []
+    reading = map(call, [track._recv for track in tracks], repeat(DATAGRAM))
+    while True:
+        try:
+            found.extend(reading)  # keeps what came before an error, and goes on behind it
+        except OSError:
+            # Nothing there after all, or the peer's system says that nobody listens there (ICMP).
+            del tracks[len(found)]
+        else:
+            return found
+
+
+def _take(arrived: "Iterator[tuple[Track, bytes]]", loop: "Loop") -> None:
+    """Take datagrams of believed sources and send on what is to be sent on."""
+    now = loop.now
+    unpack, pack = _unpack, _pack
+    arrivals: dict[int, int] = {}  # Hz → `now` in ticks
+    senders: list[Sender] = []
+    ways: list[Transmit] = []
+    packets: list[bytes] = []
+    while True:
+        try:
+            for track, data in arrived:
+                track.heard = now
+                size = len(data)
+                until = track._permitted_until
+                if until < now:
+                    until = now
+                elif until - now > BURST_SECONDS:
+                    track.flooded += 1
+                    continue
+                weight = size if size > LEAST else LEAST  # noqa: FURB136  # a call each
+                track._permitted_until = until + weight * track._seconds_per_byte
+                try:
+                    first, second, sequence, timestamp, ssrc = unpack(data)
+                except StructError:
+                    track._take(data)
+                    continue
+                track.taken += size
+                evidence = track.evidence
+                if evidence is not None:
+                    evidence(_time_ns(), track._believed, track.local, data)
+                route = track._routes[second & 0x7F]
+                if route is None or first & 0xC0 != 0x80:
+                    track.rejected += 1
+                    continue
+                sender = route.sender
+                source = track.source
+                rate = route.rate
+                if (
+                    sender is None
+                    or sequence != source.highest + 1
+                    or ssrc != source.ssrc
+                    or rate != source.rate
+                    or not sender.straight
+                    or (out := sender.out).source != track._number
+                    or route.special is not None
+                ):
+                    _send(senders, ways, packets, loop)  # whatever this one leads to comes after them
+                    track._route(route, data, sequence, timestamp, ssrc, now)
+                    continue
+                source.highest = sequence
+                source.count += 1
+                if rate not in arrivals:
+                    arrivals[rate] = ticks(now, rate)
+                transit = (arrivals[rate] - timestamp) & MASK32
+                change = transit - source.transit
+                if change < 0:
+                    change = -change
+                if change >= HALF32:
+                    change = MASK32 + 1 - change
+                source.jitter16 += change - ((source.jitter16 + 8) >> 4)
+                source.transit = transit
+                out.sequence = sequence = (sequence + out.sequence_offset) & MASK16
+                out.timestamp = timestamp = (timestamp + out.timestamp_offset) & MASK32
+                out.at = now
+                header = pack(first, second & MARKER | route.payload_type, sequence, timestamp, out.ssrc)
+                senders.append(sender)
+                ways.append(sender.transmit)
+                packets.append(header + data[HEADER_SIZE:])
+        except Exception as error:  # noqa: BLE001  # logged and counted: one leg's failure must not end the others
+            loop.failed(f"{track.leg}.{track.medium}", error)
+        else:
+            break
+    _send(senders, ways, packets, loop)
+
+
+def _send(senders: "list[Sender]", ways: "list[Transmit]", packets: list[bytes], loop: "Loop") -> None:
+    """Send packets, each its own way; the lists are empty then."""
+    sent: list[int] = []
+    sending = map(call, ways, packets)
+    while len(sent) < len(packets):
+        try:
+            sent.extend(sending)  # as in `_read`
+        except OSError:
+            senders[len(sent)].failed += 1
+            sent.append(0)
+        except Exception as error:  # noqa: BLE001  # as above
+            _failed(senders[len(sent)], loop, error)
+            sent.append(0)
+    for sender, size, packet in zip(senders, sent, packets, strict=True):
+        if not size:
+            continue
+        sender.packets += 1
+        sender.octets += size - HEADER_SIZE
+        evidence = sender.evidence
+        if evidence is not None and sender.remote is not None:
+            try:
+                evidence(_time_ns(), sender.local, sender.remote, packet)
+            except Exception as error:  # noqa: BLE001  # as above
+                _failed(sender, loop, error)
+    senders.clear()
+    ways.clear()
+    packets.clear()
+
+
+def _failed(sender: "Sender", loop: "Loop", error: Exception) -> None:
+    loop.failed(f"sender {sender.local[0]}:{sender.local[1]}", error)
