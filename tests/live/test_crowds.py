@@ -191,9 +191,9 @@ def test_three_thousand_phones_stay(exchange: Exchange, doors: Doors, measure: M
             await asyncio.gather(*(phone.drop() for phone, _ in phones))
         await asyncio.to_thread(known, 0)
 
-    async def all_of(phones: list[tuple[FlowPhone, Person]]) -> None:
-        places = asyncio.Semaphore(30)  # of 50 that one address may have before they say something
+    places = asyncio.Semaphore(30)  # of 50 that one address may have before they say something
 
+    async def all_of(phones: list[tuple[FlowPhone, Person]]) -> None:
         async def one(phone: FlowPhone, person: Person) -> None:
             async with places:
                 await phone.connect()
