@@ -25,7 +25,7 @@ def test_calls_under_a_spray(measure: Measure, turn: int) -> None:
     if probe.returncode:
         pytest.skip(f"no network namespace can be made here: {probe.stderr.strip()}")
     run = subprocess.run(
-        ["unshare", "--net", sys.executable, "-m", "tests.live.kit.besieged"],
+        ["unshare", "--net", sys.executable, "-m", "tests.live.kit.besieged", *(() if turn else ("flood",))],
         capture_output=True, text=True, timeout=220, check=False, cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from pylibsrtp import Policy, Session
 
-from tests.kit.size import times
+from tests.kit.size import FULL, times
 from tests.live.kit import wire
 from tests.live.kit.dtlsphone import DtlsPhone
 from tests.live.kit.exchange import Exchange, read_events
@@ -30,6 +30,9 @@ SERVER = "10.77.0.1"
 FIRST, LAST = 24_000, 24_119
 RATE = times(3_000, 10_000)
 """Packets a second over all ports."""
+SHORT = 3.0
+FLOOD_RATE, FLOOD_SECONDS = (100, 60.0) if FULL and "flood" in sys.argv else (60, SHORT)
+"""What one phone sends too much: packets each 20 ms, seconds. The bar has 5,000 a second, and as many from a stranger."""
 BEFORE = times(1, 10)
 """Seconds they are sprayed before the INVITEs."""
 SECONDS = times(2, 10)
@@ -112,6 +115,12 @@ class Siege:
         number = self.callers[kind].sent
         return self.pump.until(lambda: self.heard_since(kind, number), f"{kind}: {why}")
 
+    def focus(self, kind: str) -> None:
+        """Let half of what is sprayed go to one caller."""
+        assert self.spray.stdin is not None
+        self.spray.stdin.write(f"{self.callers[kind].port}\n".encode())
+        self.spray.stdin.flush()
+
     def guess(self, kind: str) -> None:
         phone = self.callers[kind]
         assert self.spray.stdin is not None
@@ -141,7 +150,9 @@ def run(siege: Siege) -> dict[str, object]:
     # Everything at once: one falls silent, one floods, one holds, three are heard from elsewhere.
     lost, flood, hold = callers["lost"], callers["flood"], callers["hold"]
     lost.speaking, fell_silent = False, time.monotonic()
-    flood.rate, flooded_until = 60, time.monotonic() + 3.0
+    flood.rate, flooded_at = FLOOD_RATE, time.monotonic()
+    if FLOOD_SECONDS > SHORT:
+        siege.focus("flood")
     hold.reinvite("sendonly")
     hold.speaking = False
     callers["port"].rebind()
@@ -155,13 +166,18 @@ def run(siege: Siege) -> dict[str, object]:
     assert told is not None
     pump.until(lambda: any("没有声音 no sound" in text for text in told.texts), "the dispatcher is not told")
     found["the dispatcher is told"] = time.monotonic() - fell_silent
-    pump.until(lambda: time.monotonic() > flooded_until, "time stands still")
-    flood.rate = 1
+    pump.until(lambda: time.monotonic() > flooded_at + SHORT, "time stands still")
+    if FLOOD_SECONDS <= SHORT:
+        flood.rate = 1
     hold.speaking = True
     hold.reinvite("sendrecv")
     siege.again("hold", "not heard after its hold")
     pump.until(lambda: lost.invites, "nobody asks the silent phone where it is")
     found["the phone is asked"] = time.monotonic() - fell_silent
+    if FLOOD_SECONDS > SHORT:
+        pump.rest(max(0.0, flooded_at + FLOOD_SECONDS - time.monotonic()))
+        flood.rate = 1
+        found["flooded by its own phone, packets"] = flood.sent
     lost.speaking = True
     siege.again("lost", "not heard when it speaks again")
     pump.until(lambda: any("恢复声音 sound is back" in text for text in told.texts), "its return is not told")
@@ -257,7 +273,9 @@ def check_flood(siege: Siege, capture: bytes, drops: int) -> None:
     assert dropped > 0
     found = recorded + dropped + drops
     # To the packet it is shown without a network (tests/rtp/test_flood.py, tests/rtp/test_stating.py).
-    assert 0.98 * phone.sent <= found <= phone.sent, f"{recorded} + {dropped} + {drops} of {phone.sent}"
+    # For as long as a stall leaves its socket open to all, the kernel drops there what the attacker sends it as well.
+    most = phone.sent if FLOOD_SECONDS <= SHORT else 1.02 * phone.sent
+    assert 0.98 * phone.sent <= found <= most, f"{recorded} + {dropped} + {drops} of {phone.sent}"
     assert recorded < 2.5 * 50 * (time.time() - phone.up_at), (
         "no more than twice the rate is recorded, and a second of burst"
     )

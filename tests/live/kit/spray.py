@@ -1,8 +1,8 @@
 """Somebody who sends valid-looking media to every port: `python -m tests.live.kit.spray HOST FIRST LAST RATE`.
 
 RTP mostly, with streams of its own; RTCP that asks for pictures; ClientHellos. A line `SSRC SEQUENCE PORT` on standard input is
-a guess: from then on some of the packets to that port pretend to be that stream. When standard input ends it prints JSON: when
-it sent to which port (seconds since 1970), and how many bytes came back.
+a guess: from then on some of the packets to that port pretend to be that stream. A line `PORT` has every second packet sent there from
+then on. When standard input ends it prints JSON: when it sent to which port (seconds since 1970), and how many bytes came back.
 """
 
 import json
@@ -40,7 +40,7 @@ def main() -> None:
     sent: dict[int, list[float]] = {port: [] for port in range(first, last + 1)}
     guesses: dict[int, tuple[int, int]] = {}
     came, number, began, waiting = 0, 0, time.monotonic(), b""
-    ports = list(sent)
+    ports, focus = list(sent), 0
     while True:
         if select.select([0], [], [], 0.002)[0]:
             data = os.read(0, 4096)
@@ -48,10 +48,17 @@ def main() -> None:
                 break
             *lines, waiting = (waiting + data).split(b"\n")
             for line in lines:
-                ssrc, sequence, port = map(int, line.split())
-                guesses[port] = (ssrc, sequence)
+                *guess, port = map(int, line.split())
+                if guess:
+                    guesses[port] = (guess[0], guess[1])
+                else:
+                    focus = port
         while number < rate * (time.monotonic() - began):
-            port = ports[number % len(ports)]
+            port = (
+                focus
+                if focus and number % 2
+                else ports[number // 2 % len(ports) if focus else number % len(ports)]
+            )
             turn = number // len(ports)
             number += 1
             sock = sockets[turn % len(sockets)] if port not in guesses else sockets[0]
