@@ -6,7 +6,7 @@ responses and NOTIFYs. Who may watch what is decided before (`identity.RULES`); 
 Not done: several subscriptions in one dialog (RFC 6665 §4.5.2 has them die out), PUBLISH, subscriptions made by REFER.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
@@ -136,8 +136,12 @@ class Notifier:
 
     # --- changes ----------------------------------------------------------------------------------------------------
 
+    def watched(self, topic: Topic) -> bool:
+        """Say whether anybody watches something; if not, nobody need look at it."""
+        return bool(self._topics.get(topic))
+
     def watchers(self, topic: Topic) -> frozenset[str]:
-        """Return the users who watch something; empty: nobody does, and nobody need look at it."""
+        """Return the users who watch something."""
         keys = self._topics.get(topic)
         return frozenset(self._subscriptions[key].user for key in keys) if keys else NOBODY
 
@@ -159,9 +163,9 @@ class Notifier:
         return out
 
     @property
-    def topics(self) -> list[Topic]:
-        """What anybody watches."""
-        return list(self._topics)
+    def topics(self) -> Collection[Topic]:
+        """What anybody watches; it changes as they come and go."""
+        return self._topics.keys()
 
     def forbid(self, user: str, now: float, topic: Topic | None = None) -> list[Effect]:
         """End what an account watches, or only this: it may not any more."""

@@ -1,6 +1,6 @@
 """What happens to queue and desks, and what they want done: plain values (see `acd`)."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from routing.desks import DeskState
 from routing.queues import DEFAULT, Priority
@@ -8,8 +8,7 @@ from routing.queues import DEFAULT, Priority
 # --- events -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class CallWaits:
+class CallWaits(Struct, frozen=True):
     """A caller joins a queue, behind those of the same or a higher class."""
 
     call: str
@@ -23,8 +22,7 @@ class CallWaits:
     """Identity or number, for `HoldBack`."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallEnds:
+class CallEnds(Struct, frozen=True):
     """A caller is gone, from the queue or from a desk."""
 
     call: str
@@ -32,8 +30,7 @@ class CallEnds:
     """Was dropped rather than ended: whoever dials again gets place and dispatcher back."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeskSignsIn:
+class DeskSignsIn(Struct, frozen=True):
     """A desk's permanent leg is up."""
 
     desk: str
@@ -43,44 +40,38 @@ class DeskSignsIn:
     """Signs in, but takes nobody yet, for this reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeskSignsOut:
+class DeskSignsOut(Struct, frozen=True):
     """A desk's permanent leg is gone, by intent or not."""
 
     desk: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeskPauses:
+class DeskPauses(Struct, frozen=True):
     """The dispatcher takes no further caller; a present one stays."""
 
     desk: str
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DeskResumes:
+class DeskResumes(Struct, frozen=True):
     """The dispatcher takes callers again; ends wrap-up early too."""
 
     desk: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeskHeard:
+class DeskHeard(Struct, frozen=True):
     """The desk sent sound since it was given its caller."""
 
     desk: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeskAlive:
+class DeskAlive(Struct, frozen=True):
     """The desk sends no sound, but its phone is there and has sent some before: nobody speaks."""
 
     desk: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToHead:
+class ToHead(Struct, frozen=True):
     """Send a caller, waiting or with a desk, to the head of a queue, or have it wait for one desk.
 
     With `desk` the caller waits `seconds` for it and for nobody else, then stands at the head of `fallback`. Without a
@@ -95,24 +86,21 @@ class ToHead:
     fallback: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Seize:
+class Seize(Struct, frozen=True):
     """Give a caller, waiting or with another desk, to this desk now. It must be signed in and without a caller."""
 
     call: str
     desk: str
 
 
-@dataclass(frozen=True, slots=True)
-class Requeue:
+class Requeue(Struct, frozen=True):
     """Put a waiting caller into another queue, in the order of arrival: its place became known. Whoever talks stays."""
 
     call: str
     queue: str
 
 
-@dataclass(frozen=True, slots=True)
-class Prioritise:
+class Prioritise(Struct, frozen=True):
     """Put a waiting caller into another class, by a supervisor's hand or because silent mode was switched on."""
 
     call: str
@@ -121,16 +109,14 @@ class Prioritise:
     """Whether it may also be put back; otherwise a better class is kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrunkFailed:
+class TrunkFailed(Struct, frozen=True):
     """The trunk did not take a waiting caller: it is asked again after so many seconds, if there is still reason to."""
 
     call: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class HoldBack:
+class HoldBack(Struct, frozen=True):
     """Serve callers whose origin begins with this only when nobody else waits; `on=False` ends it."""
 
     prefix: str
@@ -146,8 +132,7 @@ AcdEvent = (
 # --- effects ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class PutThrough:
+class PutThrough(Struct, frozen=True):
     """Make the caller the guest of this desk's room, now."""
 
     call: str
@@ -156,8 +141,7 @@ class PutThrough:
     """Seconds since the caller arrived."""
 
 
-@dataclass(frozen=True, slots=True)
-class PositionChanged:
+class PositionChanged(Struct, frozen=True):
     """Tell a waiting caller the place in the queue; 1 is the next."""
 
     call: str
@@ -166,8 +150,7 @@ class PositionChanged:
     """Seconds the wait is expected to take from now; None when nobody can say."""
 
 
-@dataclass(frozen=True, slots=True)
-class BackToQueue:
+class BackToQueue(Struct, frozen=True):
     """The caller lost the desk and waits again, at the head."""
 
     call: str
@@ -176,8 +159,7 @@ class BackToQueue:
     """`desk_lost`, `no_sound`, `transferred` or `seized` (another desk follows at once)."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeskChanged:
+class DeskChanged(Struct, frozen=True):
     """A desk is something else than before; `state` is None when it signed out."""
 
     desk: str
@@ -187,8 +169,7 @@ class DeskChanged:
     """Why it is away."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A desk as it stood when a decision was made."""
 
     desk: str
@@ -204,8 +185,7 @@ class Candidate:
     """Callers since it signed in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
+class Routed(Struct, frozen=True):
     """A decision, for people: who was chosen out of whom, and why. `desk` None: the caller waits."""
 
     call: str
@@ -221,8 +201,7 @@ class Routed:
     """How many further desks there were, by verdict."""
 
 
-@dataclass(frozen=True, slots=True)
-class SameIncident:
+class SameIncident(Struct, frozen=True):
     """A call belongs to an incident that began with another call of the same person."""
 
     call: str
@@ -232,8 +211,7 @@ class SameIncident:
     """`redialled` (place kept) or `attached` (the other call is still there)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Overflowed:
+class Overflowed(Struct, frozen=True):
     """The desks of a neighbour queue may take the caller too."""
 
     call: str
@@ -243,8 +221,7 @@ class Overflowed:
     """`time`, `length` or `unstaffed`."""
 
 
-@dataclass(frozen=True, slots=True)
-class OverflowToTrunk:
+class OverflowToTrunk(Struct, frozen=True):
     """The last resort: offer the caller to this trunk. The caller keeps waiting here until that succeeds."""
 
     call: str
@@ -255,8 +232,7 @@ class OverflowToTrunk:
     """What is dialled there."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeskSilent:
+class DeskSilent(Struct, frozen=True):
     """A desk was given a caller and sent no sound for so long: it is put away."""
 
     desk: str
@@ -266,8 +242,7 @@ class DeskSilent:
     """False: its caller would have nobody else, so it keeps the caller."""
 
 
-@dataclass(frozen=True, slots=True)
-class SeizeFailed:
+class SeizeFailed(Struct, frozen=True):
     """The desk can't have the caller: `unknown_call`, `signed_out` or `busy`."""
 
     call: str
@@ -275,8 +250,7 @@ class SeizeFailed:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeskNotComing:
+class DeskNotComing(Struct, frozen=True):
     """The desk a caller waited for did not take it: the caller stands at the head of `queue` now."""
 
     call: str

@@ -65,8 +65,8 @@ class Scene:
         return self.rules.profile(desk.agent)
 
     def _level(self, place: Waiting, desk: Desk) -> int | None:
-        profile = self._profile(desk)
-        if not profile.queues:
+        profile = self.rules.profiles.get(desk.agent)
+        if profile is None or not profile.queues:
             return 1
         for step, queue in enumerate(place.queues):
             level = profile.level(queue)
@@ -147,7 +147,7 @@ class Scene:
         for state, verdict in _NOT_IDLE.items():
             others[verdict] = self.desks.states[state]
         counts = tuple(sorted((verdict, count) for verdict, count in others.items() if count))
-        shown = tuple(self._candidate(place, desk) for desk in best)
+        shown = tuple([self._candidate(place, desk) for desk in best])
         return Choice(best[0] if best else None, shown, counts)
 
     def _plain(self, place: Waiting) -> bool:

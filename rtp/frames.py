@@ -30,9 +30,10 @@ def encode(message: Command | Event) -> bytes:
 
 def pack(body: bytes) -> bytes:
     """One frame; FrameError when it is longer than MAX_FRAME."""
-    if len(body) > MAX_FRAME:
-        raise FrameError(f"frame of {len(body)} bytes")
-    return _LENGTH.pack(len(body)) + body
+    size = len(body)
+    if size > MAX_FRAME:
+        raise FrameError(f"frame of {size} bytes")
+    return _LENGTH.pack(size) + body
 
 
 def decode_command(frame: bytes) -> Command:

@@ -5,8 +5,10 @@ said. Default deny; an emergency INVITE is never refused for who sends it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import structs
 
 from pbx import claims, identity, proxied
 from pbx.binding import Binding
@@ -44,6 +46,7 @@ from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
 from pbx.sip.outgoing import MAX_DATAGRAM, VIA_BYTES
+from pbx.sip.wakeups import earliest
 from pbx.targets import FeatureCode, feature_code
 from pbx.ways import Again, Reached, Ways
 
@@ -169,8 +172,7 @@ class Answering:
     @property
     def next_due(self) -> float | None:
         """When the next registration or subscription ends."""
-        dues = (self._phones.registrar.next_due, self.watching.next_due)
-        return min((due for due in dues if due is not None), default=None)
+        return earliest(self._phones.registrar.next_due, self.watching.next_due)
 
     def expire(self, now: float) -> list[Effect]:
         """Forget registrations and subscriptions that ended; tell watchers what had to wait."""
@@ -198,7 +200,7 @@ class Answering:
         said = event.request
         request, ignored = claims.strip(said)
         if ignored:
-            event = replace(event, request=request)
+            event = structs.replace(event, request=request)
         made = referral.in_own_dialog(self._exchange, request)
         if request.to.tag is not None and made is None and not self.watching.holds(request):
             return self._exchange.in_dialog(event, now)
@@ -238,7 +240,7 @@ class Answering:
         trunk = trunk_arrival.trunk_of(self._exchange, event.flow, registered)
         if trunk is not None:
             request = trunk_arrival.called(request, trunk)
-            event = replace(event, request=request)
+            event = structs.replace(event, request=request)
         verdict = self._phones.gate.check(
             request,
             now,
@@ -300,7 +302,7 @@ class Answering:
             case "REFER":
                 _, desk = self._phones.gate.seat(request.uri)
                 refer.check_may(self._exchange, account.user, desk)
-                return refer.to_focus(self._exchange, replace(event, request=request), desk, now)
+                return refer.to_focus(self._exchange, structs.replace(event, request=request), desk, now)
         # What opens nothing and belongs to no dialog (RFC 3261 §12.2.2).
         return [Respond(event.transaction, self._refusal(request, 481))]
 
@@ -330,7 +332,7 @@ class Answering:
             target, desk = self._phones.gate.seat(request.uri)
             if target == "room":
                 raise SipError(403)
-            second = replace(event, request=with_contact(request, event.flow))
+            second = structs.replace(event, request=with_contact(request, event.flow))
             call = refer.second_call if target == "seat" else refer.second_call_outside
             return call(exchange, second, account.user, desk, now)
         return self._feature(event, account, now)

@@ -49,6 +49,7 @@ from pbx.call.effects import CallFinished, Effect, Note, Reason, ToMedia
 from pbx.call.entry import Entry
 from pbx.call.site import Policy
 from pbx.call.waiting import PLACE_SECONDS, Listener, Waits
+from pbx.sip.wakeups import earliest
 from routing.acd import CallEnds
 from rtp.control import CloseEvidence, Join, Leave, OpenEvidence, StopPlay
 
@@ -203,7 +204,7 @@ class Call:
     @property
     def next_due(self) -> float | None:
         """When `expire` wants to be called."""
-        return min((due for due in (self._deadline, self.waits.tell_at) if due is not None), default=None)
+        return earliest(self._deadline, self.waits.tell_at)
 
     def expire(self, now: float) -> list[Effect | CallCommand]:
         """Give up waiting for a media process that does not answer."""

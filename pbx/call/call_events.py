@@ -1,7 +1,8 @@
 """What happens to a call, and what it asks of its neighbours: plain values (see `call`)."""
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pbx.call.effects import Reason
 from routing.acd import AcdEvent
@@ -10,25 +11,21 @@ from routing.moves import Move
 # --- events -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """The leg's ports are bound."""
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureOpened:
+class CaptureOpened(Struct, frozen=True):
     """The capture is open (`fault` is None), or can't be opened and why."""
 
     fault: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmed:
+class Confirmed(Struct, frozen=True):
     """The caller's phone sent its ACK."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceTold:
+class PlaceTold(Struct, frozen=True):
     """The queue gave a new place."""
 
     position: int
@@ -36,8 +33,7 @@ class PlaceTold:
     """Seconds the wait is expected to take; None when nobody can say."""
 
 
-@dataclass(frozen=True, slots=True)
-class GivenTo:
+class GivenTo(Struct, frozen=True):
     """The queue gave the caller to a desk."""
 
     desk: str
@@ -47,8 +43,7 @@ class GivenTo:
     """Who sits there, if that is not the desk's own dispatcher."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeskLost:
+class DeskLost(Struct, frozen=True):
     """The desk has the caller no more; the queue has taken it back."""
 
     desk: str
@@ -56,31 +51,27 @@ class DeskLost:
     """See `routing.acd.BackToQueue`."""
 
 
-@dataclass(frozen=True, slots=True)
-class BelongsTo:
+class BelongsTo(Struct, frozen=True):
     """The call is part of an incident that began with another call of the same person."""
 
     incident: str
 
 
-@dataclass(frozen=True, slots=True)
-class HeldByHost:
+class HeldByHost(Struct, frozen=True):
     """The dispatcher puts the caller on hold (`on`), or takes it back."""
 
     on: bool
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class SignOfLife:
+class SignOfLife(Struct, frozen=True):
     """The caller did something that only somebody does who is still there."""
 
     by: str
     """`key` or `text`."""
 
 
-@dataclass(frozen=True, slots=True)
-class LegOver:
+class LegOver(Struct, frozen=True):
     """The leg ended."""
 
     cause: str
@@ -88,57 +79,49 @@ class LegOver:
     reason: tuple[Reason, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LegGone:
+class LegGone(Struct, frozen=True):
     """The leg's last message has come: the capture holds the whole dialog."""
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureClosed:
+class CaptureClosed(Struct, frozen=True):
     """The capture is on disk."""
 
     packets: int
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class HostEnds:
+class HostEnds(Struct, frozen=True):
     """The dispatcher ends the call."""
 
     desk: str
 
 
-@dataclass(frozen=True, slots=True)
-class ShowHost:
+class ShowHost(Struct, frozen=True):
     """Show the caller something in the host's place: `on`, `off` or `still` (`gates.HostPicture`)."""
 
     mode: str
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class SilentOn:
+class SilentOn(Struct, frozen=True):
     """The dispatcher switches silent mode on; at once."""
 
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class SilentOffAsked:
+class SilentOffAsked(Struct, frozen=True):
     """First of the two acts that switch it off."""
 
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class SilentOffConfirmed:
+class SilentOffConfirmed(Struct, frozen=True):
     """Second of the two acts."""
 
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class FactsTold:
+class FactsTold(Struct, frozen=True):
     """Somebody else said what is known of the caller, or why nothing is."""
 
     source: str
@@ -157,54 +140,47 @@ CallEvent = (
 # --- commands to the neighbours -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerLeg:
+class AnswerLeg(Struct, frozen=True):
     """Send the 200."""
 
     leg: str
     headers: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ProgressLeg:
+class ProgressLeg(Struct, frozen=True):
     """Send the 183 that lets the caller hear us; the 200 comes when a dispatcher takes the call."""
 
     leg: str
     headers: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceLeg:
+class PlaceLeg(Struct, frozen=True):
     """Send the INVITE of a call of ours."""
 
     leg: str
 
 
-@dataclass(frozen=True, slots=True)
-class RefuseLeg:
+class RefuseLeg(Struct, frozen=True):
     """Send a final refusal: only when no port could be had."""
 
     leg: str
     status: int
 
 
-@dataclass(frozen=True, slots=True)
-class EndLeg:
+class EndLeg(Struct, frozen=True):
     """Hang up."""
 
     leg: str
 
 
-@dataclass(frozen=True, slots=True)
-class Say:
+class Say(Struct, frozen=True):
     """Send a text in the dialog, if the phone takes it."""
 
     leg: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToAcd:
+class ToAcd(Struct, frozen=True):
     """Tell the queue."""
 
     event: AcdEvent | Move

@@ -54,6 +54,7 @@ from pbx.sip.message import Request, Response
 from pbx.sip.outgoing import Effect as Step
 from pbx.sip.outgoing import Outgoing, Try
 from pbx.sip.transactions import TransactionLayer
+from pbx.sip.wakeups import earliest
 from pbx.trunks import overload
 from rtp.control import CloseEvidence, Event
 
@@ -167,7 +168,9 @@ class Control:
     def _run(self, effects: Iterable[Effect | sip.Effect], now: float) -> None:
         todo: deque[Effect | sip.Effect] = deque(effects)
         while todo:
-            todo.extendleft(reversed(self._carry_out(todo.popleft(), now)))
+            follow = self._carry_out(todo.popleft(), now)
+            if follow:
+                todo.extendleft(reversed(follow))
 
     def _carry_out(self, effect: Effect | sip.Effect, now: float) -> list[Effect | sip.Effect]:
         match effect:
@@ -305,8 +308,7 @@ class Control:
     # --- time -----------------------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        dues = (self._layer.next_due, self.exchange.next_due, self._answering.next_due)
-        due = min((d for d in dues if d is not None), default=None)
+        due = earliest(self._layer.next_due, self.exchange.next_due, self._answering.next_due)
         if self._timer is not None and (due is None or due < self._timer_at or self._timer.cancelled()):
             self._timer.cancel()
             self._timer = None

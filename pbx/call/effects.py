@@ -1,7 +1,11 @@
-"""What the machines of a call want done. `control` carries these out and decides nothing."""
+"""What the machines of a call want done. `control` carries these out and decides nothing.
 
-from dataclasses import dataclass, field
+Frozen structs, not dataclasses: a call makes a hundred of them, and this way each at a third of the price.
+"""
+
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
@@ -11,16 +15,14 @@ from rtp.control import Command
 _OF_EVERY_RESPONSE: Final = frozenset({"Via", "From", "To", "Call-ID", "CSeq", "Content-Length"})
 
 
-@dataclass(frozen=True, slots=True)
-class Respond:
+class Respond(Struct, frozen=True):
     """Send a response on a server transaction."""
 
     transaction: str
     response: Response
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(Struct, frozen=True):
     """Refuse a request and forget it at once: whoever sent it shall cost nothing (RFC 3261 §8.2.7, bars L8)."""
 
     transaction: str
@@ -32,8 +34,7 @@ class Refuse:
         return [item for item in self.response.headers.items() if item[0] not in _OF_EVERY_RESPONSE]
 
 
-@dataclass(frozen=True, slots=True)
-class SendRequest:
+class SendRequest(Struct, frozen=True):
     """Start a client transaction; its outcome comes back under `ref`."""
 
     ref: str
@@ -41,8 +42,7 @@ class SendRequest:
     flow: Flow
 
 
-@dataclass(frozen=True, slots=True)
-class SendElsewhere:
+class SendElsewhere(Struct, frozen=True):
     """Send a request to where `target`, else its first Route or its Request-URI, leads (RFC 3263), hop after hop until one
     answers.
 
@@ -55,16 +55,14 @@ class SendElsewhere:
     target: Uri | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SendAck:
+class SendAck(Struct, frozen=True):
     """Send the ACK of a 2xx; it is no transaction (RFC 3261 §13.2.2.4)."""
 
     request: Request
     flow: Flow
 
 
-@dataclass(frozen=True, slots=True)
-class SendCancel:
+class SendCancel(Struct, frozen=True):
     """Cancel the pending INVITE that was sent under `ref`."""
 
     ref: str
@@ -72,23 +70,20 @@ class SendCancel:
     """What the CANCEL says besides: its Reason (RFC 3326)."""
 
 
-@dataclass(frozen=True, slots=True)
-class MoveFlow:
+class MoveFlow(Struct, frozen=True):
     """A phone is reached over another flow now: what is under way goes there."""
 
     old: Flow
     new: Flow
 
 
-@dataclass(frozen=True, slots=True)
-class ToMedia:
+class ToMedia(Struct, frozen=True):
     """Send a command to the media process."""
 
     command: Command
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """Something happened that evidence, database and the live feed must know.
 
     `call` is None when it belongs to no call (a desk signed in).
@@ -99,24 +94,21 @@ class Note:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class FetchLocation:
+class FetchLocation(Struct, frozen=True):
     """Fetch a call's location from the server that keeps it (RFC 6753)."""
 
     call: str
     uri: str
 
 
-@dataclass(frozen=True, slots=True)
-class AskDistrict:
+class AskDistrict(Struct, frozen=True):
     """Ask the LoST server which district serves a place (RFC 5222). Latitude and longitude in degrees."""
 
     call: str
     place: tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class AskFacts:
+class AskFacts(Struct, frozen=True):
     """Ask what others know of a caller: the operator of its number, the calls there were before."""
 
     call: str
@@ -128,8 +120,7 @@ class AskFacts:
     """Whose word the number is."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallFinished:
+class CallFinished(Struct, frozen=True):
     """The call's capture is closed: hand the folder to the recorder."""
 
     call: str
@@ -158,22 +149,19 @@ Reason = dict[str, str | int | None]
 # --- what a leg tells the call or the room it belongs to ---------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class LegReady:
+class LegReady(Struct, frozen=True):
     """The ports are bound; the leg can be answered or placed."""
 
     leg: str
 
 
-@dataclass(frozen=True, slots=True)
-class LegUp:
+class LegUp(Struct, frozen=True):
     """The dialog is confirmed on both sides."""
 
     leg: str
 
 
-@dataclass(frozen=True, slots=True)
-class LegNegotiated:
+class LegNegotiated(Struct, frozen=True):
     """An offer/answer exchange ended; the media process was told."""
 
     leg: str
@@ -181,8 +169,7 @@ class LegNegotiated:
     """The peer wants to hear nothing of us (hold)."""
 
 
-@dataclass(frozen=True, slots=True)
-class LegEnded:
+class LegEnded(Struct, frozen=True):
     """The leg is over for its owner; its dialog may still be saying goodbye."""
 
     leg: str
@@ -194,31 +181,27 @@ class LegEnded:
     """What the peer gave as its reason (RFC 3326), if it did."""
 
 
-@dataclass(frozen=True, slots=True)
-class LegGone:
+class LegGone(Struct, frozen=True):
     """The dialog has said goodbye too: no message of it is expected any more."""
 
     leg: str
 
 
-@dataclass(frozen=True, slots=True)
-class LegText:
+class LegText(Struct, frozen=True):
     """The peer wrote (RFC 3428)."""
 
     leg: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class LegTextDelivered:
+class LegTextDelivered(Struct, frozen=True):
     """Outcome of a text we sent."""
 
     leg: str
     delivered: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LegDigit:
+class LegDigit(Struct, frozen=True):
     """The peer pressed a key."""
 
     leg: str
@@ -227,23 +210,20 @@ class LegDigit:
     """It came by INFO; else in the sound (RFC 4733), where it goes on by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class LegUnacked:
+class LegUnacked(Struct, frozen=True):
     """Our answer has been repeated for `seconds` and no ACK has come; the leg is given up after 64·T1."""
 
     leg: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class LegFree:
+class LegFree(Struct, frozen=True):
     """A re-INVITE of ours crossed one of the peer's; the time has come to ask again, if it is still wanted."""
 
     leg: str
 
 
-@dataclass(frozen=True, slots=True)
-class LegRefer:
+class LegRefer(Struct, frozen=True):
     """The peer sent a REFER in the dialog; it is still to be answered."""
 
     leg: str

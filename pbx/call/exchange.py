@@ -249,11 +249,13 @@ class Exchange:
     @property
     def next_due(self) -> float | None:
         """When `expire` wants to be called."""
+        self._look_at_clocks()
         return self._agenda.next_due
 
     def expire(self, now: float) -> list[Effect]:
         """Do what is due."""
         out: list[Effect] = []
+        self._look_at_clocks()
         for key in list(self._agenda.expired(now)):
             if key in self.legs:
                 out += self.run(trunk_outcomes.expire(self.legs[key], now), now, key)
@@ -279,7 +281,8 @@ class Exchange:
         while todo or (attempts and cancel_attempts(self, todo)):
             item = todo.popleft()
             if type(item) not in OUTSIDE and (follow := self._take(item, now)) is not None:
-                todo.extendleft(reversed(follow))
+                if follow:
+                    todo.extendleft(reversed(follow))
                 continue
             out.append(item)
             if type(item) is CallFinished:
@@ -305,6 +308,9 @@ class Exchange:
         if self._told:
             self.placed |= self._told
             self._told.clear()
+
+    def _look_at_clocks(self) -> None:
+        """Note when those want to be woken who have no list of what was touched: once for all that a turn did."""
         self._agenda.set("acd", self.acd.next_due)
         self._agenda.set("trunks", self.trunks.next_due)
         self._agenda.set("presence", self.presence.next_due)
@@ -313,6 +319,8 @@ class Exchange:
         """Give an item to the machine it is for; None means it is for the outside."""
         if (kind := type(item)) in LEG_EVENTS:
             return owners.leg_said(self, item, now)
+        if kind in ACD_EFFECTS:
+            return owners.acd_said(self, item, now)
         match item:
             case events.AnswerLeg(leg, headers):
                 return [] if (found := self.leg(leg)) is None else list(answer.answer(found, now, headers))
@@ -341,7 +349,7 @@ class Exchange:
                 return trunk_outcomes.take(self, item, now)
             case rooms.EndGuest(call, desk):
                 return self.to_call(call, events.HostEnds(desk), now)
-        return owners.acd_said(self, item, now) if kind in ACD_EFFECTS else None
+        return None
 
     def to_call(self, call: str, event: events.CallEvent, now: float) -> list[Item]:
         """Give a call an event; nothing happens if it is over."""

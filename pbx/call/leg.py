@@ -41,6 +41,7 @@ from pbx.sip.reliable import Reliable
 from pbx.sip.session_timer import SessionSettings, SessionTimer
 from pbx.sip.timers import Timers
 from pbx.sip.uri import NameAddr
+from pbx.sip.wakeups import earliest
 from pbx.trunks.line import Line
 from rtp.control import CloseLeg, ConfigureLeg, Medium, OpenLeg, StreamReport
 
@@ -301,7 +302,7 @@ class Leg:
             dues.append(self.reliable.next_due)
         if self.state is State.CONFIRMED:
             dues += [self.session.next_due, None if self.again is None else self.again[0]]
-        return min((d for d in dues if d is not None), default=None)
+        return earliest(*dues)
 
     def reject(self, status: int, headers: Iterable[tuple[str, str]] = ()) -> list[Effect | LegEvent]:
         """Refuse the INVITE; its owner is not told, because it is the one who refuses."""

@@ -5,7 +5,7 @@ for `leg_events`, as of any other leg. Which peers there are was decided when th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from msgspec import structs
@@ -126,7 +126,7 @@ def _with_credentials(item: Item, invite: Request) -> Item:
     request = item.request.copy()
     for name, value in held:
         request.headers.add(name, value)
-    return replace(item, request=request)
+    return structs.replace(item, request=request)
 
 
 def _in_dialog(

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from msgspec import structs
+
 from pbx.sip.effects import Cancelled, RequestArrived
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow, restore_flow
@@ -141,7 +143,7 @@ class Reception:
         """Hear that the phone behind `old` is reached over `new` now (RFC 5626)."""
         for transaction, one in self._waiting.items():
             if one.event.flow == old:
-                self._waiting[transaction] = replace(one, event=replace(one.event, flow=new))
+                self._waiting[transaction] = replace(one, event=structs.replace(one.event, flow=new))
                 self._changed[transaction] = None
 
     # --- across a restart -------------------------------------------------------------------------------------------

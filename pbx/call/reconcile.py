@@ -29,7 +29,8 @@ def reconcile(exchange: Exchange, now: float) -> list[Effect]:
         out += _mended(exchange, _of_room(exchange, room), now)
     out += _mended(exchange, _of_queue(exchange), now)
     for desk in list(exchange.acd.desks):
-        out += _mended(exchange, _of_guest(exchange, desk.desk, now), now)
+        if desk.call is not None:
+            out += _mended(exchange, _of_guest(exchange, desk.desk, now), now)
     for call in list(exchange.calls.values()):
         out += _mended(exchange, _of_call(exchange, call), now)
     return out

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import structlog
 
 from pbx.sip.flow import Flow
-from rtp.control import Command, NoteSip
+from rtp.control import Address, Command, NoteSip
 
 _CALL_ID: Final = re.compile(rb"\r\nCall-ID: *([^\r\n]+)\r\n")
 """The Call-ID of a message we wrote ourselves, whose headers have their long names."""
@@ -19,6 +19,10 @@ MAX_EARLY: Final = 64
 beyond that meanwhile is not in the evidence, and the log says so once."""
 
 log = structlog.get_logger("signalling")
+
+
+_Message = tuple[int, Address, Address, str, bytes]
+"""When it was here, from where, to where, over which transport, and what stood on the wire: `NoteSip` without its call."""
 
 
 class Media(Protocol):
@@ -48,24 +52,23 @@ class SipNotes:
         self._media = media
         self._calls = calls
         self._line = line
-        self._waiting: list[tuple[str, NoteSip]] = []
-        self._early: dict[str, list[NoteSip]] = {}
+        self._waiting: list[tuple[str, _Message]] = []
+        self._early: dict[str, list[_Message]] = {}
 
     def came(self, call_id: str, data: bytes, flow: Flow) -> None:
         """Take a message of a peer."""
-        note = NoteSip("", time.time_ns(), flow.remote, flow.local, flow.transport, data)
-        self._waiting.append((call_id, note))
+        self._waiting.append((call_id, (time.time_ns(), flow.remote, flow.local, flow.transport, data)))
 
     def went(self, data: bytes, flow: Flow) -> None:
         """Take a message of ours."""
         found = _CALL_ID.search(data)
         if found is not None:
-            note = NoteSip("", time.time_ns(), flow.local, flow.remote, flow.transport, data)
-            self._waiting.append((found[1].decode("utf-8", "surrogateescape"), note))
+            message = (time.time_ns(), flow.local, flow.remote, flow.transport, data)
+            self._waiting.append((found[1].decode("utf-8", "surrogateescape"), message))
 
     def begins(self, call_id: str) -> None:
         """Hear that it is a call's turn to begin: what was said before belongs to it."""
-        self._waiting += [(call_id, note) for note in self._early.pop(call_id, ())]
+        self._waiting += [(call_id, message) for message in self._early.pop(call_id, ())]
 
     def forget(self, call_id: str) -> None:
         """Hear that a call will never begin."""
@@ -73,16 +76,14 @@ class SipNotes:
 
     def flush(self) -> None:
         """Give those of calls to their evidence; the others are nobody's."""
-        for call_id, note in self._waiting:
+        for call_id, message in self._waiting:
             call = self._calls.call_of(call_id)
             if call is not None:
-                self._media.send(
-                    NoteSip(call, note.at, note.source, note.destination, note.transport, note.data)
-                )
+                self._media.send(NoteSip(call, *message))
             elif self._line.holds(call_id):
                 early = self._early.setdefault(call_id, [])
                 if len(early) < MAX_EARLY:
-                    early.append(note)
+                    early.append(message)
                     if len(early) == MAX_EARLY:
-                        log.warning("early_messages_full", address=note.source[0], kept=MAX_EARLY)
+                        log.warning("early_messages_full", address=message[1][0], kept=MAX_EARLY)
         self._waiting.clear()

@@ -83,10 +83,10 @@ class Watching:
 
     def noted(self, note: Note, now: float) -> list[Effect]:
         """Hear what happened; whoever watches the seat it concerns is told."""
-        desk = lamps.concerned(self._exchange, note)
+        desk = lamps.concerned(self._exchange, note) if self.notifier.topics else None
         if desk is None:
             return []
-        topics = [topic for package in table.OF_SEATS if self.notifier.watchers(topic := (package, desk))]
+        topics = [topic for package in table.OF_SEATS if self.notifier.watched(topic := (package, desk))]
         if not topics:
             return []
         out: list[Effect] = []
@@ -102,7 +102,7 @@ class Watching:
         """Hear of phones that came and went."""
         out: list[Effect] = []
         for aor in dict.fromkeys(change.binding.aor for change in changes):
-            if self.notifier.watchers((REG, aor)):
+            if self.notifier.watched((REG, aor)):
                 out += self._forbid((REG, aor), now)
                 out += self.notifier.change((REG, aor), self._registration(aor, now), now)
         return out

@@ -86,6 +86,9 @@ def error(fault: Fault) -> tuple[str, str]:
 
 
 def _documents(request: Request) -> list[Part]:
+    kind = request.content_type
+    if kind is None or not (kind == PIDF or kind.startswith("multipart/")):
+        return []
     try:
         root = parse_body(request)
     except SipError:

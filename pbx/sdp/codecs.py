@@ -1,6 +1,7 @@
 """When two payload formats are the same one, and what an answer says about a format it takes."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from rtp.control import Codec
@@ -41,6 +42,8 @@ _MODE_SETS: Final = {
 }
 _PROFILE_LEVEL_ID: Final = re.compile(r"[0-9A-Fa-f]{6}")
 _MAX_CLOCK_RATE: Final = 1_000_000  # Hz; RFC 3551 knows nothing above 90 kHz, audio stops at 192 kHz
+REMEMBERED: Final = 64
+"""Pairings kept: all phones of a make offer the same codecs, and an offer is looked at twice. Strangers fill 4 MiB at most."""
 _BASELINE: Final = 0x42
 
 
@@ -104,6 +107,7 @@ def taken(offered: Codec, ours: Codec) -> Codec:
     return Codec(offered.name, offered.payload_type, offered.clock_rate, offered.channels, fmtp)
 
 
+@lru_cache(REMEMBERED)
 def common(offered: tuple[Codec, ...], ours: tuple[Codec, ...]) -> tuple[tuple[Codec, Codec], ...]:
     """Pair each offered codec that we know with ours, in the peer's order; empty when only auxiliaries match."""
     pairs = []

@@ -104,9 +104,10 @@ class Description(Struct, frozen=True, gc=False):
         lines += [_attribute(key, value) for key, value in self.attributes]
         for media in self.media:
             lines += _media_lines(media, self.connection)
-        if any(char in line for line in lines for char in "\r\n\0"):
+        text = "\r\n".join([*lines, ""])
+        if "\0" in text or text.count("\r") != len(lines) or text.count("\n") != len(lines):
             raise ValueError("a value of the description holds CR, LF or NUL")
-        return ("\r\n".join(lines) + "\r\n").encode("utf-8", "surrogateescape")
+        return text.encode("utf-8", "surrogateescape")
 
 
 def parse(body: bytes) -> Description:

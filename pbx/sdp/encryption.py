@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Final, Literal
 
 from cryptography.hazmat.primitives import hashes
@@ -59,11 +60,12 @@ class Encryption:
 
 
 _FIELDS: Final = tuple(field.name for field in fields(Encryption))
+_VALUES: Final = attrgetter(*_FIELDS)
 
 
 def packed(encryption: Encryption) -> dict[str, object]:
     """Return plain data: the arguments that make it again."""
-    return {name: getattr(encryption, name) for name in _FIELDS}
+    return dict(zip(_FIELDS, _VALUES(encryption), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from pbx.sip.grammar import lower
 
 SEND: Final = "hlang-send"
 RECEIVE: Final = "hlang-recv"
+_NAMES: Final = frozenset({SEND, RECEIVE})
 
 MAX_LANGUAGES: Final = 20
 """Tags of one line that are looked at; people speak fewer."""
@@ -39,6 +40,8 @@ def choose(wanted: tuple[str, ...], spoken: tuple[str, ...]) -> str | None:
 
 def answer(offer: Description, answered: Description, spoken: tuple[str, ...]) -> Description:
     """Say in each answered medium which language we will send and want to receive, out of what was offered for it."""
+    if not _says(offer):
+        return answered
     pairs = zip(offer.media, answered.media, strict=True)
     return replace(answered, media=tuple(_media(theirs, ours, spoken) for theirs, ours in pairs))
 
@@ -52,9 +55,16 @@ def _media(theirs: Media, ours: Media, spoken: tuple[str, ...]) -> Media:
     return replace(ours, attributes=(*ours.attributes, *lines)) if lines else ours
 
 
+def _says(description: Description) -> bool:
+    """Whether anything is said of languages; of few phones it is."""
+    return not _NAMES.isdisjoint({name for media in description.media for name, _ in media.attributes})
+
+
 def spoken_by(description: Description) -> list[dict[str, str | list[str]]]:
     """What a caller says it speaks and understands, medium by medium, for the people who take the call."""
     found: list[dict[str, str | list[str]]] = []
+    if not _says(description):
+        return found
     for media in description.media:
         sends, receives = wishes(media, SEND), wishes(media, RECEIVE)
         if sends or receives:

@@ -150,17 +150,27 @@ def find_param(params: Params, name: str) -> tuple[str, str | None] | None:
     for pair in params:
         if pair[0] == name:
             return pair
-    name = lower(name)
+    size, name = len(name), lower(name)
     for pair in params:
-        if lower(pair[0]) == name:
+        if len(pair[0]) == size and lower(pair[0]) == name:
             return pair
     return None
 
 
+def param_value(params: Params, name: str) -> str | None:
+    """The value of the first parameter of that name (any case) without its quotes; None when it is absent or has none."""
+    if not params:
+        return None
+    key, value = params[0]  # From, To and Via have what is asked for in front
+    if key != name:
+        _, value = find_param(params, name) or (name, None)
+    return unquote(value) if value is not None and value[:1] == '"' else value
+
+
 def put_param(params: Params, name: str, value: str | None) -> Params:
     """The parameters with `name` set to `value`: replaced where it stood, else added at the end."""
-    folded = lower(name)
-    out = [pair if lower(pair[0]) != folded else (name, value) for pair in params]
+    size, folded = len(name), lower(name)
+    out = [(name, value) if len(pair[0]) == size and lower(pair[0]) == folded else pair for pair in params]
     return tuple(out) if (name, value) in out else (*out, (name, value))
 
 

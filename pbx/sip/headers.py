@@ -4,7 +4,7 @@ in → out: text lines → `Headers`; `Headers` → lines. Nothing with CR or LF
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final, TypeVar
 
@@ -139,16 +139,22 @@ class Headers:
         if index is None:
             index = self._index = {}
             for name, value in self._items:
-                index.setdefault(_key(name), []).append(value)
+                index.setdefault(_KEYS.get(name) or _key(name), []).append(value)
         return index.get(key)
 
-    def _changed(self) -> None:
+    def _changed(self, key: str) -> None:
         self._index = None
-        self._parsed.clear()
+        self._unread(key)
 
     def _first_changed(self, key: str, line: str) -> None:
         if self._index is not None:
             self._index[key][0] = line
+        self._unread(key)
+
+    def _unread(self, key: str) -> None:
+        if key in _KNOWN:
+            self._parsed.pop(_KNOWN[key][1], None)
+            return
         for name in [name for name in self._parsed if _key(name) == key]:
             del self._parsed[name]
 
@@ -174,12 +180,19 @@ class Headers:
         return [piece for line in lines for piece in grammar.split_list(line) if piece]
 
     def parsed(self, name: str, parse: Callable[[list[str]], T]) -> T:
-        """What `parse` makes of the lines of that name, kept until the headers change. One `parse` for a name, always."""
+        """What `parse` makes of the lines of that name, kept until that header changes. One `parse` for a name, always."""
         known = self._parsed.get(name)
         if known is not None:
             return known  # type: ignore[return-value]  # the one parse of this name made it
-        value = self._parsed[name] = parse(self._lines(_KEYS.get(name) or _key(name)) or [])
+        key, written = _KNOWN.get(name) or (_key(name), name)
+        if written != name:
+            return self.parsed(written, parse)
+        value = self._parsed[name] = parse(self._lines(key) or [])
         return value
+
+    def keep(self, name: str, value: object) -> None:
+        """Have `parsed` know what it would read, `name` as it is written: for who writes a header of a value, or copies both."""
+        self._parsed[name] = value
 
     def opened(self) -> tuple[dict[str, list[str]], dict[str, object]]:
         """Give the lines by name in lower case, and what `parsed` keeps by name: for who reads many fields at once. Never change
@@ -193,12 +206,21 @@ class Headers:
     def add(self, name: str, value: str) -> None:
         """Append a field."""
         self._items.append(_checked(name, value))
-        self._changed()
+        self._changed(_key(name))
 
     def prepend(self, name: str, value: str) -> None:
         """Put a field before all others."""
         self._items.insert(0, _checked(name, value))
-        self._changed()
+        self._changed(_key(name))
+
+    def put_first(self, fields: Sequence[tuple[str, str]]) -> None:
+        """Put fields before all others, whose names are written as `Headers` writes them."""
+        for name, value in fields:
+            if "\r" in value or "\n" in value:
+                raise ValueError(f"CR or LF in the value of {name}")
+        self._items[:0] = fields
+        self._index = None
+        self._parsed.clear()
 
     def set(self, name: str, value: str) -> None:
         """Replace all fields of that name by one, where the first of them stood; append it when there was none."""
@@ -207,7 +229,7 @@ class Headers:
             (i for i, (other, _) in enumerate(self._items) if _key(other) == key), len(self._items)
         )
         self._items[position:] = [field, *(item for item in self._items[position:] if _key(item[0]) != key)]
-        self._changed()
+        self._changed(key)
 
     def replace_first(self, name: str, value: str) -> None:
         """Replace the first value of a list field (the topmost Via), leaving what follows it; add it when there is none."""
@@ -224,7 +246,7 @@ class Headers:
         """Remove all fields of that name, if any."""
         key = _key(name)
         self._items = [item for item in self._items if _key(item[0]) != key]
-        self._changed()
+        self._changed(key)
 
     def items(self) -> list[tuple[str, str]]:
         """All fields in order, compact names written out."""
@@ -244,6 +266,7 @@ class Headers:
     def copy(self) -> "Headers":
         twin = Headers()
         twin._items = list(self._items)
+        twin._parsed = dict(self._parsed)  # what was read is never changed
         return twin
 
     def __contains__(self, name: object) -> bool:

@@ -32,6 +32,8 @@ MAX_FORWARDS: Final = 70
 _CSEQ: Final = re.compile("([0-9]{1,10}) ([A-Z]{1,20})")
 """A CSeq as nearly everybody writes it; others are read with more patience."""
 _DIALOG_MAKERS: Final = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+_NOTHING: Final = ("",)
+"""What is echoed of a header that is missing."""
 
 
 class CSeq(Struct, frozen=True, gc=False):
@@ -85,7 +87,9 @@ class _Message:
 
     def set_via(self, via: Via) -> None:
         """Put `via` in the place of the topmost Via value (to stamp `received` and `rport` into it)."""
+        below = self.vias[1:]
         self.headers.replace_first("Via", str(via))
+        self.headers.keep("Via", (via, *below))
 
     @property
     def from_(self) -> NameAddr:
@@ -211,7 +215,10 @@ class Request(_Message):
         fields += headers
         if content_type is not None:
             fields.append(("Content-Type", content_type))
-        return cls(method, uri, Headers(fields), body)
+        made = Headers(fields)
+        made.keep("CSeq", CSeq(cseq, method))
+        made.keep("Via", ())
+        return cls(method, uri, made, body)
 
     def response(
         self,
@@ -229,25 +236,35 @@ class Request(_Message):
         SUBSCRIBE or REFER copies Record-Route (§12.1.1) unless `headers` brings its own. Raises ValueError for a status outside
         100…699 and for CR or LF in `reason`.
         """
-        mine, extra = self.headers, list(headers)
-        fields = [("Via", line) for line in mine.lines("Via")]
-        if (
+        lines, read = self.headers.opened()
+        answer = Headers(headers)
+        routed = (
             self.method in _DIALOG_MAKERS
             and 101 <= status <= 299
-            and not any(n == "Record-Route" for n, _ in extra)
-        ):
-            fields += [("Record-Route", line) for line in mine.lines("Record-Route")]
-        to = mine.get("To") or ""
+            and "record-route" in lines
+            and "Record-Route" not in answer
+        )
+        to = lines.get("to", _NOTHING)[0]
+        callee = read.get("To")
         if to_tag is not None and self.to.tag is None:
-            to = to.rstrip("; \t") + f";tag={to_tag}"
-        fields += [("From", mine.get("From") or ""), ("To", to)]
-        fields += [("Call-ID", mine.get("Call-ID") or ""), ("CSeq", mine.get("CSeq") or "")]
-        if status == 100:
-            fields += [("Timestamp", line) for line in mine.lines("Timestamp")]
-        fields += extra
+            to, callee = to.rstrip("; \t") + f";tag={to_tag}", self.to.with_tag(to_tag)
+        answer.put_first(
+            [
+                *[("Via", line) for line in lines.get("via", ())],
+                *([("Record-Route", line) for line in lines["record-route"]] if routed else ()),
+                ("From", lines.get("from", _NOTHING)[0]),
+                ("To", to),
+                ("Call-ID", lines.get("call-id", _NOTHING)[0]),
+                ("CSeq", lines.get("cseq", _NOTHING)[0]),
+                *([("Timestamp", line) for line in lines.get("timestamp", ())] if status == 100 else ()),
+            ]
+        )
         if content_type is not None:
-            fields.append(("Content-Type", content_type))
-        return Response(status, REASONS.get(status, "") if reason is None else reason, Headers(fields), body)
+            answer.add("Content-Type", content_type)
+        for name, value in (("CSeq", read.get("CSeq")), ("To", callee)):
+            if value is not None:
+                answer.keep(name, value)
+        return Response(status, REASONS.get(status, "") if reason is None else reason, answer, body)
 
     def encode(self) -> bytes:
         """The request as it goes on the wire. Raises ValueError when a part of the request line would break it."""

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, Self
 from pbx.sip import grammar
 from pbx.sip.errors import SipError
 from pbx.sip.message import Request, Response
+from pbx.sip.wakeups import earliest
 
 Refresher = Literal["uac", "uas"]
 
@@ -194,7 +195,7 @@ class SessionTimer:
     @property
     def next_due(self) -> float | None:
         """When `expire` wants to be called."""
-        return min((due for due in (self._refresh_at, self._expires_at) if due is not None), default=None)
+        return earliest(self._refresh_at, self._expires_at)
 
     def expire(self, now: float) -> list[Refresh | Expired]:
         """Do what is due."""

@@ -201,14 +201,11 @@ class NameAddr(Struct, frozen=True, gc=False):
 
     @property
     def tag(self) -> str | None:
-        return self.param("tag")
+        return grammar.param_value(self.params, "tag")
 
     def param(self, name: str) -> str | None:
         """The value of a header parameter without its quotes; None when it is absent or has no value."""
-        if not self.params:
-            return None
-        pair = grammar.find_param(self.params, name)
-        return None if pair is None or pair[1] is None else grammar.unquote(pair[1])
+        return grammar.param_value(self.params, name)
 
     def has_param(self, name: str) -> bool:
         return grammar.find_param(self.params, name) is not None
@@ -315,7 +312,7 @@ class Via(Struct, frozen=True, gc=False):
 
     @property
     def branch(self) -> str | None:
-        return self.param("branch")
+        return grammar.param_value(self.params, "branch")
 
     @property
     def received(self) -> str | None:
@@ -335,8 +332,7 @@ class Via(Struct, frozen=True, gc=False):
         return grammar.find_param(self.params, "rport") is not None
 
     def param(self, name: str) -> str | None:
-        pair = grammar.find_param(self.params, name)
-        return None if pair is None or pair[1] is None else grammar.unquote(pair[1])
+        return grammar.param_value(self.params, name)
 
     def has_param(self, name: str) -> bool:
         return grammar.find_param(self.params, name) is not None

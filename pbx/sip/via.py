@@ -21,4 +21,5 @@ def with_via(
         params = (*params, ("alias", None))
     via = Via(flow.transport.upper(), host, port, params)
     copy.headers.prepend("Via", str(via))
+    copy.headers.keep("Via", (via, *request.vias))
     return copy

@@ -26,6 +26,15 @@ class Sleeper(Protocol):
 S = TypeVar("S", bound=Sleeper)
 
 
+def earliest(*dues: float | None) -> float | None:
+    """Return the first of several times, None when there is none."""
+    first = None
+    for due in dues:
+        if due is not None and (first is None or due < first):
+            first = due
+    return first
+
+
 class Wakeups(Generic[S]):
     """A heap of (due, order, serial number, item)."""
 
