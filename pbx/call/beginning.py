@@ -42,15 +42,17 @@ class Beginning:
         layer: TransactionLayer,
         notes: SipNotes,
         turn: Callable[[str, Callable[[], None]], None],
+        end: Callable[[], None],
         run: Callable[[Iterable[Wish], float], None],
     ) -> None:
-        """`turn` runs work as a turn of its own, under a name, and keeps its faults from others; `run` carries out effects."""
+        """`turn` runs work under a name and keeps its faults from others, `end` ends the turn; `run` carries out effects."""
         self._reception = reception
         self._exchange = exchange
         self._answering = answering
         self._layer = layer
         self._notes = notes
         self._turn = turn
+        self._end = end
         self._run = run
         self._soon: asyncio.Handle | None = None
 
@@ -93,6 +95,7 @@ class Beginning:
             self._turn("sip", partial(self._begin, one))
             if time.monotonic() >= until:
                 break
+        self._end()
         self.go_on()
 
     def _begin(self, one: Waiting) -> None:

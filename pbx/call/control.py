@@ -95,6 +95,7 @@ class Control:
         self._rim = rim
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._ending: asyncio.Handle | None = None
         self.reception = Reception()
         self._sip_notes = SipNotes(rim.media, exchange, self.reception)
         self.beginning = Beginning(
@@ -104,10 +105,11 @@ class Control:
             layer=layer,
             notes=self._sip_notes,
             turn=self._guarded,
+            end=self.end_turn,
             run=self._run,
         )
         self.settled: Callable[[], None] = lambda: None
-        """Hears that a turn is over: everything one event caused was decided (`pbx.live`)."""
+        """Hears that a turn is over: everything its events caused was decided (`pbx.live`)."""
 
     # --- in -----------------------------------------------------------------------------------------------------
 
@@ -141,12 +143,13 @@ class Control:
         self._guarded("media", lambda: self._run(media_said(self.exchange, event, now), now))
 
     def act(self, verb: Callable[[float], Iterable[Effect]]) -> None:
-        """Run a verb of the API: a function of `now` that returns effects; what it raises goes to the caller."""
+        """Run a verb of the API: a function of `now` that returns effects; what it raises goes to the caller.
+
+        It is in the journal and out when this returns: whoever asked is answered next.
+        """
         now = time.monotonic()
         self._run(verb(now), now)
-        self._sip_notes.flush()
-        self.settled()
-        self._arm()
+        self.end_turn()
 
     def look(self, what: str, verb: Callable[[float], Iterable[Effect]]) -> None:
         """Run what is done again and again; a bug in it is logged and ends nothing."""
@@ -154,11 +157,23 @@ class Control:
         self._guarded(what, lambda: self._run(verb(now), now))
 
     def _guarded(self, what: str, work: Callable[[], None]) -> None:
-        """Keep a bug in one message from ending the others (bars S18): it is logged loudly and counted."""
+        """Keep a bug in one message from ending the others (bars S18): it is logged loudly and counted.
+
+        What the loop brings in one pass is one turn: a frame in the journal costs as much for ten messages as for one, and
+        nobody hears of any of them before.
+        """
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().call_soon(self.end_turn)
         try:
             work()
         except Exception:
             log.exception("event_failed", source=what)
+
+    def end_turn(self) -> None:
+        """End what was begun: it goes into evidence and journal, then out, and the next wake-up is set."""
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
         self._sip_notes.flush()
         self.settled()
         self._arm()
@@ -342,8 +357,10 @@ class Control:
         self._guarded("stop", work)
 
     def close(self) -> None:
-        """Stop the timer."""
+        """Say what is left to be said, and stop the timer."""
         self.beginning.close()
+        if self._ending is not None:
+            self.end_turn()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

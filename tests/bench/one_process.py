@@ -124,7 +124,7 @@ class Bench:
                 self._said.append(("media", encode(EvidenceClosed(call, 4, 4000))[4:]))
 
     def settle(self) -> None:
-        """Carry messages to and fro until nobody has anything to say."""
+        """Carry messages to and fro until nobody has anything to say; each is a turn of its own, as when few call."""
         s, out, said = self.signalling, self.phones.out, self._said
         beginning, reception = s._control.beginning, s._control.reception
         while out or said or not reception.empty:
@@ -137,8 +137,10 @@ class Bench:
                 else:
                     event: Event = decode_event(data)
                     s._on_media(event)
+                    s._control.end_turn()
             else:
                 s._endpoint._datagram(out.popleft(), ROAD)
+                s._control.end_turn()
 
     # --- the load -----------------------------------------------------------------------------------------------------
 
