@@ -53,6 +53,7 @@ from pbx.sip.effects import (
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request
 from pbx.sip.uri import NameAddr, Uri
+from pbx.sip.wakeups import earliest
 from pbx.trunks.trunks import Trunks
 from routing.acd import Acd, DeskSignsIn, Requeue
 
@@ -249,13 +250,16 @@ class Exchange:
     @property
     def next_due(self) -> float | None:
         """When `expire` wants to be called."""
-        self._look_at_clocks()
-        return self._agenda.next_due
+        return earliest(
+            self._agenda.next_due, self.acd.next_due, self.trunks.next_due, self.presence.next_due
+        )
 
     def expire(self, now: float) -> list[Effect]:
         """Do what is due."""
         out: list[Effect] = []
-        self._look_at_clocks()
+        for key, clock in (("acd", self.acd), ("trunks", self.trunks), ("presence", self.presence)):
+            if (due := clock.next_due) is not None and due <= now:
+                self._agenda.set(key, due)  # among the others, in order of time
         for key in list(self._agenda.expired(now)):
             if key in self.legs:
                 out += self.run(trunk_outcomes.expire(self.legs[key], now), now, key)
@@ -308,12 +312,6 @@ class Exchange:
         if self._told:
             self.placed |= self._told
             self._told.clear()
-
-    def _look_at_clocks(self) -> None:
-        """Note when those want to be woken who have no list of what was touched: once for all that a turn did."""
-        self._agenda.set("acd", self.acd.next_due)
-        self._agenda.set("trunks", self.trunks.next_due)
-        self._agenda.set("presence", self.presence.next_due)
 
     def _take(self, item: Item, now: float) -> list[Item] | None:
         """Give an item to the machine it is for; None means it is for the outside."""
