@@ -149,6 +149,7 @@ class Control:
         """
         now = time.monotonic()
         self._run(verb(now), now)
+        self._sip_notes.flush()
         self.end_turn()
 
     def look(self, what: str, verb: Callable[[float], Iterable[Effect]]) -> None:
@@ -168,13 +169,13 @@ class Control:
             work()
         except Exception:
             log.exception("event_failed", source=what)
+        self._sip_notes.flush()  # before the next event changes whose a message is
 
     def end_turn(self) -> None:
-        """End what was begun: it goes into evidence and journal, then out, and the next wake-up is set."""
+        """End what was begun: it goes into the journal, then out, and the next wake-up is set."""
         if self._ending is not None:
             self._ending.cancel()
             self._ending = None
-        self._sip_notes.flush()
         self.settled()
         self._arm()
 

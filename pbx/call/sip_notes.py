@@ -68,7 +68,6 @@ class SipNotes:
 
     def begins(self, call_id: str) -> None:
         """Hear that it is a call's turn to begin: what was said before belongs to it."""
-        self.flush()
         self._waiting += [(call_id, message) for message in self._early.pop(call_id, ())]
 
     def forget(self, call_id: str) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from pbx.call import beginning as module
+from pbx.call import control
 from pbx.call.control import Control
 from pbx.call.rim import Rim
 from pbx.sip.flow import Flow
@@ -201,3 +202,60 @@ async def test_what_a_dead_process_left_waiting_goes_on():
     shell.media()
     assert shell.said == [(200, "INVITE")]
     shell.control.close()
+
+
+async def test_what_comes_in_one_pass_is_one_turn(shell, monkeypatch):
+    monkeypatch.setattr(module, "BEGIN_SECONDS", 60.0)
+    ended = []
+    shell.control.settled = lambda: ended.append(len(shell.sent))
+    shell.hear(invite("a"), invite("b"), invite("c"))
+    assert (len(shell.sent), ended) == (3, []), "nobody is told before the turn is over"
+    await a_pass()
+    assert ended[0] == 3, "one end for three messages"
+    assert len(ended) <= 2, "and one for the calls that began"
+    assert len(shell.calls) == 3
+    await a_pass()
+    assert len(ended) <= 2, "nothing came, nothing ends"
+    shell.control.act(lambda _now: [])
+    assert len(ended) <= 3
+    turns = len(ended)
+    shell.hear(invite("d"))
+    shell.control.act(lambda _now: [])
+    assert len(ended) == turns + 1, "a verb ends the turn at once, with what came before it"
+    shell.hear(invite("e"))
+    shell.control.close()
+    assert len(ended) == turns + 2, "and so does the end of all"
+
+
+async def test_a_fault_in_one_message_leaves_the_others_of_its_turn(shell, monkeypatch):
+    taken, whole = shell.layer.receive, []
+
+    def receive(message, flow, now):
+        if message.call_id == "call-bad":
+            raise ZeroDivisionError
+        return taken(message, flow, now)
+
+    faults = []
+    monkeypatch.setattr(shell.layer, "receive", receive)
+    monkeypatch.setattr(control.log, "exception", lambda event, **_: faults.append(event), raising=False)
+    shell.control.settled = lambda: whole.append(shell.said)
+    shell.hear(invite("a"), invite("bad"), invite("b"))
+    await a_pass()
+    assert whole[0] == [(100, "INVITE")] * 2
+    assert faults == ["event_failed"]
+    assert len(shell.calls) == 2
+
+
+async def test_what_waits_to_be_noted_stays_in_order(shell, monkeypatch):
+    """Its call may begin in the very pass that its CANCEL came in."""
+    monkeypatch.setattr(module, "BEGIN_SECONDS", 0.0)
+    shell.hear(invite("a"), invite("b"))
+    await a_pass()
+    shell.hear(of("CANCEL", "b"))
+    while not shell.control.reception.empty:
+        await a_pass()
+    await a_pass()
+    (call,) = [one.call for one in shell.commands if isinstance(one, NoteSip) and b"CANCEL sip" in one.data]
+    mine = [parse(one.data) for one in shell.commands if isinstance(one, NoteSip) and one.call == call]
+    said = [one.status if isinstance(one, Response) else one.method for one in mine]
+    assert said[:4] == ["INVITE", 100, "CANCEL", 200]

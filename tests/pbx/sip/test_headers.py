@@ -232,3 +232,31 @@ def test_a_first_value_replaced_is_seen_by_all_and_leaves_the_others_read():
     assert headers.lines("v") == ["SIP/2.0/UDP a;received=1", "SIP/2.0/UDP b, SIP/2.0/UDP c"]
     assert headers.parsed("To", lambda lines: read.append(lines) or "again") == "read"
     assert len(read) == 1
+
+
+def test_what_is_kept_is_not_read_again_until_it_changes():
+    headers = Headers([("To", "<sip:a@b>"), ("CSeq", "1 INVITE")])
+    headers.keep("To", "kept")
+    headers.keep("CSeq", "one")
+    assert [headers.parsed(name, list) for name in ("To", "t", "to")] == ["kept"] * 3
+    headers.set("t", "<sip:c@d>")
+    assert headers.parsed("To", list) == ["<sip:c@d>"]
+    assert headers.parsed("CSeq", list) == "one", "another header"
+    headers.add("Contact", "<sip:e@f>")
+    headers.remove("cseq")
+    assert headers.parsed("CSeq", list) == []
+    twin = headers.copy()
+    twin.prepend("To", "<sip:g@h>")
+    assert (twin.parsed("To", len), headers.parsed("To", list)) == (2, ["<sip:c@d>"])
+
+
+def test_fields_put_first_hold_no_line_break():
+    headers = Headers([("Contact", "<sip:a@b>")])
+    assert headers.parsed("Via", list) == []
+    headers.put_first([("Via", "x"), ("To", "y")])
+    assert headers.items() == [("Via", "x"), ("To", "y"), ("Contact", "<sip:a@b>")]
+    assert headers.parsed("Via", list) == ["x"]
+    for value in ("a\r\nVia: z", "a\nb", "a\rb"):
+        with pytest.raises(ValueError, match="CR or LF"):
+            headers.put_first([("Via", "x"), ("To", value)])
+    assert len(headers) == 3

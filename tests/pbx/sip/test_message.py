@@ -3,13 +3,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbx.sip.errors import REASONS, SipError
+from pbx.sip.flow import Flow, stamp
 from pbx.sip.headers import Headers
 from pbx.sip.message import CSeq, Request, Response
 from pbx.sip.parser import parse
 from pbx.sip.uri import NameAddr, Uri, Via, parse_name_addr, parse_uri
+from pbx.sip.via import with_via
 
 CALLER = parse_name_addr('"Zhang" <sip:zhang@h>;tag=1')
 POLICE = parse_name_addr("<sip:110@h>")
+FLOW = Flow("udp", ("192.0.2.1", 5060), ("192.0.2.9", 5062))
 CONTACT = parse_name_addr("<sip:zhang@10.0.0.5:5062>")
 
 
@@ -281,3 +284,22 @@ def test_errors_know_their_verdict() -> None:
     )
     assert SipError(499).reason == "Error"
     assert SipError(400, "Malformed Via").reason == "Malformed Via"
+
+
+@pytest.mark.parametrize(
+    "to", ["<sip:110@h>;tag=old", "sip:110@h", '"A;tag=x" <sip:110@h>;x', "<sip:110@h> ; "]
+)
+def test_what_a_message_of_ours_knows_is_what_its_reader_reads(to: str) -> None:
+    built = Request.build(
+        "INVITE", parse_uri("sip:110@h"), from_=CALLER, to=parse_name_addr(to), call_id="c1", cseq=7
+    )
+    assert built.vias == ()
+    sent = with_via(built, FLOW, branch="z9hG4bKx", host="192.0.2.1", port=5060)
+    came = parse(sent.encode())
+    assert isinstance(came, Request)
+    stamp(came, ("192.0.2.9", 5062))
+    again = with_via(came, FLOW, branch="z9hG4bKy", host="192.0.2.1", port=5060)
+    for made in (sent, came, again, came.response(200, to_tag="new"), came.response(100)):
+        read = parse(made.encode())
+        for view in ("vias", "from_", "to", "cseq", "call_id"):
+            assert getattr(made, view) == getattr(read, view), view

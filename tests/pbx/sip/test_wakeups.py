@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbx.sip.wakeups import Wakeups
+from pbx.sip.wakeups import Wakeups, earliest
 
 
 @dataclass
@@ -36,3 +36,8 @@ def test_the_first_is_always_the_first(changes: list[tuple[int, float | None, bo
         sleeper.next_due = None
     assert wakeups.first() is None
     assert len(wakeups) == 0
+
+
+@given(st.lists(st.none() | st.floats(0.0, 9.0)))
+def test_the_earliest_of_several(dues: list[float | None]) -> None:
+    assert earliest(*dues) == min((due for due in dues if due is not None), default=None)
