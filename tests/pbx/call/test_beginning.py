@@ -236,6 +236,7 @@ async def test_a_fault_in_one_message_leaves_the_others_of_its_turn(shell, monke
         return taken(message, flow, now)
 
     faults = []
+    monkeypatch.setattr(module, "BEGIN_SECONDS", 60.0)
     monkeypatch.setattr(shell.layer, "receive", receive)
     monkeypatch.setattr(control.log, "exception", lambda event, **_: faults.append(event), raising=False)
     shell.control.settled = lambda: whole.append(shell.said)
