@@ -15,6 +15,7 @@ setup(
                 "rtp/native/loop.c",
                 "rtp/native/tape.c",
                 "rtp/native/block.c",
+                "rtp/native/beat.c",
                 "rtp/native/jitter.c",
             ],
             include_dirs=["rtp/native"],

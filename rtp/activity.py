@@ -7,6 +7,7 @@ from rtp.outstream import Numbering
 
 if TYPE_CHECKING:
     from rtp.sender import Sender
+    from rtp.track import Track
 
 FILL_SECONDS: Final = 0.040
 """A leg that got no relayed sound for so long is sent silence until it comes again: no gap above 60 ms."""
@@ -24,10 +25,17 @@ class Restlessness:
     """Something is played, digits are sent, or a tone is due."""
     out: Numbering | None
     """The sound that is sent to the leg."""
+    rtcp_due: float
+    report_due: float
+    """When the leg's reports are due, monotonic seconds."""
 
     def __init__(self) -> None:
         self.busy = False
         self.out = None
+        self.rtcp_due = self.report_due = 0.0
+
+    def watch(self, track: "Track") -> None:
+        """Hear of a further track of the leg, for an engine that looks by itself whether a sweep has anything to do."""
 
     def content(self, now: float) -> bool:
         """Whether a beat has nothing to do: a peer's packets flow, or there is no sound."""
@@ -50,4 +58,4 @@ class Restlessness:
 class Activity(Restlessness):
     """What a leg's sound is about."""
 
-    __slots__ = ("busy", "out")
+    __slots__ = ("busy", "out", "report_due", "rtcp_due")

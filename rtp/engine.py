@@ -47,7 +47,7 @@ from rtp.draining import Draining
 from rtp.dtls import Certificate
 from rtp.evidence import EvidenceKeeper
 from rtp.flood import rtcp_permitted
-from rtp.latch import canonical
+from rtp.latch import QUIET_SECONDS, canonical
 from rtp.leg import Leg
 from rtp.loop import Handler, Loop
 from rtp.mixing import Mixing
@@ -114,7 +114,8 @@ class Engine:
         self._sweeping = Sweeping(loop, self._legs, self._sweep_leg)
         self._beats = 0
         self._started = self._swept = time.monotonic()
-        loop.at(self._started, self._beat, "beat")
+        if not parts.keep_beats(loop, self._phases, self._started, BEAT_SECONDS / PHASES, self._restless):
+            loop.at(self._started, self._beat, "beat")
         loop.at(self._started + SWEEP_SECONDS, self._sweep, "sweep")
 
     def receive(self, command: Command) -> None:
@@ -325,18 +326,21 @@ class Engine:
     # --- time ------------------------------------------------------------------------------------------------------
 
     def _beat(self, now: float) -> None:
-        stalled = now - self._started - self._beats * BEAT_SECONDS / PHASES > STALL_SECONDS
-        for leg in self._phases[self._beats % PHASES].restless(now):
-            if stalled and not leg.activity.busy:
+        step = BEAT_SECONDS / PHASES
+        late = now - self._started - self._beats * step
+        self._restless(self._phases[self._beats % PHASES].restless(now), now, late)
+        # The grid stands on one start, so lateness never adds up; beats that a stall has swallowed are left out.
+        self._beats = max(self._beats + 1, int((now - self._started) / step))
+        self._loop.at(self._started + self._beats * step, self._beat, "beat")
+
+    def _restless(self, legs: list[Leg], now: float, late: float) -> None:
+        for leg in legs:
+            if late > STALL_SECONDS and not leg.activity.busy:
                 continue
             try:
                 leg.beat(now)
             except Exception as error:  # noqa: BLE001  # one leg's failure is logged and counted; the others go on
                 self._loop.failed(f"{leg.leg}.beat", error)
-        # The grid stands on one start, so lateness never adds up; beats that a stall has swallowed are left out.
-        step = BEAT_SECONDS / PHASES
-        self._beats = max(self._beats + 1, int((now - self._started) / step))
-        self._loop.at(self._started + self._beats * step, self._beat, "beat")
 
     def _sweep(self, now: float) -> None:
         self._loop.at(now + SWEEP_SECONDS, self._sweep, "sweep")
@@ -350,7 +354,8 @@ class Engine:
         for leg in self._legs.values():
             if leg.badge is not None:
                 leg.badge.show(now)
-        stirred = self._parts.stirred(self._legs.values(), now, self._settings.loss_seconds)
+        quiet = min(QUIET_SECONDS, self._settings.loss_seconds)
+        stirred = (leg for phase in self._phases for leg in phase.stirred(now, quiet))
         self._sweeping.begin(stirred, now, late=late)
 
     def _sweep_leg(self, leg: Leg, now: float, late: float) -> None:

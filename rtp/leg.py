@@ -108,8 +108,6 @@ class Leg:
         self.reports: dict[Medium, Reports] = {}
         self.protections: dict[Medium, Protection] = {}
         """Of the media that ever were encrypted, or had RTCP on their RTP port."""
-        self.report_due = 0.0
-        self.rtcp_due = 0.0
         self._gates = Gates()
         self.lost_wishes: LostWishes | None = None
         """Of who has a picture."""
@@ -126,6 +124,24 @@ class Leg:
         )  # payload, number, whether it begins; None: pause
 
     @property
+    def rtcp_due(self) -> float:
+        """When its next RTCP is due, monotonic seconds."""
+        return self.activity.rtcp_due
+
+    @rtcp_due.setter
+    def rtcp_due(self, due: float) -> None:
+        self.activity.rtcp_due = due
+
+    @property
+    def report_due(self) -> float:
+        """When its next counts are due, monotonic seconds."""
+        return self.activity.report_due
+
+    @report_due.setter
+    def report_due(self, due: float) -> None:
+        self.activity.report_due = due
+
+    @property
     def _audio(self) -> Track | None:
         return self.tracks.get("audio")
 
@@ -135,6 +151,7 @@ class Leg:
         reports.meter.take(0, 0, 0, 0, self._around.loop.now)
         track.ask_picture = lambda: self._ask_picture(track, reports)
         self.tracks[track.medium] = track
+        self.activity.watch(track)
         if track.medium == "audio":
             self.activity.out = track.sender.out
         else:

@@ -29,6 +29,9 @@ class Phase(Protocol):
     def restless(self, now: float) -> list[Leg]:
         """Give the legs that have a beat to do."""
 
+    def stirred(self, now: float, quiet: float) -> list[Leg]:
+        """Give the legs a sweep may find something to do at; `quiet`: seconds of silence that are none of it."""
+
 
 class LookingPhase:
     """Asks each leg's activity."""
@@ -51,9 +54,13 @@ class LookingPhase:
         """See `Phase`."""
         return [leg for leg, content in self._legs.values() if not content(now)]
 
+    def stirred(self, now: float, quiet: float) -> list[Leg]:
+        """See `Phase`."""
+        return stirred((leg for leg, _ in self._legs.values()), now, quiet)
+
 
 def stirred(legs: Iterable[Leg], now: float, loss_seconds: float) -> list[Leg]:
-    """See `Parts.stirred`."""
+    """Give those among these legs at which a sweep may find something to do: silence that is a loss after `loss_seconds`, for one."""
     quiet = min(QUIET_SECONDS, loss_seconds)
     found = []
     for leg in legs:
@@ -65,6 +72,17 @@ def stirred(legs: Iterable[Leg], now: float, loss_seconds: float) -> list[Leg]:
                 continue
         found.append(leg)
     return found
+
+
+Restless = Callable[[list[Leg], float, float], None]
+"""Told of legs that have a beat to do: (legs, now, seconds this beat is late)."""
+
+
+def by_timers(
+    _loop: Loop, _phases: tuple[Phase, ...], _started: float, _step: float, _tell: Restless
+) -> bool:
+    """Leave the beats to whoever asks."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +100,9 @@ class Parts:
     buffer: Callable[[], Buffer[tuple[str, bytes]]] = JitterBuffer
     swift: Callable[[], Swift] | None = None
     phase: Callable[[], Phase] = LookingPhase
-    stirred: Callable[[Iterable[Leg], float, float], Iterable[Leg]] = stirred
-    """The legs among which a sweep may find something to do: (legs, now, seconds after which silence is a loss)."""
+    keep_beats: Callable[[Loop, tuple[Phase, ...], float, float, Restless], bool] = by_timers
+    """Let the loop itself keep the beats of these phases, one each `step` seconds from `started` on, and tell only of legs that have
+    one to do; False when this one can't."""
 
 
 PYTHON = Parts("python", Loop, Track, OutStream)

@@ -37,7 +37,7 @@ cdef extern from "jitter.h" nogil:
 
 
 cdef extern from "relay.h" nogil:
-    enum: RELAY_HEADER, RELAY_ROUTES, RELAY_TAPES, ROUTE_VOICE
+    enum: RELAY_HEADER, RELAY_ROUTES, RELAY_TAPES, RELAY_PHASES, RELAY_MEDIA, ROUTE_VOICE
 
     ctypedef struct relay_source:
         int64_t ssrc, gaps, transit, received_prior
@@ -64,7 +64,8 @@ cdef extern from "relay.h" nogil:
         relay_jitter *voice
         int64_t number
         double heard, permitted_until, seconds_per_byte, burst
-        int64_t flooded, taken
+        int64_t flooded, flood_stated, taken, gaps_seen
+        unsigned char picture, asking
         relay_tape **tapes
         uint32_t *ways
         relay_out *out
@@ -84,6 +85,22 @@ cdef extern from "relay.h" nogil:
         int payload_type
         uint32_t stand
         int64_t sent
+    ctypedef struct relay_leg:
+        relay_reel reel
+        relay_out *out
+        double rtcp_due, report_due
+        int busy, flow_count
+        relay_flow **flows
+    ctypedef struct relay_phase:
+        relay_leg **legs
+        int *found
+        int count, found_count
+        double fill
+    ctypedef struct relay_beats:
+        relay_phase **phases
+        double started, step, late
+        int64_t number
+        relay_phase *restless
     ctypedef struct relay_odd:
         relay_flow *flow
         uint32_t offset, size
@@ -93,12 +110,18 @@ cdef extern from "relay.h" nogil:
         int *ready
         relay_odd *odd
         unsigned char *odd_bytes
+        relay_beats beats
         int64_t relayed, sunk, voiced, handed
 
     int relay_loop_open(relay_loop *, int, int)
     void relay_loop_close(relay_loop *)
     int relay_loop_put(relay_loop *, int, relay_flow *)
     int relay_turn(relay_loop *, double)
+    int relay_phase_room(relay_phase *, int)
+    void relay_phase_close(relay_phase *)
+    int relay_restless(relay_phase *, double)
+    int relay_stirred(relay_phase *, double, double)
+    int relay_beat(relay_beats *, double)
     int relay_collect(relay_loop *, double)
     int relay_steady(relay_flow *, int64_t, int, int64_t, int64_t, const unsigned char *, size_t, double)
     int relay_steady_samples(relay_flow *, int64_t, int, int64_t, int64_t, const int16_t *, size_t, const unsigned char *, double)

@@ -10,6 +10,7 @@ from rtp.control import Address, Codec, Medium
 from rtp.jitter import Gap
 from rtp.leg import Leg
 from rtp.sender import Sender
+from rtp.track import Track
 from rtp.voices import Ear, Voice
 
 class Receiver(Protocol):
@@ -124,6 +125,11 @@ class Flow:
     heard: float
     permitted_until: float
     flooded: int
+    # What a sweep has seen: packets above the rate that evidence states, gaps of the source.
+    flood_stated: int
+    gaps_seen: int
+    # It carries pictures; `asking`: its peer is to be asked for one when the time has come.
+    def picture(self, asking: bool) -> None: ...
     taken: int
     packets: int
     octets: int
@@ -164,6 +170,10 @@ class ActivityFields:
 
     busy: bool
     out: Any
+    rtcp_due: float
+    report_due: float
+    # A further track of the leg. ValueError for more than there are media.
+    def watch(self, track: Track) -> None: ...
     # Send these frames beat by beat from here on (`rtp.activity.Restlessness.roll`).
     def roll(
         self,
@@ -186,9 +196,8 @@ class NativePhase:
     def put(self, leg: Leg) -> None: ...
     def drop(self, leg: Leg) -> None: ...
     def restless(self, now: float) -> list[Leg]: ...
-
-# Legs whose sweep may find something: a report is due, or a track is not lent, silent, flooded or wants a picture.
-def stirred(legs: Iterable[Leg], now: float, quiet: float) -> list[Leg]: ...
+    # A report is due, or a track is not lent, silent for `quiet` seconds, flooded or wants a picture.
+    def stirred(self, now: float, quiet: float) -> list[Leg]: ...
 
 class RelayLoop:
     # Serves flows that are lent, on two epoll descriptors of another: what is served as it comes, and what is deferred.
@@ -211,7 +220,11 @@ class RelayLoop:
     def remove(self, flow: Flow) -> None: ...
     # Ask the kernel to run this thread soon rather than long.
     def be_prompt(self) -> None: ...
-    # Serve until `deadline` (monotonic seconds) or until there is work for Python: ready descriptors, odd packets.
+    # Keep the beats of these phases from `started` on, one each `step` seconds. ValueError for another number of them.
+    def keep_beats(self, phases: tuple[NativePhase, ...], started: float, step: float) -> None: ...
+    # Keep a beat that is due; legs that have it in Python, since it was asked last, and how late it was in seconds.
+    def restless(self, now: float) -> tuple[list[Leg], float] | None: ...
+    # Serve until `deadline` (monotonic seconds) or until there is work for Python: ready descriptors, odd packets, restless legs.
     def turn(self, deadline: float) -> tuple[list[int], list[tuple[Flow, bytes]]]: ...
     # Read what waits in one flow, as of `now`: the odd packets. For tests, in which no time passes by itself.
     def serve(self, flow: Flow, now: float) -> list[tuple[Flow, bytes]]: ...

@@ -57,6 +57,26 @@ cdef class Flow:
         self.c.flooded = value
 
     @property
+    def flood_stated(self):
+        return self.c.flood_stated
+
+    @flood_stated.setter
+    def flood_stated(self, int64_t value):
+        self.c.flood_stated = value
+
+    @property
+    def gaps_seen(self):
+        return self.c.gaps_seen
+
+    @gaps_seen.setter
+    def gaps_seen(self, int64_t value):
+        self.c.gaps_seen = value
+
+    def picture(self, bint asking):
+        self.c.picture = 1
+        self.c.asking = asking
+
+    @property
     def taken(self):
         return self.c.taken
 

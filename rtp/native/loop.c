@@ -220,13 +220,18 @@ int relay_turn(relay_loop *loop, double deadline)
     loop->ready_count = loop->odd_count = 0;
     loop->odd_used = 0;
     for (;;) {
-        double left = deadline - gather(loop, relay_monotonic(), deadline);
+        double until = deadline;
+        if (loop->beats.step && relay_beat_due(&loop->beats) < until)
+            until = relay_beat_due(&loop->beats);
+        double left = until - gather(loop, relay_monotonic(), until);
         int count = epoll_wait(loop->poll, events, RELAY_READY, left <= 0 ? 0 : (int)ceil(left * 1000));
         loop->now = relay_monotonic();
         if (count < 0)
             return errno == EINTR ? 0 : errno; /* a signal: Python looks what it was */
         loop->served += serve_all(loop, events, count) + loop->ready_count;
-        if (loop->ready_count || loop->odd_count || loop->now >= deadline)
+        if (loop->ready_count || loop->odd_count)
+            return 0; /* a beat that is due has its turn behind what they bring */
+        if (relay_beat(&loop->beats, loop->now) || loop->now >= deadline)
             return 0;
     }
 }

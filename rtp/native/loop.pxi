@@ -1,35 +1,13 @@
-# The loop, and which legs a sweep is to look at.
-
-def stirred(legs, double now, double quiet):
-    cdef Flow flow
-    found = []
-    for leg in legs:
-        if now >= leg.rtcp_due or now >= leg.report_due:
-            found.append(leg)
-            continue
-        for track in leg.tracks.values():
-            flow = track._flow
-            if (
-                flow.c.lent
-                and now - flow.c.heard <= quiet
-                and flow.c.flooded == track.flood_stated
-                and (
-                    track.medium == "audio"
-                    or flow.c.source.gaps == track._gaps and not track.pictures.wanted
-                )
-            ):
-                continue
-            found.append(leg)
-            break
-    return found
-
+# The loop.
 
 cdef class RelayLoop:
     cdef relay_loop c
     cdef dict _flows
+    cdef tuple _phases
 
     def __cinit__(self, int poll, int later):
         self._flows = {}
+        self._phases = ()
         error = relay_loop_open(&self.c, poll, later)
         if error:
             raise OSError(error, "relay loop")
@@ -72,6 +50,24 @@ cdef class RelayLoop:
     def remove(self, Flow flow not None):
         if self._flows.pop(flow.c.fd, None) is not None:
             relay_loop_put(&self.c, flow.c.fd, NULL)
+
+    def keep_beats(self, tuple phases, double started, double step):
+        cdef NativePhase phase
+        if len(phases) != RELAY_PHASES or not step > 0:
+            raise ValueError("beats of another kind")
+        for i, phase in enumerate(phases):
+            self.c.beats.phases[i] = &phase.c
+        self._phases = phases
+        self.c.beats.started, self.c.beats.step, self.c.beats.number, self.c.beats.restless = started, step, 0, NULL
+
+    def restless(self, double now):
+        cdef NativePhase phase
+        if not relay_beat(&self.c.beats, now):
+            return None
+        found, self.c.beats.restless = self.c.beats.restless, NULL
+        for phase in self._phases:
+            if &phase.c == found:
+                return phase._found(), self.c.beats.late
 
     def be_prompt(self):
         relay_be_prompt()

@@ -1,7 +1,8 @@
 """The media loop whose waiting is done in C: lent sockets are served there, the rest comes up to Python."""
 
 from rtp.loop import DEFERRED_ROUNDS, MAX_WAIT, Loop
-from rtp.native._relay import Flow, RelayLoop
+from rtp.native._relay import Flow, NativePhase, RelayLoop
+from rtp.parts import Restless
 
 
 class NativeLoop(Loop):
@@ -10,6 +11,7 @@ class NativeLoop(Loop):
     def __init__(self) -> None:
         super().__init__()
         self.relay = RelayLoop(self._epoll.fileno(), self._later.fileno())
+        self._tell_restless: Restless
 
     def run(self) -> None:
         """Go round until stopped. Gathering is C's."""
@@ -26,9 +28,19 @@ class NativeLoop(Loop):
         self.now = self.relay.now
         self._carry(odd)
         self._serve([(fd, 0) for fd in ready])
+        restless = self.relay.restless(self.now)
+        if restless is not None:
+            self._tell_restless(restless[0], self.now, restless[1])
         if self._timers and self._timers[0][0] <= self.now:
             self._run_timers()
         return len(ready) + len(odd)
+
+    def keep_beats(
+        self, phases: tuple[NativePhase, ...], started: float, step: float, tell: Restless
+    ) -> None:
+        """Keep the beats of these phases, one each `step` seconds, and tell of legs that have one to do in Python."""
+        self.relay.keep_beats(phases, started, step)
+        self._tell_restless = tell
 
     def _carry(self, odd: list[tuple[Flow, bytes]]) -> None:
         for flow, data in odd:

@@ -36,16 +36,40 @@ cdef Film _film(tuple frames, bint endless):
 
 
 cdef class ActivityFields:
-    cdef public bint busy
     cdef OutFields _out
-    cdef relay_reel reel
+    cdef relay_leg c
     cdef Film _film
     cdef Flow _flow
+    cdef tuple _flows
 
     def __cinit__(self):
-        self.busy = False
+        memset(&self.c, 0, sizeof(self.c))
         self._out = None
-        memset(&self.reel, 0, sizeof(self.reel))
+        self._flows = ()
+
+    @property
+    def busy(self):
+        return bool(self.c.busy)
+
+    @busy.setter
+    def busy(self, bint value):
+        self.c.busy = value
+
+    @property
+    def rtcp_due(self):
+        return self.c.rtcp_due
+
+    @rtcp_due.setter
+    def rtcp_due(self, double value):
+        self.c.rtcp_due = value
+
+    @property
+    def report_due(self):
+        return self.c.report_due
+
+    @report_due.setter
+    def report_due(self, double value):
+        self.c.report_due = value
 
     @property
     def out(self):
@@ -54,43 +78,45 @@ cdef class ActivityFields:
     @out.setter
     def out(self, OutFields value):
         self._out = value
+        self.c.out = <relay_out *>&value.ssrc if value is not None else NULL
+
+    def watch(self, track):
+        cdef Flow flow = track._flow
+        if self.c.flow_count == RELAY_MEDIA:
+            raise ValueError("a leg of more media than there are")
+        self._flows += (flow,)
+        self.c.flows[self.c.flow_count] = &flow.c
+        self.c.flow_count += 1
 
     def roll(self, sender, int64_t source, codec, int64_t step, tuple frames, int start, *, bint endless):
         cdef Flow flow = sender._flow
         if not flow.c.direct or flow.c.out == NULL or not frames or step <= 0 or start < 0:
             return
         self._flow, self._film = flow, _film(frames, endless)
-        self.reel.flow, self.reel.film = &flow.c, &self._film.c
-        self.reel.next, self.reel.endless, self.reel.sent = start, endless, 0
-        self.reel.source, self.reel.rate, self.reel.step = source, codec.clock_rate, step
-        self.reel.payload_type, self.reel.stand = codec.payload_type, flow.c.stand
+        self.c.reel.flow, self.c.reel.film = &flow.c, &self._film.c
+        self.c.reel.next, self.c.reel.endless, self.c.reel.sent = start, endless, 0
+        self.c.reel.source, self.c.reel.rate, self.c.reel.step = source, codec.clock_rate, step
+        self.c.reel.payload_type, self.c.reel.stand = codec.payload_type, flow.c.stand
 
     def unroll(self):
-        self.reel.flow = NULL
-        sent, self.reel.sent = self.reel.sent, 0
+        self.c.reel.flow = NULL
+        sent, self.c.reel.sent = self.c.reel.sent, 0
         return sent
 
 
 cdef class NativePhase:
+    cdef relay_phase c
     cdef dict _legs
     cdef list _order
-    cdef void **_activities
-    cdef relay_reel **_reels
-    cdef unsigned char *_played
-    cdef double _fill
 
     def __cinit__(self, double fill):
+        memset(&self.c, 0, sizeof(self.c))
+        self.c.fill = fill
         self._legs = {}
         self._order = []
-        self._activities = NULL
-        self._reels = NULL
-        self._played = NULL
-        self._fill = fill
 
     def __dealloc__(self):
-        free(self._activities)
-        free(self._reels)
-        free(self._played)
+        relay_phase_close(&self.c)
 
     def __len__(self):
         return len(self._legs)
@@ -105,39 +131,24 @@ cdef class NativePhase:
 
     cdef _arrange(self):
         # Room first: what is there stays as it is if there is no memory for more.
-        cdef Py_ssize_t count = len(self._legs) + 1
-        activities = realloc(self._activities, count * sizeof(void *))
-        if activities == NULL:
+        if relay_phase_room(&self.c, len(self._legs)):
             raise MemoryError
-        self._activities = <void **>activities
-        reels = realloc(self._reels, count * sizeof(void *))
-        if reels == NULL:
-            raise MemoryError
-        self._reels = <relay_reel **>reels
-        played = realloc(self._played, count)
-        if played == NULL:
-            raise MemoryError
-        self._played = <unsigned char *>played
         self._order = [(leg, <ActivityFields?>leg.activity) for leg in self._legs.values()]
         for i in range(len(self._order)):
-            activity = <ActivityFields>self._order[i][1]
-            self._activities[i] = <void *>activity
-            self._reels[i] = &(<ActivityFields>activity).reel
+            self.c.legs[i] = &(<ActivityFields>self._order[i][1]).c
+        self.c.count = len(self._order)
+        self.c.found_count = 0
+
+    cdef list _found(self):
+        cdef int i
+        return [self._order[self.c.found[i]][0] for i in range(self.c.found_count)]
 
     def restless(self, double now):
-        cdef ActivityFields activity
-        cdef OutFields out
-        cdef Py_ssize_t i, count = len(self._order)
-        found = []
         with nogil:
-            for i in range(count):
-                self._played[i] = relay_play(self._reels[i], now)
-        for i in range(count):
-            if self._played[i]:
-                continue
-            activity = <ActivityFields>self._activities[i]
-            out = activity._out
-            # Written so that a stream that never sent anything (NaN) is restless.
-            if out is not None and not (out.relaying and not activity.busy and now - out._at <= self._fill):
-                found.append(self._order[i][0])
-        return found
+            relay_restless(&self.c, now)
+        return self._found()
+
+    def stirred(self, double now, double quiet):
+        with nogil:
+            relay_stirred(&self.c, now, quiet)
+        return self._found()

@@ -21,6 +21,8 @@ enum {
     RELAY_UNHEARD = 2048,        /* the newest packet that went to nobody; RTP keeps below 1,500 bytes */
     RELAY_READY = 512,           /* descriptors served in one round; as rtp.loop.MAX_READY */
     RELAY_BATCH = 16,            /* sockets of which one datagram each is read, before all of them are sent */
+    RELAY_PHASES = 4,            /* groups of legs that have their beat at the same moment; as rtp.engine.PHASES */
+    RELAY_MEDIA = 2,             /* of a leg: sound and picture */
     RELAY_ODD = 256,             /* odd packets handed over in one round */
     RELAY_ODD_BYTES = 512 * 1024 /* and their bytes: what does not fit stays in its socket for the next round */
 };
@@ -84,8 +86,10 @@ struct relay_flow {
     int64_t number; /* of the peer as a source (see rtp.outstream) */
     double heard;   /* monotonic seconds of the newest packet */
     double permitted_until, seconds_per_byte, burst; /* see rtp.flood */
-    int64_t flooded;
+    int64_t flooded, flood_stated;
     int64_t taken; /* bytes believed */
+    int64_t gaps_seen; /* of the source, when a sweep looked at it last */
+    uint8_t picture, asking; /* it carries pictures; its peer is to be asked for one */
     relay_tape *tapes[RELAY_TAPES];
     uint32_t ways[RELAY_TAPES];
     /* what leaves */
@@ -117,6 +121,32 @@ typedef struct {
     int64_t sent;
 } relay_reel;
 
+/* What beats and sweeps ask of a leg. */
+typedef struct {
+    relay_reel reel;
+    relay_out *out; /* of its sound; NULL: it has none */
+    double rtcp_due, report_due;
+    int busy, flow_count;
+    relay_flow *flows[RELAY_MEDIA];
+} relay_leg;
+
+/* Legs that have their beat at the same moment, and which of them were found by the last look. */
+typedef struct {
+    relay_leg **legs;
+    int *found;
+    int count, found_count;
+    double fill; /* seconds without relayed sound after which a leg is sent silence */
+} relay_phase;
+
+/* Beats of all phases in turn on a grid; `step` 0: somebody else keeps it. `restless`: the phase of the last beat, while some of it is
+ * Python's. */
+typedef struct {
+    relay_phase *phases[RELAY_PHASES];
+    double started, step, late;
+    int64_t number;
+    relay_phase *restless;
+} relay_beats;
+
 typedef struct {
     relay_flow *flow;
     uint32_t offset, size;
@@ -136,6 +166,7 @@ typedef struct {
     double look_at;
     int64_t served;
     int gathering;
+    relay_beats beats;
     int64_t relayed, sunk, voiced, handed; /* packets since the start: sent on, counted, put into a mix, handed to Python */
 } relay_loop;
 
@@ -144,7 +175,23 @@ int relay_loop_open(relay_loop *loop, int poll, int later);
 void relay_loop_close(relay_loop *loop);
 int relay_loop_put(relay_loop *loop, int fd, relay_flow *flow); /* flow NULL: forget the descriptor */
 
-/* Serve packets until Python has something to do or `deadline` (monotonic seconds) has passed; 0, or an errno. */
+/* Room for so many legs; 0, or -1 and what is there stays as it is. */
+int relay_phase_room(relay_phase *phase, int count);
+void relay_phase_close(relay_phase *phase);
+
+/* Send what is played to legs by itself, and find those whose beat is Python's: how many. */
+int relay_restless(relay_phase *phase, double now);
+
+/* Find the legs whose sweep may have something to do: a report is due, or a flow is not lent, silent for `quiet` seconds, flooded or
+ * wants a picture. */
+int relay_stirred(relay_phase *phase, double now, double quiet);
+
+double relay_beat_due(const relay_beats *beats);
+
+/* Keep the beat, if one is due; 1: legs of it are Python's. */
+int relay_beat(relay_beats *beats, double now);
+
+/* Serve packets and beats until Python has something to do or `deadline` (monotonic seconds) has passed; 0, or an errno. */
 int relay_turn(relay_loop *loop, double deadline);
 
 /* Serve what waits at deferred descriptors once; how many there were, or a negative errno. */

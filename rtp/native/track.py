@@ -4,7 +4,7 @@ Whoever gives a track another way to receive or send (SRTP, a mixer) keeps its p
 `Route.special` for a payload type, a `Sender` that is not `straight`, or `Track.plain` False for all that arrives.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar, Final, cast
 
 from rtp import g711
@@ -12,9 +12,7 @@ from rtp.activity import FILL_SECONDS, Restlessness
 from rtp.call_evidence import Both, PacketWriter
 from rtp.control import Address, Codec, Medium
 from rtp.flood import BURST_SECONDS
-from rtp.latch import QUIET_SECONDS
-from rtp.leg import Leg
-from rtp.loop import Handler
+from rtp.loop import Handler, Loop
 from rtp.native._relay import (
     ActivityFields,
     Flow,
@@ -25,12 +23,11 @@ from rtp.native._relay import (
     SourceFields,
     Tape,
     name_number,
-    stirred,
 )
 from rtp.native.loop import NativeLoop
 from rtp.outstream import Numbering
 from rtp.packet import HEADER
-from rtp.parts import Parts
+from rtp.parts import Parts, Phase, Restless
 from rtp.ports import Pair
 from rtp.route import Surroundings
 from rtp.sender import Sender, Wrap
@@ -171,6 +168,8 @@ class NativeTrack(Track):
         self._evidence: PacketWriter | None = None
         super().__init__(leg, medium, host=host, pair=pair, out=out, around=around)
         self._flow.attach(cast("NativeSource", self.source), cast("NativeOut", out), self)
+        if medium == "video":
+            self._flow.picture(True)  # not looked at yet
         self._relay = cast("NativeLoop", self._loop).relay
         self._relay.add(self._flow)
 
@@ -207,6 +206,23 @@ class NativeTrack(Track):
         self._flow.flooded = count
 
     @property
+    def flood_stated(self) -> int:
+        """How many of these evidence states."""
+        return self._flow.flood_stated
+
+    @flood_stated.setter
+    def flood_stated(self, count: int) -> None:
+        self._flow.flood_stated = count
+
+    @property
+    def _gaps(self) -> int:
+        return self._flow.gaps_seen
+
+    @_gaps.setter
+    def _gaps(self, count: int) -> None:
+        self._flow.gaps_seen = count
+
+    @property
     def _number(self) -> int:
         return self._flow.number
 
@@ -238,6 +254,17 @@ class NativeTrack(Track):
         """As in Python; C learns the routes."""
         super().wire(destination, now)
         self._publish()
+
+    def want_picture(self, now: float) -> None:
+        """As in Python; C learns whether a sweep is to ask again."""
+        super().want_picture(now)
+        self._flow.picture(self.pictures.wanted)
+
+    def sweep(self, now: float, loss_seconds: float, *, late: float = 0.0, sign: float | None = None) -> None:
+        """As in Python; C learns whether the next is to."""
+        super().sweep(now, loss_seconds, late=late, sign=sign)
+        if self.medium == "video":
+            self._flow.picture(self.pictures.wanted)
 
     def _ask(self) -> None:
         super()._ask()
@@ -346,8 +373,13 @@ def _phase() -> NativePhase:
     return NativePhase(FILL_SECONDS)
 
 
-def _stirred(legs: Iterable[Leg], now: float, loss_seconds: float) -> list[Leg]:
-    return stirred(legs, now, min(QUIET_SECONDS, loss_seconds))
+def _keep_beats(
+    loop: Loop, phases: tuple[Phase, ...], started: float, step: float, tell: Restless
+) -> bool:
+    if not isinstance(loop, NativeLoop):
+        return False
+    loop.keep_beats(cast("tuple[NativePhase, ...]", phases), started, step, tell)
+    return True
 
 
 def _mix() -> NativeMix:
@@ -364,5 +396,5 @@ NATIVE = Parts(
     NativeJitterBuffer,
     _mix,
     _phase,
-    _stirred,
+    _keep_beats,
 )

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[2] / "rtp" / "native"
-CODE = ("relay.c", "loop.c", "tape.c", "block.c", "jitter.c")
+CODE = ("relay.c", "loop.c", "tape.c", "block.c", "beat.c", "jitter.c")
 PARTS = ("records.pxi", "tape.pxi", "jitter.pxi", "flow.pxi", "mixing.pxi", "playing.pxi", "loop.pxi")
 SOURCES = ("_relay.pyx", "_relay.pxd", *PARTS, *CODE, "relay.h", "jitter.h")
 FLAGS = ("-std=gnu11", "-ffp-contract=off", "-fPIC", "-shared", "-Wall", "-Wextra", "-Wno-unused-function")
