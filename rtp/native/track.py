@@ -4,13 +4,12 @@ Whoever gives a track another way to receive or send (SRTP, a mixer) keeps its p
 `Route.special` for a payload type, a `Sender` that is not `straight`, or `Track.plain` False for all that arrives.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar, Final, cast
 
 from rtp import g711
 from rtp.activity import FILL_SECONDS, Restlessness
-from rtp.call_evidence import Both, PacketWriter
-from rtp.control import Address, Codec, Medium
+from rtp.call_evidence import PacketWriter
+from rtp.control import Address, Medium
 from rtp.flood import BURST_SECONDS
 from rtp.loop import Handler, Loop
 from rtp.native._relay import (
@@ -25,6 +24,7 @@ from rtp.native._relay import (
     name_number,
 )
 from rtp.native.loop import NativeLoop
+from rtp.native.sender import NativeSender, tapes_of
 from rtp.outstream import Numbering
 from rtp.packet import HEADER
 from rtp.parts import Parts, Phase, Restless
@@ -57,102 +57,6 @@ class NativeActivity(ActivityFields, Restlessness):
     """`Activity` with its fields where C looks."""
 
     __slots__ = ()
-
-
-def _tapes(writer: PacketWriter | None) -> list[Tape] | None:
-    """The tapes behind a writer; None when it is something else, which C can't write to."""
-    if writer is None:
-        return []
-    writers = writer.writers if isinstance(writer, Both) else (writer,)
-    tapes = [one for one in writers if isinstance(one, Tape)]
-    return tapes if len(tapes) == len(writers) else None
-
-
-class NativeSender(Sender):
-    """A sender that C may send through while it is straight, connected and has no gate."""
-
-    __slots__ = ("_evidence", "_expecting", "_flow")
-
-    def __init__(self, flow: Flow, pair: Pair, local: Address, out: Numbering, *, audio: bool) -> None:
-        self._flow = flow
-        self._evidence: PacketWriter | None = None
-        super().__init__(pair.rtp, local, out, audio=audio)
-
-    @property
-    def packets(self) -> int:
-        """Packets sent."""
-        return self._flow.packets
-
-    @packets.setter
-    def packets(self, value: int) -> None:
-        self._flow.packets = value
-
-    @property
-    def octets(self) -> int:
-        """Payload bytes sent."""
-        return self._flow.octets
-
-    @octets.setter
-    def octets(self, value: int) -> None:
-        self._flow.octets = value
-
-    @property
-    def failed(self) -> int:
-        """Packets the system did not take."""
-        return self._flow.failed
-
-    @failed.setter
-    def failed(self, value: int) -> None:
-        self._flow.failed = value
-
-    @property
-    def evidence(self) -> PacketWriter | None:
-        """Takes what is sent."""
-        return self._evidence
-
-    @evidence.setter
-    def evidence(self, writer: PacketWriter | None) -> None:
-        self._evidence = writer
-        self._publish()
-
-    @property
-    def expecting(self) -> Callable[[], None] | None:
-        """Called when the first packet of the next relayed source has left."""
-        return self._expecting
-
-    @expecting.setter
-    def expecting(self, tell: Callable[[], None] | None) -> None:
-        self._expecting = tell
-        self._flow.unsettle()
-
-    def steady(self, source: int, codec: Codec, payload: bytes, step: int, now: float) -> None:  # as there
-        """As in Python; by C while nothing has changed."""
-        if self.expecting is None and self._flow.steady(
-            source, codec.payload_type, codec.clock_rate, step, payload, now
-        ):
-            return
-        super().steady(source, codec, payload, step, now)
-
-    def _rewire(self) -> None:
-        super()._rewire()
-        self._publish()
-
-    def _publish(self) -> None:
-        tapes = _tapes(self._evidence)
-        direct = (
-            self._connected
-            and self.remote is not None
-            and self.gate is None
-            and self.wrap is None
-            and self.history is None  # SRTP and sending again are Python's
-            and tapes is not None
-            and len(tapes) <= 1
-        )
-        if direct and tapes and self.remote is not None:
-            way = tapes[0].way(self.local, self.remote)
-            self._flow.send_straight(direct, self.straight, tapes[0], way)
-        else:
-            self._flow.send_straight(direct, direct and self.straight, None, 0)
 
 
 class NativeTrack(Track):
@@ -291,7 +195,7 @@ class NativeTrack(Track):
         if self._flow.owner is None:
             return  # not made yet, or ended
         self._recall()
-        tapes = _tapes(self._evidence)
+        tapes = tapes_of(self._evidence)
         destination = self.destination
         routes = []
         voice: NativeJitterBuffer | None = None
@@ -373,9 +277,7 @@ def _phase() -> NativePhase:
     return NativePhase(FILL_SECONDS)
 
 
-def _keep_beats(
-    loop: Loop, phases: tuple[Phase, ...], started: float, step: float, tell: Restless
-) -> bool:
+def _keep_beats(loop: Loop, phases: tuple[Phase, ...], started: float, step: float, tell: Restless) -> bool:
     if not isinstance(loop, NativeLoop):
         return False
     loop.keep_beats(cast("tuple[NativePhase, ...]", phases), started, step, tell)
