@@ -87,9 +87,9 @@ def test_beats_stand_on_the_grid_of_the_python_engine(waits):
         now += wait
         if (found := loop.relay.restless(now)) is not None:
             told.append((found[0], pytest.approx(found[1])))
-        late = now - 100.0 - beats * STEP  # as in rtp.engine
-        if late >= 0:
-            expected.append(([legs[beats % PHASES]], late))
+        due = 100.0 + beats * STEP  # the timer of rtp.engine, to the last bit
+        if due <= now:
+            expected.append(([legs[beats % PHASES]], now - due))
             beats = max(beats + 1, int((now - 100.0) / STEP))
     loop.close()
     assert expected == told
