@@ -21,6 +21,7 @@ the constant words under the IP and the UDP checksum, what follows the payload).
 RING_FULL: Final = "the buffer in front of the file was full"
 NEVER_OPENED: Final = "the file could not be opened"
 FLOOD: Final = "more than the permitted rate"
+OVERRUN: Final = "dropped by the kernel, whose buffer was full, at port"
 REJECTED: Final = "rejected-source: sent by somebody who is not the peer, to port"
 log = structlog.get_logger("media")
 

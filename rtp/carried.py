@@ -12,6 +12,7 @@ from rtp.latch import Latch
 from rtp.loop import Handler, Loop
 from rtp.outstream import FIELDS as NUMBERS
 from rtp.outstream import NO_FIELDS
+from rtp.overrun import Overrun
 from rtp.picture import PictureRequests
 from rtp.ports import Pair
 from rtp.presence import Presence
@@ -41,6 +42,7 @@ class Carried:
     pictures: PictureRequests
     group: Group
     strangers: Strangers
+    overrun: Overrun
     _believed: Address
     _connected: bool
     _fd: int
@@ -58,6 +60,7 @@ class Carried:
         return {
             "presence": self._presence.snapshot(),
             "strangers": {name: getattr(self.strangers, name) for name in STRANGERS},
+            "overrun": self.overrun.snapshot(),
             "stream": self.stream,
             "named": self._named,
             "remote": self.remote,
@@ -90,6 +93,7 @@ class Carried:
         self._presence = Presence.restore(data["presence"])
         for name, value in data["strangers"].items():
             setattr(self.strangers, name, value)
+        self.overrun.resume(data["overrun"])
         for name, value in data["own"].items():
             setattr(self, name, tuple(value) if isinstance(value, list) else value)
         out = self.sender.out

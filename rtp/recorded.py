@@ -52,6 +52,7 @@ class Recorded:
             stating.state_flood(track, found, SWEEP_SECONDS)
             if now >= leg.report_due:
                 stating.state_strangers(track, found, report_seconds)
+                stating.state_overrun(track, found, report_seconds)
 
     def _evidence_of(self, call: str | None) -> PacketWriter | None:
         evidence = self._evidence.find(call) if call is not None else None

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from rtp.call_evidence import FLOOD, REJECTED, CallEvidence
+from rtp.call_evidence import FLOOD, OVERRUN, REJECTED, CallEvidence
 from rtp.track import Track
 
 log = structlog.get_logger("media")
@@ -34,6 +34,18 @@ def state_strangers(track: Track, evidence: Iterable[CallEvidence], seconds: flo
     since, until = _span(seconds)
     for one in evidence:
         one.state(refused, since, until, f"{REJECTED} {track.pair.port}")
+
+
+def state_overrun(track: Track, evidence: Iterable[CallEvidence], seconds: float) -> None:
+    """State what the kernel dropped before we read it, since the last look `seconds` ago."""
+    missing = track.overrun.look()
+    if not missing:
+        return
+    track.overrun.stated += missing
+    log.warning("media_overrun", leg=track.leg, medium=track.medium, dropped=missing, all=track.overrun.count)
+    since, until = _span(seconds)
+    for one in evidence:
+        one.lose(missing, since, until, f"{OVERRUN} {track.pair.port}")
 
 
 def _span(seconds: float) -> tuple[int, int]:

@@ -12,11 +12,10 @@ from typing import Final
 
 import structlog
 
+from rtp.overrun import dropped
+
 SO_ATTACH_FILTER: Final = 26
 """Of Linux (socket(7)); the socket module has no name for it."""
-SO_MEMINFO: Final = 55
-"""The same: nine 32-bit counters of a socket, the last of them datagrams dropped (SK_MEMINFO_DROPS)."""
-_MEMINFO: Final = struct.Struct("9I")
 _NOTHING: Final = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0), 8)
 """One instruction of the classic packet filter: BPF_RET | BPF_K with 0, "take 0 bytes"."""
 _FILTER: Final = struct.pack("HL", 1, ctypes.addressof(_NOTHING))
@@ -56,12 +55,9 @@ class Strangers:
     def look(self) -> int:
         """Count anew, and give how many have come that evidence does not state yet."""
         if self._beside is not None:
-            memory = self._beside.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO.size)
-            dropped = _MEMINFO.unpack(memory)[-1]
-            self.kernel += (
-                dropped - self._counted
-            ) & 0xFFFF_FFFF  # the kernel's counter has 32 bits and wraps
-            self._counted = dropped
+            now = dropped(self._beside)
+            self.kernel += (now - self._counted) & 0xFFFF_FFFF  # the kernel's counter has 32 bits and wraps
+            self._counted = now
         return self.count - self.stated
 
     def let_in(self) -> None:

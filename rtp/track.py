@@ -23,6 +23,7 @@ from rtp.loop import Handler
 from rtp.mapping import EVENT, payload_map, with_noise
 from rtp.noise import NAME
 from rtp.outstream import Numbering
+from rtp.overrun import Overrun
 from rtp.packet import HEADER, HEADER_SIZE, RTCP_TYPES
 from rtp.picture import PictureRequests
 from rtp.ports import Pair, disconnect
@@ -50,7 +51,7 @@ class Track(Asking, Unheard, Carried):
         "_around", "_believed", "_connected", "_detector", "_dropped", "_fd", "_gaps", "_loop", "_named", "_number",
         "_permitted_until", "_presence", "_recv", "_routes", "_seconds_per_byte",
         "_unheard", "ask_picture", "audience", "destination", "evidence", "fed_by", "flood_stated", "flooded", "group", "heard",
-        "latch", "leg", "local", "local_rtcp", "medium", "pair", "pictures", "reader", "rejected", "remote", "sender",
+        "latch", "leg", "local", "local_rtcp", "medium", "overrun", "pair", "pictures", "reader", "rejected", "remote", "sender",
         "source", "strangers", "stream", "taken", "unauthentic",
     )  # fmt: skip
     SOURCE: ClassVar[type[Counting]] = Source
@@ -81,6 +82,7 @@ class Track(Asking, Unheard, Carried):
         """Set by the owner: it knows RTCP and signalling."""
         self.rejected = self.taken = 0  # packets not believed, bytes believed
         self.strangers = Strangers()  # who else sends to this port
+        self.overrun = Overrun(pair.rtp)  # what came and was never read
         self.unauthentic = 0  # packets of an encrypted peer that were not genuine, or came twice
         self.reader: Handler | None = None  # reads the RTP socket in our place (see `protection`)
         self.flooded = self.flood_stated = 0  # of the believed source, above the permitted rate (see `flood`)

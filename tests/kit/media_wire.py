@@ -7,6 +7,7 @@ descriptors; time still passes only when the test says so.
 import itertools
 import select
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import pytest
 from rtp.control import Address, Codec, Event, Medium, Stream
 from rtp.loop import Loop, Together
 from rtp.outstream import Numbering
+from rtp.overrun import SO_MEMINFO
 from rtp.packet import Packet, parse
 from rtp.parts import PYTHON, Parts
 from rtp.ports import Pair
@@ -42,6 +44,8 @@ class WireSocket:
         self.peer: Address | None = None
         self.error: OSError | None = None
         self.closed = False
+        self.dropped = 0
+        """What the kernel says it has dropped."""
         self._fd = next(_descriptors)
 
     def fileno(self) -> int:
@@ -54,6 +58,10 @@ class WireSocket:
 
     def getsockname(self) -> Address:
         raise OSError("a socket of a test has no port")
+
+    def getsockopt(self, _level: int, option: int, size: int) -> bytes:
+        assert (option, size) == (SO_MEMINFO, 36)
+        return struct.pack("9I", *range(8), self.dropped & 0xFFFF_FFFF)
 
     def connect(self, address: Address) -> None:
         self.peer = address

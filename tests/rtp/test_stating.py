@@ -1,7 +1,7 @@
 """What is dropped is stated in the evidence of whoever hears it, and counted once."""
 
-from rtp.call_evidence import FLOOD, REJECTED, CallEvidence
-from rtp.stating import state_flood, state_strangers
+from rtp.call_evidence import FLOOD, OVERRUN, REJECTED, CallEvidence
+from rtp.stating import state_flood, state_overrun, state_strangers
 from tests.kit.media_wire import PHONE, Wire, engine, packet, rtp_socket
 
 __all__ = ["engine"]
@@ -54,3 +54,29 @@ def test_a_flood_is_stated_once(engine):
     guest.flooded = 41
     state_flood(guest, [one], 0.1)
     assert sink.stated == [(40, FLOOD), (1, FLOOD)]
+
+
+def test_what_the_kernel_dropped_is_stated_once(engine):
+    wire = Wire()
+    guest = wire.configured("guest")
+    one, sink = evidence()
+    state_overrun(guest, [one], 5.0)
+    guest.pair.rtp.dropped = 300
+    state_overrun(guest, [one], 5.0)
+    state_overrun(guest, [one], 5.0)
+    guest.pair.rtp.dropped = 301
+    state_overrun(guest, [one], 5.0)
+    assert sink.stated == [(300, f"{OVERRUN} 20000"), (1, f"{OVERRUN} 20000")]
+
+
+def test_what_the_kernel_drops_between_two_processes_is_stated_by_the_second(engine):
+    wire = Wire()
+    first, second = wire.configured("guest"), wire.configured("guest")
+    one, sink = evidence()
+    first.pair.rtp.dropped = 7
+    state_overrun(first, [one], 5.0)
+    carried = first.overrun.snapshot()
+    second.pair.rtp.dropped = 9  # the same socket, a moment later
+    second.overrun.resume(carried)
+    state_overrun(second, [one], 5.0)
+    assert sink.stated == [(7, f"{OVERRUN} 20000"), (2, f"{OVERRUN} 20000")]

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from rtp import strangers
-from rtp.strangers import SO_ATTACH_FILTER, SO_MEMINFO, Strangers
+from rtp.overrun import SO_MEMINFO
+from rtp.strangers import SO_ATTACH_FILTER, Strangers
 
 
 class Kernel:
