@@ -7,7 +7,6 @@ from typing import Protocol
 from rtp.activity import Activity, Restlessness
 from rtp.call_evidence import Tape
 from rtp.jitter import Buffer, JitterBuffer
-from rtp.latch import QUIET_SECONDS
 from rtp.leg import Leg
 from rtp.loop import Loop
 from rtp.outstream import Numbering, OutStream
@@ -59,9 +58,8 @@ class LookingPhase:
         return stirred((leg for leg, _ in self._legs.values()), now, quiet)
 
 
-def stirred(legs: Iterable[Leg], now: float, loss_seconds: float) -> list[Leg]:
-    """Give those among these legs at which a sweep may find something to do: silence that is a loss after `loss_seconds`, for one."""
-    quiet = min(QUIET_SECONDS, loss_seconds)
+def stirred(legs: Iterable[Leg], now: float, quiet: float) -> list[Leg]:
+    """Give those among these legs at which a sweep may find something to do; `quiet`: seconds of silence that are none of it."""
     found = []
     for leg in legs:
         if now < leg.rtcp_due and now < leg.report_due:

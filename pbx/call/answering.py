@@ -220,9 +220,7 @@ class Answering:
             case Respond(transaction, response) if response.status >= 300:
                 return Refuse(transaction, response)
             case Respond(_, response) if response.to.tag is None:
-                # RFC 3261 §8.2.6.2: "the UAS MUST add a tag to the To header field in the response".
-                said = (response.headers.get("To") or "").rstrip("; \t")
-                response.headers.set("To", f"{said};tag={self._exchange.mint('tag')}")
+                response.tag(self._exchange.mint("tag"))
         return item
 
     def _refusal(self, request: Request, status: int, headers: Sequence[tuple[str, str]] = ()) -> Response:

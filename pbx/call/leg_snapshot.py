@@ -33,8 +33,10 @@ def invite(leg: Leg) -> dict[str, Any] | None:
 def light(leg: Leg) -> dict[str, Any]:
     """Return everything but what changes rarely and is large: INVITE and negotiation."""
     waiting = leg.waiting
-    dialog = None if leg.dialog is None else leg.dialog.snapshot()
-    ours = dialog is not None and leg.dialog is not None and leg.dialog.contact is leg.contact
+    dialog, contact = None, None
+    if leg.dialog is not None:
+        dialog = leg.dialog.snapshot()
+        contact = dialog["contact"] if leg.dialog.contact is leg.contact else None
     return {
         **dict(zip(_PLAIN, _PLAIN_OF(leg), strict=True)),
         "leg": leg.id,
@@ -42,7 +44,7 @@ def light(leg: Leg) -> dict[str, Any]:
         "state": str(leg.state),
         "dialog": dialog,
         "early": [[early.snapshot(), rseq] for early, rseq in leg.early.values()],
-        "contact": dialog["contact"] if ours and dialog is not None else str(leg.contact),
+        "contact": contact or str(leg.contact),
         "unacked": None if leg.unacked is None else leg.unacked.snapshot(),
         "reliable": None if leg.reliable is None else leg.reliable.snapshot(),
         "session": leg.session.snapshot(),

@@ -4,6 +4,7 @@ in → out: the folder with the evidence of all calls (`events.jsonl` of each), 
 is no call's evidence → `routing.statistics.Event`s. They must give the figures the running exchange gives, to the last digit.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +32,9 @@ def read(evidence: Path, routing: Path, since: float, until: float) -> Iterator[
 
     `evidence`: any folder above those of the calls; `routing`: that of the routing log; without it there is no occupancy.
     """
-    for file in sorted(evidence.rglob(EVENTS_NAME)):
+    # Not rglob, which fails on a folder that goes meanwhile, as those do in which films are made.
+    logs = (Path(folder) / EVENTS_NAME for folder, _, files in os.walk(evidence) if EVENTS_NAME in files)
+    for file in sorted(logs):
         if file.stat().st_mtime >= since - SLACK:
             yield from of_call(read_events(file))
     for event in ledger.read(routing, since, until):

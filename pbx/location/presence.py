@@ -27,6 +27,7 @@ from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request, Response
 from pbx.sip.uri import NameAddr
+from pbx.sip.wakeups import earliest
 
 MAX_PER_CALL: Final = 2
 """References of one call that are ever followed: a phone names its network's server, and itself."""
@@ -308,7 +309,7 @@ class Presence:
         """When `expire` wants to be called."""
         if not self._all:
             return None  # asked a dozen times in a call
-        return min((due for one in self._all.values() if (due := one.next_due) is not None), default=None)
+        return earliest(*(one.next_due for one in self._all.values()))
 
     def expire(self, now: float) -> list[Item]:
         """Ask, refresh, end, and give up."""

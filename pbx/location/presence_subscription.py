@@ -12,6 +12,7 @@ from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow, restore_flow
 from pbx.sip.message import Request
 from pbx.sip.uri import NameAddr, Uri, parse_name_addr, parse_uri
+from pbx.sip.wakeups import earliest
 
 REF: Final = "presence/"
 """Begins the `ref` of every request sent here."""
@@ -83,7 +84,7 @@ class Subscription:
     @property
     def next_due(self) -> float | None:
         """When something is to be done with it."""
-        return min((due for due in (self.refresh_at, self.due) if due is not None), default=None)
+        return earliest(self.refresh_at, self.due)
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:

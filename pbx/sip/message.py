@@ -247,7 +247,7 @@ class Request(_Message):
         to = lines.get("to", _NOTHING)[0]
         callee = read.get("To")
         if to_tag is not None and self.to.tag is None:
-            to, callee = to.rstrip("; \t") + f";tag={to_tag}", self.to.with_tag(to_tag)
+            to, callee = _tagged(to, to_tag), self.to.with_tag(to_tag)
         answer.put_first(
             [
                 *[("Via", line) for line in lines.get("via", ())],
@@ -306,6 +306,10 @@ class Response(_Message):
         self.headers = headers
         self.body = body
 
+    def tag(self, to_tag: str) -> None:
+        """Give its To this tag; it has none yet. RFC 3261 §8.2.6.2: "the UAS MUST add a tag to the To header field in the response"."""
+        self.headers.set("To", _tagged(self.headers.get("To") or "", to_tag))
+
     def encode(self) -> bytes:
         """The response as it goes on the wire. Raises ValueError for CR or LF in the reason."""
         return self._encode(f"SIP/2.0 {self.status} {self.reason}")
@@ -324,6 +328,10 @@ class Response(_Message):
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.reason!r} {self.headers.get('CSeq')} {self.headers.get('Call-ID')}>"
+
+
+def _tagged(to: str, tag: str) -> str:
+    return to.rstrip("; \t") + f";tag={tag}"
 
 
 def _parse_from(lines: Sequence[str]) -> NameAddr:

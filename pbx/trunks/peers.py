@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pbx.sip.locate import Srv, ordered
 from pbx.sip.uri import Uri
+from pbx.sip.wakeups import earliest
 from pbx.trunks.overload import Overload
 from pbx.trunks.settings import PeerSettings
 
@@ -99,7 +100,7 @@ class Health:
         """When `expire` wants to be called."""
         dues = [peer.next_question for peer in self._peers]
         dues += [None if peer.asked is None else peer.asked[1] for peer in self._peers]
-        return min((due for due in dues if due is not None), default=None)
+        return earliest(*dues)
 
     def expire(self, now: float) -> tuple[list[tuple[Peer, int]], list[Peer]]:
         """Return (peers to ask, each with the number of the question; peers that went down)."""

@@ -14,6 +14,7 @@ from pbx.sip.effects import ResponseArrived, TransactionFailed
 from pbx.sip.flow import Flow, default_port
 from pbx.sip.message import Request, Response
 from pbx.sip.uri import NameAddr, Uri
+from pbx.sip.wakeups import earliest
 from pbx.trunks import peers as peering
 from pbx.trunks import registration as registering
 from pbx.trunks.account import Account, Credentials
@@ -99,7 +100,7 @@ class Trunk:
         dues = [self.health.next_due]
         if self.registration is not None:
             dues += [self.registration.next_due, self.registration.until]
-        return min((due for due in dues if due is not None), default=None)
+        return earliest(*dues)
 
     def expire(self, now: float) -> list[Effect]:
         """Do what is due."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 from pbx.sip.effects import ResponseArrived, TransactionFailed
 from pbx.sip.flow import Flow
 from pbx.sip.uri import NameAddr, Uri
+from pbx.sip.wakeups import earliest
 from pbx.trunks import numbers
 from pbx.trunks.account import Account
 from pbx.trunks.numbers import Number
@@ -80,8 +81,7 @@ class Trunks:
         """When `expire` wants to be called."""
         if not self._trunks:
             return None  # asked a dozen times in a call
-        dues = (trunk.next_due for trunk in self._trunks.values())
-        return min((due for due in dues if due is not None), default=None)
+        return earliest(*(trunk.next_due for trunk in self._trunks.values()))
 
     def expire(self, now: float) -> list[Effect]:
         """Do what is due."""

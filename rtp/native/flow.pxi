@@ -160,6 +160,8 @@ cdef class Flow:
         self.c.voice = &voice.c if voice is not None else NULL
         self._destination = destination
         self.c.destination = &destination.c if destination is not None else NULL
+        if len(tapes) > RELAY_TAPES:
+            raise ValueError("more captures than a packet can belong to")
         self._in_tapes = tuple(tapes)
         self.c.tape_count = 0
         for i, (tape, way) in enumerate(self._in_tapes):

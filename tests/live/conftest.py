@@ -7,6 +7,7 @@ measured is printed at the end of the run. When a test fails, the end of the exc
 import os
 import shutil
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -142,17 +143,27 @@ def measure(request: pytest.FixtureRequest) -> Measure:
     return keep
 
 
+@contextmanager
+def running(made: Exchange, *, sealed: float | None = 60.0) -> Iterator[Exchange]:
+    """Start an exchange, and end it in order; its evidence is judged at the end of the run.
+
+    `sealed`: seconds all its evidence may take until it is sealed; None: it is not waited for.
+    """
+    _exchanges.append(made)
+    try:
+        made.start()
+        yield made
+        if sealed is not None:
+            made.wait_sealed(sealed)
+    finally:
+        made.stop()
+
+
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Exchange]:
     """A running exchange; Ctrl-C at the end of the file's tests must end it in order."""
-    running = Exchange()
-    _exchanges.append(running)
-    try:
-        running.start()
-        yield running
-        running.wait_sealed()
-    finally:
-        running.stop()
+    with running(Exchange()) as made:
+        yield made
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import _exchanges, on_build_server
+from tests.live.conftest import on_build_server, running
 from tests.live.kit import browser
 from tests.live.kit.browser import Browser
 from tests.live.kit.exchange import Exchange
@@ -46,13 +46,8 @@ def doors(script: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def exchange(doors: dict[str, int]) -> Iterator[Exchange]:
-    running = Exchange(settings=SETTINGS.format(**doors))
-    _exchanges.append(running)
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    with running(Exchange(settings=SETTINGS.format(**doors)), sealed=None) as made:
+        yield made
 
 
 def url(exchange: Exchange, doors: dict[str, int], scheme: str) -> str:

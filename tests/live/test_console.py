@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import NewPhone, _exchanges
+from tests.live.conftest import NewPhone, running
 from tests.live.kit.browser import Browser
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.ports import free_port
@@ -19,13 +19,8 @@ SETTINGS = "[queue]\nlanguage = 'en'\n[hands]\nsupervisors = ['8003']\n"
 
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Exchange]:
-    running = Exchange(settings=SETTINGS)
-    _exchanges.append(running)
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    with running(Exchange(settings=SETTINGS), sealed=None) as made:
+        yield made
 
 
 def test_a_supervisor_sees_callers_and_verifies_people(

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.kit.size import times
-from tests.live.conftest import Measure, _exchanges
+from tests.live.conftest import Measure, running
 from tests.live.kit.exchange import Exchange, Person
 from tests.live.kit.flowphone import FlowPhone
 from tests.live.kit.ports import free_port
@@ -91,13 +91,10 @@ def _many_files() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def exchange(ports: dict[str, int], _many_files: None) -> Iterator[Exchange]:
-    running = Exchange(settings=SETTINGS.format(**ports), callers=PHONES // PER_ACCOUNT)
-    _exchanges.append(running)
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    with running(
+        Exchange(settings=SETTINGS.format(**ports), callers=PHONES // PER_ACCOUNT), sealed=None
+    ) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

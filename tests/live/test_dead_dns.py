@@ -14,7 +14,7 @@ import dns.message
 import dns.rrset
 import pytest
 
-from tests.live.conftest import Measure, _exchanges, on_build_server
+from tests.live.conftest import Measure, on_build_server, running
 from tests.live.kit import ports
 from tests.live.kit.exchange import Exchange, View
 from tests.live.kit.flowphone import FlowPhone
@@ -87,13 +87,8 @@ def names() -> Iterator[NameServer]:
 
 @pytest.fixture(scope="module")
 def exchange(names: NameServer) -> Iterator[Exchange]:
-    running = Exchange(settings=SETTINGS)
-    _exchanges.append(running)
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    with running(Exchange(settings=SETTINGS), sealed=None) as made:
+        yield made
 
 
 def counts(exchange: Exchange, name: str) -> View:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.conftest import _exchanges
+from tests.live.conftest import running
 from tests.live.kit.baresip import Account, Baresip
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.flowphone import FlowPhone
@@ -47,13 +47,8 @@ def inner_doors() -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def exchange(inner_doors: dict[str, int]) -> Iterator[Exchange]:
-    running = Exchange(settings=SETTINGS.format(host=HOST, **inner_doors))
-    _exchanges.append(running)
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    with running(Exchange(settings=SETTINGS.format(host=HOST, **inner_doors)), sealed=None) as made:
+        yield made
 
 
 @pytest.fixture

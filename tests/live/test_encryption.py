@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.conftest import NewPhone, _exchanges
+from tests.live.conftest import NewPhone, running
 from tests.live.kit import media as pictures
 from tests.live.kit import tshark
 from tests.live.kit.baresip import Account, Baresip
@@ -38,14 +38,8 @@ def tls() -> int:
 
 @pytest.fixture(scope="module")
 def exchange(tls: int) -> Iterator[Exchange]:
-    running = Exchange(settings=SETTINGS.format(tls=tls))
-    _exchanges.append(running)
-    try:
-        running.start()
-        yield running
-        running.wait_sealed()
-    finally:
-        running.stop()
+    with running(Exchange(settings=SETTINGS.format(tls=tls))) as made:
+        yield made
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recordings import pcapng
-from tests.live.conftest import NewPhone, _exchanges
+from tests.live.conftest import NewPhone, running
 from tests.live.kit.baresip import Account, Baresip
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.media import Media
@@ -27,14 +27,8 @@ PATIENCE = 30.0
 
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Exchange]:
-    running = Exchange(settings=SETTINGS)
-    _exchanges.append(running)
-    try:
-        running.start()
-        yield running
-        running.wait_sealed()
-    finally:
-        running.stop()
+    with running(Exchange(settings=SETTINGS)) as made:
+        yield made
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.kit.size import FULL, times
-from tests.live.conftest import Measure, NewOracle, NewPhone, _exchanges
+from tests.live.conftest import Measure, NewOracle, NewPhone, running
 from tests.live.kit import media as pictures
 from tests.live.kit import pauses, sound, wire
 from tests.live.kit.baresip import Account, Baresip
@@ -42,14 +42,8 @@ from its work. 15 pictures a second leave 0.07."""
 @pytest.fixture(scope="module", params=("native", "python") if FULL else ("auto",))
 def exchange(request: pytest.FixtureRequest) -> Iterator[Exchange]:
     """An exchange with the media engine that was built; at the size of the bar with each of the two."""
-    running = Exchange(settings=f"{SETTINGS}[media]\nengine = '{request.param}'\n")
-    _exchanges.append(running)
-    try:
-        running.start()
-        yield running
-        running.wait_sealed()
-    finally:
-        running.stop()
+    with running(Exchange(settings=f"{SETTINGS}[media]\nengine = '{request.param}'\n")) as made:
+        yield made
 
 
 @pytest.fixture

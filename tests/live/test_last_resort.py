@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import NewPhone, _exchanges
+from tests.live.conftest import NewPhone, running
 from tests.live.kit import ports, sound, tshark
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.media import Media
@@ -50,14 +50,8 @@ class Listener:
 
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Exchange]:
-    running = Exchange(settings=SETTINGS)
-    _exchanges.append(running)
-    try:
-        running.start()
-        yield running
-        running.wait_sealed()
-    finally:
-        running.stop()
+    with running(Exchange(settings=SETTINGS)) as made:
+        yield made
 
 
 @pytest.fixture

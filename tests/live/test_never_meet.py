@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import pytest
 
 from tests.kit.size import times
-from tests.live.conftest import Measure, _exchanges
+from tests.live.conftest import Measure, running
 from tests.live.kit.exchange import ApiError, Exchange
 from tests.live.kit.processes import children
 from tests.live.kit.scripted import Pump
@@ -49,14 +49,8 @@ T = TypeVar("T")
 
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Exchange]:
-    running = Exchange(settings=SETTINGS, desks=DESKS)
-    _exchanges.append(running)
-    try:
-        running.start()
-        yield running
-        running.wait_sealed(120)
-    finally:
-        running.stop()
+    with running(Exchange(settings=SETTINGS, desks=DESKS), sealed=120.0) as made:
+        yield made
 
 
 class Town:

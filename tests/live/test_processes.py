@@ -18,7 +18,7 @@ from rtp import control as c
 from rtp.moving import LegsMoved, MoveLegs
 from rtp.packet import Packet
 from tests.kit.native_engine import demand
-from tests.live.conftest import NewPhone, _exchanges
+from tests.live.conftest import NewPhone, running
 from tests.live.kit.exchange import Exchange, at110
 from tests.live.kit.processes import children
 from tests.live.test_media_worker import (
@@ -179,14 +179,10 @@ def test_legs_stay_where_they_are_when_the_other_process_is_not_there(two: list[
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Exchange]:
     """An exchange with two media processes."""
-    running = Exchange(settings="[queue]\nwrap_up_seconds = 0.0\nlanguage = 'en'\n[media]\nprocesses = 2\n")
-    _exchanges.append(running)
-    try:
-        running.start()
-        yield running
-        running.wait_sealed()
-    finally:
-        running.stop()
+    with running(
+        Exchange(settings="[queue]\nwrap_up_seconds = 0.0\nlanguage = 'en'\n[media]\nprocesses = 2\n")
+    ) as made:
+        yield made
 
 
 def test_calls_across_processes_and_one_process_dies(

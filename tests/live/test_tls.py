@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.kit.size import times
-from tests.live.conftest import Measure, NewOracle, _exchanges
+from tests.live.conftest import Measure, NewOracle, running
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.flowphone import trusting
 from tests.live.kit.ports import free_port
@@ -113,13 +113,8 @@ def exchange(
     trunks: Authority, doors: dict[str, int], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Exchange]:
     clients = trunks.sign(tmp_path_factory.mktemp("authority"), "trunks", authority=True, key=trunks.key)
-    running = Exchange(settings=SETTINGS.format(clients=clients, **doors))
-    _exchanges.append(running)
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    with running(Exchange(settings=SETTINGS.format(clients=clients, **doors)), sealed=None) as made:
+        yield made
 
 
 @pytest.mark.parametrize("door", ["sip", "web"])

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.conftest import _exchanges
+from tests.live.conftest import running
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.flowphone import FlowPhone, frame, trusting
 from tests.live.kit.ports import free_port
@@ -66,13 +66,8 @@ def ports() -> dict[str, int]:
 @pytest.fixture(scope="module")
 def exchange(ports: dict[str, int]) -> Iterator[Exchange]:
     """One that listens for IPv4 and IPv6 at once."""
-    running = Exchange(settings=SETTINGS.format(**ports), host="::")
-    _exchanges.append(running)
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    with running(Exchange(settings=SETTINGS.format(**ports), host="::"), sealed=None) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import NewPhone, NewSipp, _exchanges
+from tests.live.conftest import NewPhone, NewSipp, running
 from tests.live.kit import tshark
 from tests.live.kit.baresip import Baresip
 from tests.live.kit.exchange import Exchange, View
@@ -32,15 +32,9 @@ DISTRICTS = Path(__file__).parents[2] / "routing" / "sample_districts.geojson"
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Exchange]:
     """An exchange with the sample districts, one of which has a short number."""
-    running = Exchange(settings=SETTINGS)
-    _exchanges.append(running)
-    try:
-        running.start()
-        running.api("PUT", "/api/districts", json.loads(DISTRICTS.read_text()))
-        yield running
-        running.wait_sealed()
-    finally:
-        running.stop()
+    with running(Exchange(settings=SETTINGS)) as made:
+        made.api("PUT", "/api/districts", json.loads(DISTRICTS.read_text()))
+        yield made
 
 
 def hand(exchange: Exchange, desk: Baresip, verb: str, **body: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.kit.size import times
-from tests.live.conftest import NewPhone, _exchanges
+from tests.live.conftest import NewPhone, running
 from tests.live.kit.baresip import Account, Baresip
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.flowphone import VIA, FlowPhone, frame, trusting
@@ -52,14 +52,9 @@ def doors() -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def exchange(doors: dict[str, int]) -> Iterator[Exchange]:
-    running = Exchange(settings=SETTINGS.format(**doors))
-    _exchanges.append(running)
-    try:
-        running.start()
-        doors |= {"tcp": running.sip[1], "ws": int(running.http.rpartition(":")[2]), "wss": doors["https"]}
-        yield running
-    finally:
-        running.stop()
+    with running(Exchange(settings=SETTINGS.format(**doors)), sealed=None) as made:
+        doors |= {"tcp": made.sip[1], "ws": int(made.http.rpartition(":")[2]), "wss": doors["https"]}
+        yield made
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import _exchanges
+from tests.live.conftest import running
 from tests.live.kit import ports
 from tests.live.kit.carrier import NAME, TlsCarrier
 from tests.live.kit.exchange import Exchange
@@ -45,15 +45,9 @@ def carrier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsCarrier]:
 def exchange(carrier: TlsCarrier) -> Iterator[Exchange]:
     tls = ports.block(2)
     words = {"certificate": carrier.certificate, "port": carrier.port, "name": NAME, "address": ADDRESS}
-    running = Exchange(settings=SETTINGS.format(tls=tls, **words))
-    _exchanges.append(running)
-    try:
-        running.start()
-        carrier.start(exchange=f"{ADDRESS}:{tls}", customers=running.state / "tls" / "certificate.pem")
-        yield running
-        running.wait_sealed()
-    finally:
-        running.stop()
+    with running(Exchange(settings=SETTINGS.format(tls=tls, **words))) as made:
+        carrier.start(exchange=f"{ADDRESS}:{tls}", customers=made.state / "tls" / "certificate.pem")
+        yield made
 
 
 def test_a_call_goes_out_over_tls_with_both_certificates(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.conftest import NewPhone, _exchanges
+from tests.live.conftest import NewPhone, running
 from tests.live.kit import ports, sound, tshark
 from tests.live.kit.carrier import PASSWORD, REALM, Carrier
 from tests.live.kit.exchange import Exchange
@@ -75,15 +75,10 @@ def carriers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Carrier
 
 @pytest.fixture(scope="module")
 def exchange(carriers: tuple[Carrier, Carrier]) -> Iterator[Exchange]:
-    running = Exchange(settings=SETTINGS)
-    _exchanges.append(running)
-    (running.state / "carrier.secret").write_text(f"{PASSWORD}\n")
-    try:
-        running.start()
-        yield running
-        running.wait_sealed()
-    finally:
-        running.stop()
+    made = Exchange(settings=SETTINGS)
+    (made.state / "carrier.secret").write_text(f"{PASSWORD}\n")
+    with running(made):
+        yield made
 
 
 def trunk(exchange: Exchange, name: str = "carrier") -> dict[str, Any]:

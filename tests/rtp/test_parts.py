@@ -2,10 +2,9 @@
 
 import pytest
 
+from rtp.latch import QUIET_SECONDS
 from rtp.parts import LookingPhase, stirred
 from tests.kit.media_engine import GUEST, HOST, Running
-
-LOSS_SECONDS = 2.5
 
 
 @pytest.fixture
@@ -28,14 +27,14 @@ def legs(made):
 
 
 def test_legs_that_flow_are_left_alone(calm):
-    assert stirred(legs(calm), calm.loop.now, LOSS_SECONDS) == []
+    assert stirred(legs(calm), calm.loop.now, QUIET_SECONDS) == []
     calm.pass_time(0.31)
-    assert stirred(legs(calm), calm.loop.now, LOSS_SECONDS) == legs(calm)
+    assert stirred(legs(calm), calm.loop.now, QUIET_SECONDS) == legs(calm)
 
 
 def test_silence_that_counts_sooner_is_looked_at_sooner(calm):
     calm.pass_time(0.15)
-    assert stirred(legs(calm), calm.loop.now, LOSS_SECONDS) == []
+    assert stirred(legs(calm), calm.loop.now, QUIET_SECONDS) == []
     assert stirred(legs(calm), calm.loop.now, 0.1) == legs(calm)
 
 
@@ -75,14 +74,14 @@ def test_what_a_sweep_is_for(calm, medium, what, looked_at, monkeypatch):
     monkeypatch.setattr("rtp.track.disconnect", lambda sock: sock.connect(None))
     guest = calm.engine._legs[GUEST]
     what(guest.tracks[medium])
-    assert stirred(legs(calm), calm.loop.now, LOSS_SECONDS) == ([guest] if looked_at else [])
+    assert stirred(legs(calm), calm.loop.now, QUIET_SECONDS) == ([guest] if looked_at else [])
 
 
 @pytest.mark.parametrize("due", ["rtcp_due", "report_due"])
 def test_reports_that_are_due(calm, due):
     host = calm.engine._legs[HOST]
     setattr(host, due, calm.loop.now)
-    assert stirred(legs(calm), calm.loop.now, LOSS_SECONDS) == [host]
+    assert stirred(legs(calm), calm.loop.now, QUIET_SECONDS) == [host]
 
 
 def test_a_beat_is_for_who_is_sent_nothing_else(calm):

@@ -287,9 +287,9 @@ class Exchange:
             f"call {call} is still up",
             timeout=timeout,
         )
-        logs = list(self.state.glob(f"evidence/**/{call}/events.jsonl"))
-        if logs:  # what happened is written a moment after everybody was told
-            self.until(lambda: b'"call_ended"' in logs[0].read_bytes(), f"{call} has no end", timeout=timeout)
+        log = self.state / "evidence" / call / "events.jsonl"
+        if log.exists():  # what happened is written a moment after everybody was told
+            self.until(lambda: b'"call_ended"' in log.read_bytes(), f"{call} has no end", timeout=timeout)
 
     def wait_desk(self, user: str, state: str, *, call: str | None = None, timeout: float = PATIENCE) -> View:
         """Wait until a desk is in a state, and, if given, has this call."""
@@ -308,20 +308,16 @@ class Exchange:
 
     def evidence(self, call: str, *, finished: bool = True, timeout: float = 20.0) -> Path:
         """Give the evidence folder of a call; by default wait until what is derived has been made too."""
+        folder = self.state / "evidence" / call
+        manifest = folder / "manifest.json"
 
-        def folder() -> Path | None:
-            found = next((path for path in self.state.glob(f"evidence/**/{call}") if path.is_dir()), None)
-            if found is None or not finished:
-                return found
-            manifest = found / "manifest.json"
-            if not manifest.exists():
-                return None
-            state = json.loads(manifest.read_text())["derived"]["state"]
-            return None if state == "pending" else found
+        def there() -> bool:
+            if not finished:
+                return folder.is_dir()
+            return manifest.exists() and json.loads(manifest.read_text())["derived"]["state"] != "pending"
 
-        path = self.until(folder, f"no {'finished ' if finished else ''}evidence of {call}", timeout=timeout)
-        assert path is not None
-        return path
+        self.until(there, f"no {'finished ' if finished else ''}evidence of {call}", timeout=timeout)
+        return folder
 
     def events(self, call: str) -> list[View]:
         """Give what `events.jsonl` of a call holds once all that happened so far is written."""

@@ -1,9 +1,12 @@
 """Statistics computed again from the raw events are those the running exchange gives, whatever happened."""
 
 import datetime as dt
+import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -138,3 +141,20 @@ def test_who_sat_at_the_desk_counts_and_not_the_desk():
     records = [{"at": at, "call": "c", "event": "put_through", "desk": "d1", "agent": "li"}]
     (event,) = raw_events.of_call(records)
     assert (event.agent, event.desk, event.at) == ("li", "d1", START + 1)
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going = tmp_path / "evidence" / "film-being-made"
+    going.mkdir(parents=True)
+    look = os.scandir
+
+    def scandir(path: str) -> Iterator[os.DirEntry[str]]:
+        if Path(path) == going:
+            going.rmdir()
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert list(raw_events.read(tmp_path / "evidence", tmp_path / "routing", START, START + 1)) == []
+    assert not going.exists()
