@@ -28,6 +28,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from recordings.events import read_events
 from recordings.folder import DERIVED, EVENTS_NAME, MANIFEST_NAME, originals, utc, write_atomically
 from recordings.verify import CHUNK, FORMAT, canonical, self_digest
@@ -82,9 +84,16 @@ def state_derived(
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     """Give the manifest its digest and put it in place, whole or not at all. Raises OSError."""
-    done = {**manifest, "digest": self_digest(manifest)}
-    write_atomically(folder / MANIFEST_NAME, canonical(done))
+    stated = {key: value for key, value in manifest.items() if key != "digest"}
+    done = {**stated, "digest": hashlib.sha256(encode(stated)).hexdigest()}
+    write_atomically(folder / MANIFEST_NAME, encode(done))
     return done
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Give what `verify.canonical` gives, in a tenth of the time: with an indent `json` encodes in Python, without one in C."""
+    text = json.dumps(manifest, ensure_ascii=False, allow_nan=False, sort_keys=True)
+    return msgspec.json.format(text.encode("utf-8", "surrogatepass"), indent=1) + b"\n"
 
 
 def read_manifest(folder: Path) -> Manifest | None:

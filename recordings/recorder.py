@@ -34,11 +34,10 @@ from recordings.folder import (
 from recordings.looks import Looks
 from recordings.manifest import Manifest, ManifestError, seal_originals, state_derived
 from recordings.render import CancelledError, render
+from recordings.spool import Job, Spool, SpoolError
 
 MAX_TRIES: Final = 3
 """Renders of one call. A fault of the disk may pass; what fails three times is in the data."""
-MAX_SPOOL_FILE: Final = 1 << 20
-"""Bytes; a spool file has some hundred."""
 NICENESS: Final = 15
 """Added to the process: calls come first, always."""
 
@@ -61,21 +60,6 @@ class RecorderSettings:
     poll_seconds: float = 0.5
     """Between two looks into the spool."""
     niceness: int = NICENESS
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    spool_file: Path
-    call: str
-    folder: Path
-    tries: int
-    why: str
-    """What the last try ended with."""
-    people: tuple[dict[str, Any], ...]
-
-
-class SpoolError(ValueError):
-    """A spool file that can't be understood, or points outside the evidence."""
 
 
 def drop(spool: str, call: str, folder: str, *, people: tuple[dict[str, Any], ...] = ()) -> None:
@@ -104,7 +88,7 @@ class Recorder:
     ) -> None:
         """`stopping` is asked often while a film is made; `wall_ns` gives the present time, ns since 1970."""
         self._evidence = Path(settings.evidence)
-        self._spool = Path(settings.spool)
+        self._spool = Spool(Path(settings.spool), self._evidence)
         self._stopping = stopping
         self._wall_ns = wall_ns
         self._sealed: dict[Path, Manifest] = {}
@@ -113,7 +97,7 @@ class Recorder:
     def prepare(self) -> None:
         """Make the folders and remove what a crash left half-made. Raises OSError."""
         make_private_folder(self._evidence)
-        make_private_folder(self._spool)
+        make_private_folder(self._spool.folder)
         for left in self._evidence.glob(f"{MAKING}*"):
             shutil.rmtree(left, ignore_errors=True)
 
@@ -122,71 +106,53 @@ class Recorder:
 
         Faults of the disk are logged and met again at the next turn.
         """
-        waiting = self.seal()
-        if not waiting or self._stopping():
+        if not self.seal() or self._stopping() or (first := self._spool.next()) is None:
             return False
         try:
-            self._derive(*waiting[0])
+            self._serve(first)
         except OSError as error:
-            self._tell(self._spool, "spool_failed", error)
+            self._tell(self._spool.folder, "spool_failed", error)
             return False
-        self._told.pop(self._spool, None)
+        finally:
+            self._spool.forget(first)
+        self._told.pop(self._spool.folder, None)
         return True
 
-    def seal(self) -> list[tuple[_Job, Manifest]]:
-        """Seal every finished call; those that still wait for their derived files. Faults are logged."""
+    def seal(self) -> bool:
+        """Seal every finished call that is not sealed; False if the spool can't be read. Faults are logged."""
         try:
-            return [(job, manifest) for job in self._jobs() if (manifest := self._seal(job)) is not None]
+            self._spool.look(self._seal)
         except OSError as error:
-            self._tell(self._spool, "spool_failed", error)
-            return []
+            self._tell(self._spool.folder, "spool_failed", error)
+            return False
+        return True
 
-    def _jobs(self) -> list[_Job]:
-        """Read the spool: least tried first, then oldest first."""
-        found: list[tuple[int, int, str, _Job]] = []
-        for path in self._spool.glob("[!.]*.json"):
-            try:
-                job = self._read(path)
-                found.append((job.tries, path.stat().st_mtime_ns, path.name, job))
-            except SpoolError as error:
-                self._refuse(path, error)
-        return [job for *_order, job in sorted(found, key=lambda entry: entry[:3])]
-
-    def _read(self, path: Path) -> _Job:
-        with path.open("rb") as file:
-            raw = file.read(MAX_SPOOL_FILE)
-        try:
-            item = json.loads(raw)
-            call, folder, tries = item["call"], item["folder"], item.get("tries", 0)
-            people = tuple(dict(person) for person in item.get("people", ()))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise SpoolError(f"not understood: {error!r}") from error
-        if not (isinstance(call, str) and isinstance(folder, str) and isinstance(tries, int)):
-            raise SpoolError("not understood: wrong types")
-        place = Path(folder).resolve()
-        if self._evidence.resolve() not in place.parents:
-            raise SpoolError("its folder is not inside the evidence")
-        if not place.is_dir():
-            raise SpoolError("its folder does not exist")
-        return _Job(path, call, place, tries, str(item.get("why", "")), people)
-
-    def _seal(self, job: _Job) -> Manifest | None:
-        """Give the manifest of the originals, writing it if it is not there; None if that can't be done now."""
-        if (known := self._sealed.get(job.spool_file)) is not None:
-            return known
+    def _seal(self, job: Job) -> bool:
+        """Have the manifest of the originals, writing it if it is not there; False if that can't be done now."""
+        if job.spool_file in self._sealed:
+            return True
         try:
             manifest = seal_originals(job.folder, job.call, wall_ns=self._wall_ns(), people=job.people)
         except ManifestError as error:
-            self._refuse(job.spool_file, error)
-            return None
+            self._refuse(job, error)
+            return False
         except OSError as error:
             self._tell(job.spool_file, "seal_failed", error)
-            return None
+            return False
         self._sealed[job.spool_file] = manifest
         log.info("evidence_sealed", call=job.call, files=sorted(manifest["original"]["files"]))
-        return manifest
+        return True
 
-    def _derive(self, job: _Job, manifest: Manifest) -> None:
+    def _serve(self, job: Job) -> None:
+        """Make the derived files of a sealed call, after another look at its file. Raises OSError as `_derive`."""
+        try:
+            job = self._spool.read(job.spool_file)
+        except SpoolError as error:  # its folder went meanwhile
+            self._refuse(job, error)
+        else:
+            self._derive(job, self._sealed[job.spool_file])
+
+    def _derive(self, job: Job, manifest: Manifest) -> None:
         """Make film and snapshot of one call. Raises OSError only if its outcome can't be written down."""
         if manifest["derived"]["state"] != "pending":  # all was done but removing the spool file
             self._finish(job)
@@ -249,14 +215,14 @@ class Recorder:
         sync_folder(folder)
         return state
 
-    def _give_up(self, job: _Job, manifest: Manifest, why: str) -> None:
+    def _give_up(self, job: Job, manifest: Manifest, why: str) -> None:
         for name in DERIVED:
             (job.folder / name).unlink(missing_ok=True)
         state_derived(job.folder, manifest, state="failed", failed=why, report={})
         log.error("render_given_up", call=job.call, reason=why)
         self._finish(job)
 
-    def _note(self, job: _Job, tries: int, why: str) -> None:
+    def _note(self, job: Job, tries: int, why: str) -> None:
         """Write down how often a call was tried, before the try: a crash must count."""
         item = {
             "call": job.call,
@@ -267,16 +233,15 @@ class Recorder:
         }
         write_atomically(job.spool_file, json.dumps(item, ensure_ascii=True).encode())
 
-    def _finish(self, job: _Job) -> None:
+    def _finish(self, job: Job) -> None:
         job.spool_file.unlink(missing_ok=True)
-        sync_folder(self._spool)
+        sync_folder(self._spool.folder)
         self._sealed.pop(job.spool_file, None)
         self._told.pop(job.spool_file, None)
 
-    def _refuse(self, path: Path, error: Exception) -> None:
-        """Put a spool file that can't be served aside, where a person finds it."""
-        log.error("spool_file_refused", file=path.name, reason=str(error))
-        path.replace(path.with_name(f"{path.name}.refused"))
+    def _refuse(self, job: Job, error: Exception) -> None:
+        self._spool.refuse(job.spool_file, error)
+        self._sealed.pop(job.spool_file, None)
 
     def _tell(self, about: Path, event: str, error: OSError) -> None:
         """Log a fault of the disk once, not at every turn."""

@@ -3,11 +3,13 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from recordings import folder as folder_module
 from recordings.events import EventLog
 from recordings.folder import write_atomically
-from recordings.manifest import ManifestError, read_manifest, seal_originals, software, state_derived
+from recordings.manifest import ManifestError, encode, read_manifest, seal_originals, software, state_derived
 from recordings.verify import canonical, self_digest
 from tests.kit.evidence import names
 
@@ -125,3 +127,17 @@ def test_a_failing_disk_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["manifest.json"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(), JSON))
+@example({"name": "\udc80\ud800", "q": '"\\/\b\f\n\r\t\x00\x1f\x7f\u2028', "n": [1e16, -0.0, 1e-7, 10**40]})
+def test_it_is_written_in_the_one_form(manifest: dict) -> None:
+    """Judged by the standard library, as `at110 verify` does it alone."""
+    assert encode(manifest) == canonical(manifest)

@@ -13,6 +13,7 @@ import recordings.recorder as module
 from recordings.manifest import read_manifest
 from recordings.recorder import Recorder, RecorderSettings, drop
 from recordings.render import CancelledError
+from recordings.spool import Spool
 from recordings.verify import verify
 from tests.kit.evidence import SyntheticCall, names
 from tests.kit.rtp_media import pictures, sound
@@ -315,3 +316,31 @@ def test_the_process_works_and_ends_in_order(settings, tmp_path: Path) -> None:
     assert seen == ["recorder_ready", "evidence_sealed", "evidence_derived", "recorder_ended"]
     assert verify(folder).intact
     assert spool(settings) == []
+
+
+def test_many_that_wait_are_read_a_few_times_each_not_once_for_each_other(
+    settings, recorder, monkeypatch
+) -> None:
+    """After a rush the films of hundreds are made one after the other."""
+    count = 12
+    folders = [Path(settings.evidence) / f"call-{number}" for number in range(count)]
+    for folder in folders:
+        SyntheticCall(folder, call=folder.name).write()
+        drop(settings.spool, folder.name, str(folder))
+    read = []
+    real = Spool.read
+    monkeypatch.setattr(Spool, "read", lambda self, path: read.append(path.name) or real(self, path))
+    while recorder.turn():
+        pass
+    assert spool(settings) == []
+    assert all(derived(folder)["state"] == "nothing" for folder in folders)
+    assert len(read) == 2 * count, "to be sealed, and when its turn has come"
+
+
+def test_a_folder_that_went_before_its_turn_is_refused(settings, recorder) -> None:
+    folder = call(settings, picture=False)
+    assert recorder.seal()
+    shutil.rmtree(folder)
+    assert recorder.turn()
+    assert spool(settings) == ["call-1.json.refused"]
+    assert not recorder.turn()
