@@ -196,16 +196,19 @@ class CallEvidence:
         else:
             self._losses.append((packets, first_ns, last_ns, reason))
 
-    def pour(self, sink: EvidenceSink) -> None:
-        """Give the sink what is on the tape. Called from the evidence thread."""
+    def pour(self, sink: EvidenceSink) -> bool:
+        """Give the sink what is on the tape; whether all there was is in the file then. Called from the evidence thread."""
         tape = self.tape
-        if tape is None or sink.append(lambda file, end, head: tape.append(file, end, head, self._overrun)):
-            return
+        if tape is None:
+            return False
+        if sink.append(lambda file, end, head: tape.append(file, end, head, self._overrun)):
+            return True
         head = sink.head
         if head is None:
             tape.pour(sink.packet, self._overrun)
         else:
             sink.encoded(*tape.encode(head, self._overrun))
+        return False
 
     def _overrun(self, packets: int, first_ns: int, last_ns: int) -> None:
         self.lose(packets, first_ns, last_ns, RING_FULL)

@@ -251,6 +251,7 @@ class Engine:
         self._recorded.state(leg, now, self._settings.report_seconds)
         self._emit(leg.report())
         del self._legs[leg.leg]
+        self._around.badges.pop(leg.leg, None)
         for phase in self._phases:
             phase.drop(leg)
         for track in leg.tracks.values():
@@ -351,9 +352,8 @@ class Engine:
         if now >= self._load_due and (self._around.load.mixed or self._around.load.transcoded):
             self._load_due = now + self._settings.report_seconds
             self._emit(self._around.load.report())
-        for leg in self._legs.values():
-            if leg.badge is not None:
-                leg.badge.show(now)
+        for badge in self._around.badges.values():
+            badge.show(now)
         quiet = min(QUIET_SECONDS, self._settings.loss_seconds)
         stirred = (leg for phase in self._phases for leg in phase.stirred(now, quiet))
         self._sweeping.begin(stirred, now, late=late)

@@ -49,6 +49,7 @@ class EvidenceKeeper:
         self._tape = tape
         self._wake = wake
         self._open: dict[str, CallEvidence] = {}
+        self._ready: dict[str, tuple[CallEvidence, EvidenceSink]] = {}  # those of them whose file is open
         self._closing: dict[str, CallEvidence] = {}
         self._closed: dict[str, EvidenceClosed] = {}
         self._jobs: Jobs = queue.SimpleQueue()
@@ -87,7 +88,7 @@ class EvidenceKeeper:
 
     def close(self, command: CloseEvidence) -> list[Event]:
         """Begin to close; `EvidenceClosed` comes out of `collect`. Closed already: the same answer again."""
-        evidence = self._open.pop(command.call, None)
+        evidence = self._take_out(command.call)
         if evidence is None:
             closed = self._closed.get(command.call)
             if closed is None and command.call not in self._closing:
@@ -101,7 +102,7 @@ class EvidenceKeeper:
 
         `done(written, missing)`, in packets, is called out of `collect`; nothing else is told.
         """
-        evidence = self._open.pop(call, None)
+        evidence = self._take_out(call)
         if evidence is None:
             return None
         self._closing[call] = evidence
@@ -139,12 +140,11 @@ class EvidenceKeeper:
         sync = now - self._synced_at >= SYNC_SECONDS
         if sync:
             self._synced_at = now
-        flushed = []
-        for evidence in self._open.values():
-            if evidence.sink is not None:
-                flushed.append((evidence, evidence.sink))
-            elif sync and not evidence.opening:
-                self._begin(evidence)
+        flushed = list(self._ready.values())
+        if sync and len(flushed) < len(self._open):
+            for evidence in self._open.values():
+                if evidence.sink is None and not evidence.opening:
+                    self._begin(evidence)
         self._flushing = True
         self._jobs.put(lambda: self._flush(flushed, sync=sync))
 
@@ -177,6 +177,10 @@ class EvidenceKeeper:
 
     # --- in the loop ---------------------------------------------------------------------------------------------
 
+    def _take_out(self, call: str) -> CallEvidence | None:
+        self._ready.pop(call, None)
+        return self._open.pop(call, None)
+
     def _begin(self, evidence: CallEvidence) -> None:
         evidence.opening = True
         # A call that comes back while its file is being closed has to wait for that: one writer for each file.
@@ -198,6 +202,8 @@ class EvidenceKeeper:
         events: list[Event] = []
         if sink is not None:
             evidence.attach(sink)
+            if self._open.get(evidence.call) is evidence:
+                self._ready[evidence.call] = (evidence, sink)
             evidence.stated = evidence.elsewhere = False
             events.append(EvidenceOpened(evidence.call))
         elif error is not None and not (evidence.elsewhere and isinstance(error, BlockingIOError)):
@@ -247,8 +253,8 @@ class EvidenceKeeper:
         results: list[tuple[CallEvidence, Exception | None]] = []
         for evidence, sink in flushed:
             try:
-                evidence.pour(sink)
-                sink.flush(sync=sync)
+                if not evidence.pour(sink) or sync:
+                    sink.flush(sync=sync)
             except Exception as error:  # noqa: BLE001  # as above
                 results.append((evidence, error))
             else:

@@ -111,17 +111,14 @@ class Leg:
         self._gates = Gates()
         self.lost_wishes: LostWishes | None = None
         """Of who has a picture."""
-        self.badge: Badge | None = None
-        """The still image, while it is sent in the host's place."""
         self._prompts = prompts
         self._around = around
         self.activity = around.activity()
         self._playing: Playing | None = None
         self._holding: Playing | None = None
         self._rolled: Playing | None = None  # what the engine goes on with by itself
-        self._digits: deque[tuple[bytes, int, bool] | None] = (
-            deque()
-        )  # payload, number, whether it begins; None: pause
+        # Of each packet: payload, number, whether it begins a digit; None: pause.
+        self._digits: deque[tuple[bytes, int, bool] | None] = deque()
 
     @property
     def rtcp_due(self) -> float:
@@ -140,6 +137,11 @@ class Leg:
     @report_due.setter
     def report_due(self, due: float) -> None:
         self.activity.report_due = due
+
+    @property
+    def badge(self) -> Badge | None:
+        """The still image, while it is sent in the host's place."""
+        return self._around.badges.get(self.leg)
 
     @property
     def _audio(self) -> Track | None:
@@ -359,9 +361,9 @@ class Leg:
     def _set_badge(self, *, shown: bool) -> None:
         video = self.tracks.get("video")
         if not shown or video is None:
-            self.badge = None
+            self._around.badges.pop(self.leg, None)
         elif self.badge is None:
-            self.badge = Badge(video, self._prompts.still, next(self._around.numbers))
+            self._around.badges[self.leg] = Badge(video, self._prompts.still, next(self._around.numbers))
 
     def _pass_wish(self, track: Track, now: float) -> None:
         """The peer asks for a key frame: ask whoever sends it the picture."""

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rtp.activity import Activity, Restlessness
 from rtp.control import Codec, Event
@@ -12,6 +13,9 @@ from rtp.loop import Loop
 from rtp.mapping import Mapped
 from rtp.sender import Sender
 from rtp.swift import Swift
+
+if TYPE_CHECKING:
+    from rtp.badge import Badge
 
 Special = Callable[[bytes, int, int, float], None]
 """What happens to packets that are not simply relayed: (packet, sequence, timestamp, now)."""
@@ -50,6 +54,8 @@ class Surroundings:
     """Numbers for sources (see `outstream`), never used twice."""
     load: Load = field(default_factory=Load)
     """Where the cost of mixing and transcoding is added up."""
+    badges: "dict[str, Badge]" = field(default_factory=dict)
+    """The still images that are sent now, by the name of their leg: few, where a sweep would look at every leg for them."""
     activity: Callable[[], Restlessness] = Activity
     """Makes what says whether a leg needs its beat."""
     buffer: Callable[[], Buffer[tuple[str, bytes]]] = JitterBuffer

@@ -151,6 +151,7 @@ class SharedEngine(Engine):
         """Forget a leg whose sockets another process has: no BYE, no last report, and nothing drains."""
         self._carry_out(self._rooms.receive(CloseLeg(leg.leg), self._loop.now), self._loop.now)
         del self._legs[leg.leg]
+        self._around.badges.pop(leg.leg, None)
         for phase in self._phases:
             phase.drop(leg)
         for track in leg.tracks.values():

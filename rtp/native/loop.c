@@ -96,11 +96,20 @@ static void fetch(const void *start, size_t size)
 static void fetch_numbers(const relay_flow *flow)
 {
     fetch(flow->source, sizeof *flow->source);
+    for (int i = 0; i < flow->tape_count; i++)
+        fetch(flow->tapes[i], sizeof *flow->tapes[i]);
     const relay_flow *to = flow->destination;
     if (to) {
         fetch(to, offsetof(relay_flow, unheard));
         fetch(to->out, sizeof *to->out);
     }
+}
+
+/* Where a packet of this size will be written; the lock of a tape waits for what was written before it is given back. */
+static void fetch_tape(const relay_tape *tape, size_t size)
+{
+    if (tape->next)
+        fetch(tape->next, sizeof(relay_record) + size);
 }
 
 /* Read one datagram of each of these flows, then decide, then send: each of the three finds its own code warm. How many there were.
@@ -123,6 +132,9 @@ static int serve(relay_loop *loop, relay_flow *const *flows, int count)
     for (int i = 0; i < count; i++) {
         relay_flow *flow = flows[i];
         onward[i] = NULL;
+        if (i + 2 < count && sizes[i + 2] > 0)
+            for (int k = 0; k < flows[i + 2]->tape_count; k++)
+                fetch_tape(flows[i + 2]->tapes[k], (size_t)sizes[i + 2]);
         if (sizes[i] < 0)
             continue;
         served++;
@@ -144,8 +156,11 @@ static int serve(relay_loop *loop, relay_flow *const *flows, int count)
         }
     }
     for (int i = 0; i < count; i++)
-        if (onward[i])
+        if (onward[i]) {
+            if (onward[i]->out_tape)
+                fetch_tape(onward[i]->out_tape, (size_t)sizes[i]); /* the kernel takes longer than memory */
             relay_leave(onward[i], data[i], (size_t)sizes[i]);
+        }
     return served;
 }
 

@@ -47,6 +47,7 @@ typedef struct {
     size_t used, room, limit;
     int64_t left_out, left_out_first, left_out_last; /* packets that found it full; ns of the first and the last */
     int64_t packets;                                 /* records that wait */
+    const unsigned char *next; /* where the last record ended: the media loop's own, a guess at where the next goes to ask memory for */
 } relay_tape;
 
 typedef struct {

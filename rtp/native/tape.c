@@ -52,6 +52,7 @@ void relay_tape_put(relay_tape *tape, int64_t at_ns, uint32_t way, const unsigne
         memcpy(tape->bytes + tape->used + sizeof record, data, size);
         tape->used = wanted;
         tape->packets++;
+        tape->next = tape->bytes + wanted;
     }
     pthread_mutex_unlock(&tape->lock);
 }
@@ -102,24 +103,22 @@ int relay_tape_write(int fd, const unsigned char *records, size_t used, const re
     int error = 0;
     *written = 0;
     pthread_mutex_lock(&desk_lock);
-    for (size_t at = 0; at < used && !error;) {
-        size_t end = at, size = 0;
-        while (end < used) { /* as many records as there is room for */
-            const relay_record *record = (const relay_record *)(records + end);
-            size_t more = relay_block_size(&heads[record->way], record->size);
-            if (size + more > DESK)
-                break;
-            size += more;
-            end += step(record);
+    size_t size = 0;
+    for (size_t at = 0; at < used && !error;) { /* once through the records: they are cold, and each step waits for memory */
+        const relay_record *record = (const relay_record *)(records + at);
+        const relay_head *head = &heads[record->way];
+        size_t more = relay_block_size(head, record->size);
+        if (size + more > DESK) {
+            /* One that fills the buffer alone: nothing that came by a datagram does. */
+            error = size ? write_all(fd, desk, size, written) : EMSGSIZE;
+            size = 0;
+            continue;
         }
-        if (end == at) {
-            error = EMSGSIZE; /* one that fills the buffer alone: nothing that came by a datagram does */
-            break;
-        }
-        relay_tape_blocks(desk, records + at, end - at, heads);
-        error = write_all(fd, desk, size, written);
-        at = end;
+        size += relay_block_put(desk + size, head, record->at_ns, records + at + sizeof *record, record->size);
+        at += step(record);
     }
+    if (size && !error)
+        error = write_all(fd, desk, size, written);
     pthread_mutex_unlock(&desk_lock);
     return error;
 }

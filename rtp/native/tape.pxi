@@ -41,8 +41,9 @@ cdef class Tape:
         cdef const unsigned char *start = data
         relay_tape_put(&self.c, at_ns, way, start, len(data))
 
-    cdef size_t _take(self, left_out) except? 0:
-        # The evidence thread: take what is there under the lock, read it without. What is full comes to `spare`; its bytes used.
+    cdef size_t _take(self, left_out, int64_t *packets) except? 0:
+        # The evidence thread: take what is there under the lock, read it without. What is full comes to `spare`; its bytes used,
+        # and how many packets they are.
         cdef unsigned char *full
         cdef size_t used, room
         cdef int64_t lost, first, last
@@ -51,6 +52,7 @@ cdef class Tape:
             full, used, room = self.c.bytes, self.c.used, self.c.room
             self.c.bytes, self.c.used, self.c.room = self.spare, 0, self.spare_room
             lost, first, last = self.c.left_out, self.c.left_out_first, self.c.left_out_last
+            packets[0] = self.c.packets
             self.c.left_out = self.c.packets = 0
             pthread_mutex_unlock(&self.c.lock)
         self.spare, self.spare_room = full, room
@@ -59,7 +61,8 @@ cdef class Tape:
         return used
 
     def pour(self, packet, left_out):
-        cdef size_t used = self._take(left_out), at = 0
+        cdef int64_t packets
+        cdef size_t used = self._take(left_out, &packets), at = 0
         cdef relay_record *record
         cdef list ways = self._ways
         while at < used:
@@ -71,52 +74,46 @@ cdef class Tape:
             )
             at += sizeof(relay_record) + ((record.size + 7) & ~<size_t>7)
 
-    cdef size_t _measure(self, size_t used, int64_t *packets) noexcept nogil:
-        # Bytes of all that lies in `spare` as blocks; how many there are.
+    cdef bytes _blocks(self, size_t used):
+        # All that lies in `spare` as blocks.
         cdef size_t at = 0, size = 0
         cdef relay_record *record
-        packets[0] = 0
+        cdef bytes made
         while at < used:
             record = <relay_record *>(self.spare + at)
             size += relay_block_size(&self.heads[record.way], record.size)
-            packets[0] += 1
             at += sizeof(relay_record) + ((record.size + 7) & ~<size_t>7)
-        return size
-
-    cdef bytes _blocks(self, size_t used, size_t size):
-        cdef bytes made = PyBytes_FromStringAndSize(NULL, size)
+        made = PyBytes_FromStringAndSize(NULL, size)
         relay_tape_blocks(<unsigned char *>PyBytes_AS_STRING(made), self.spare, used, self.heads)
         return made
 
-    cdef size_t _fetch(self, head, left_out) except? 0:
-        # Everything to `spare`, and a head for every way that is there; its bytes.
+    cdef size_t _fetch(self, head, left_out, int64_t *packets) except? 0:
+        # Everything to `spare`, and a head for every way that is there; as `_take`.
         cdef size_t used
         self._prepare(head)  # what can't be written stays on the tape
-        used = self._take(left_out)
+        used = self._take(left_out, packets)
         self._prepare(head)  # the loop went on meanwhile
         return used
 
     def encode(self, head, left_out):
         cdef int64_t packets
-        cdef size_t used = self._fetch(head, left_out)
-        cdef size_t size = self._measure(used, &packets)
-        return self._blocks(used, size), packets
+        cdef size_t used = self._fetch(head, left_out, &packets)
+        return self._blocks(used), packets
 
     def append(self, int fd, int64_t end, head, left_out):
         cdef int64_t packets
-        cdef size_t used, size, written = 0
-        cdef int error
+        cdef size_t used, written = 0
+        cdef int error, there
         with nogil:
-            size = relay_file_size(fd) == end
-        if not size:
+            there = relay_file_size(fd) == end
+        if not there:
             return None
-        used = self._fetch(head, left_out)
+        used = self._fetch(head, left_out, &packets)
         with nogil:
-            size = self._measure(used, &packets)
             error = relay_tape_write(fd, self.spare, used, self.heads, &written)
         if not error:
             return written, packets, None, 0
-        return written, packets, self._blocks(used, size), error
+        return written, packets, self._blocks(used), error
 
     cdef _prepare(self, head):
         # One head for each way there is by now: the ways of all records taken before are among them.

@@ -106,6 +106,19 @@ def test_nothing_is_sent_without_the_gate_or_before_it_is_prepared(running):
     assert pictures(running) == []
 
 
+def test_a_leg_that_is_closed_takes_its_badge_with_it(running):
+    running.do(c.SetGates(GUEST, silent=False, host_picture=False, still=True))
+    running.pass_time(1.5)
+    assert pictures(running)
+    socket = running.sockets(GUEST, "video")[0]
+    running.do(c.CloseLeg(GUEST))
+    count = len(socket.sent)
+    running.pass_time(2.5)
+    assert len(socket.sent) == count
+    running.leg(GUEST)
+    assert running.engine._legs[GUEST].badge is None
+
+
 def test_a_leg_without_picture_has_no_badge(running):
     running.leg("sound only")
     running.do(c.SetGates("sound only", silent=False, host_picture=False, still=True))

@@ -363,6 +363,26 @@ def test_a_sink_that_says_how_is_given_packets_as_they_stand_in_the_file():
     keeper.shut()
 
 
+def test_what_was_written_straight_into_the_file_is_flushed_only_to_be_synced():
+    factory = Factory()
+    keeper = EvidenceKeeper(factory, lambda: None, ListTape)
+    keeper.open(OPEN)
+    keeper._pass()
+    keeper.collect()
+    (sink,) = factory.opened
+    sink.append = lambda append: True
+    for now in (1.0, 1.1, 2.0):
+        keeper.tick(now)
+        keeper._pass()
+        keeper.collect()
+    assert sink.flushes == [True, True]
+    sink.append = lambda append: False  # something is to be written before, or with it
+    keeper.tick(2.1)
+    keeper._pass()
+    assert sink.flushes == [True, True, False]
+    keeper.shut()
+
+
 def test_a_capture_is_released_to_another_process_without_a_word(kept):
     kept.keeper.open(OPEN)
     kept.settled()

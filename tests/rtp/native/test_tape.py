@@ -111,6 +111,21 @@ def test_blocks_are_written_behind_the_end_of_a_file_and_nowhere_else(tmp_path):
     assert tape.append(-1, 0, pcapng.head, losses.append) is None
 
 
+def test_what_takes_several_writes_is_whole_and_in_order(tmp_path):
+    tape = make_tape(4 << 20)
+    rows = [
+        (number, *((A, B) if number % 3 else (B, B)), bytes([number % 251]) * (number * 37 % 1400))
+        for number in range(1, 2000)
+    ]
+    for row in rows:
+        tape(*row)
+    wanted = b"".join(pcapng.encode_batch([(*row, ()) for row in rows]))
+    assert len(wanted) > 4 * 256 * 1024
+    with (tmp_path / "c").open("ab", buffering=0) as file:
+        assert tape.append(file.fileno(), 0, pcapng.head, None) == (len(wanted), len(rows), None, 0)
+    assert (tmp_path / "c").read_bytes() == wanted
+
+
 def test_what_a_full_disk_refuses_comes_back_whole():
     tape = make_tape(1 << 20)
     tape(1, A, B, b"x")
