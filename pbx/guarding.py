@@ -90,6 +90,10 @@ class Peers:
             return 0
         return max(0, self._capacity - len(self._legs()) - len(self.reception))
 
+    def crowded(self) -> bool:
+        """Tell whether so many calls for help wait that no more can."""
+        return self.reception.full
+
     def _look(self, now: float) -> None:
         if now - self._looked_at < STALE_SECONDS:
             return

@@ -24,7 +24,7 @@ from pbx.call import (
     trunk_arrival,
 )
 from pbx.call import room as rooms
-from pbx.call.effects import Effect, Item, MoveFlow, Note, Refuse, Respond, SendRequest
+from pbx.call.effects import AnswerOnce, Effect, Item, MoveFlow, Note, Respond, SendRequest
 from pbx.call.emergency_call import Said
 from pbx.call.exchange import Exchange
 from pbx.call.leg import Leg
@@ -215,10 +215,14 @@ class Answering:
         return self._exchange.run([self._finished(item) for item in items], now)
 
     def _finished(self, item: Item) -> Item:
-        """Turn a refusal of something new into one that leaves no trace here; give what opens no dialog its tag all the same."""
+        """Turn into an answer that leaves no trace here what refuses something new, or says what we can do to whoever asks: either
+        can be said again. Give what opens no dialog its tag all the same.
+        """
         match item:
-            case Respond(transaction, response) if response.status >= 300:
-                return Refuse(transaction, response)
+            case Respond(transaction, response) if (
+                response.status >= 300 or response.cseq.method == "OPTIONS"
+            ):
+                return AnswerOnce(transaction, response)
             case Respond(_, response) if response.to.tag is None:
                 response.tag(self._exchange.mint("tag"))
         return item

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pbx.call.effects import Item, Note, Refuse, Respond
+from pbx.call.effects import AnswerOnce, Item, Note, Respond
 from pbx.location import presence_uri
 from pbx.location.presence import Follow, Told
 from pbx.location.presence_subscription import Road
@@ -46,7 +46,7 @@ def request(exchange: Exchange, event: RequestArrived, now: float) -> list[Item]
     except SipError as error:
         answer = event.request.response(error.status, headers=error.headers)
         return [Respond(event.transaction, answer)]
-    return [Refuse(event.transaction, event.request.response(481))] if taken is None else [*taken]
+    return [AnswerOnce(event.transaction, event.request.response(481))] if taken is None else [*taken]
 
 
 def outcome(exchange: Exchange, event: ResponseArrived | TransactionFailed, now: float) -> list[Item]:

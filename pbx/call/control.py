@@ -21,6 +21,7 @@ from pbx.call.answering import Answering
 from pbx.call.beginning import Beginning
 from pbx.call.call_events import FactsTold
 from pbx.call.effects import (
+    AnswerOnce,
     AskDistrict,
     AskFacts,
     CallFinished,
@@ -28,7 +29,6 @@ from pbx.call.effects import (
     FetchLocation,
     MoveFlow,
     Note,
-    Refuse,
     Respond,
     SendAck,
     SendCancel,
@@ -219,9 +219,9 @@ class Control:
                 return list(self.exchange.sip(effect, now))
             case SendElsewhere(ref, request, target):
                 return self._steps(self._outgoing.send(ref, request, now, target), now)
-            case Refuse(transaction, response):
+            case AnswerOnce(transaction, response):
                 return list(
-                    self._layer.refuse(
+                    self._layer.answer_once(
                         transaction, response.status, now, reason=response.reason, headers=effect.headers
                     )
                 )

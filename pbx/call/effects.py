@@ -22,15 +22,15 @@ class Respond(Struct, frozen=True):
     response: Response
 
 
-class Refuse(Struct, frozen=True):
-    """Refuse a request and forget it at once: whoever sent it shall cost nothing (RFC 3261 §8.2.7, bars L8)."""
+class AnswerOnce(Struct, frozen=True):
+    """Answer a request with a final response without body and forget it at once: whoever sent it shall cost nothing (RFC 3261 §8.2.7, bars L8)."""
 
     transaction: str
     response: Response
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """The headers the refusal adds to those every response has."""
+        """The headers the answer adds to those every response has."""
         return [item for item in self.response.headers.items() if item[0] not in _OF_EVERY_RESPONSE]
 
 
@@ -128,7 +128,7 @@ class CallFinished(Struct, frozen=True):
 
 Effect = (
     Respond
-    | Refuse
+    | AnswerOnce
     | SendRequest
     | SendElsewhere
     | SendAck

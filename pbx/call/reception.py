@@ -9,7 +9,8 @@ in → out: an INVITE that asks for help → its place; a CANCEL → it is the l
 Why: a call costs ten times and more what hearing its INVITE costs. Who begins calls as INVITEs come lets the hang-ups of
 those it has begun wait behind INVITEs it can't serve, until nobody is served at all. So a new call begins only when those
 that stand have had what they asked for. Its phone hears 100 at once and repeats nothing (RFC 3261 §17.1.1.2); nobody is
-turned away and the oldest goes first, but the sources take turns, so that who sends a hundred waits behind itself.
+turned away before `MAX_WAITING` are here (then by the guard, with 503: to begin what comes after them at once would let all
+of them wait for ever), and the oldest goes first, but the sources take turns, so that who sends a hundred waits behind itself.
 """
 
 from collections import Counter, OrderedDict

@@ -4,6 +4,7 @@ in → out: bytes and the flow they came on → None (go on), or a `Refusal` (an
 
     emergency INVITE ──▶ buckets of its own, per flow and per address; never shed
             too much └──▶ while a port is free: it waits its turn in `lane`, one source after the other
+            no more can wait at all ──▶ 503, whoever asks
     everything else  ──▶ bucket of the flow ─▶ bucket of the address ─▶ shed by rank when overloaded
             too much └──▶ a registered flow, a live call's flow or Call-ID: a wide bucket; others: dropped in silence
 
@@ -63,6 +64,9 @@ class Standing(Protocol):
     def free(self) -> int:
         """Tell for how many more calls there are media ports."""
 
+    def crowded(self) -> bool:
+        """Tell whether so many calls for help wait that no more can."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -113,7 +117,8 @@ class Guard:
         self.load = Load()
         self.counts: Counter[str] = Counter()
         """What was turned away, by reason: `flow`, `host`, `known`, `emergency`, `shed_other`, `shed_register`, `shed_owner`; of
-        emergency INVITEs what did not go on at once too: `emergency_waits`, `emergency_repeated`, `emergency_late`."""
+        emergency INVITEs what did not go on at once too: `emergency_waits`, `emergency_repeated`, `emergency_late`; and those that
+        came when no more could wait: `emergency_crowded`."""
         self._news: list[tuple[str, str]] = []
         self._told: dict[str, float] = {}
         self._standing = standing
@@ -141,11 +146,15 @@ class Guard:
         if data.startswith(_BREAKS):
             data = data.lstrip(b"\r\n")  # as the parser does
         host = flow.remote[0]
-        if self._trunks and self._is_trunk(host):
+        trunk = bool(self._trunks) and self._is_trunk(host)
+        # What a trunk calls us by is told by its settings; what is a call for help is known once it is parsed.
+        if data.startswith(b"INVITE ") and (trunk or self._emergencies.asked(data)):
+            if self._standing.crowded() and (refusal := self._crowded(data, flow, now)) is not None:
+                return refusal
+            return None if trunk or self.is_upstream(host) else self._emergency(data, flow, now)
+        if trunk:
             return None
         limited = not self.is_upstream(host)
-        if data.startswith(b"INVITE ") and self._emergencies.asked(data):
-            return self._emergency(data, flow, now) if limited else None
         # From here to a refusal in silence nothing is made and little is looked at: a flood comes this way (bars L7).
         if limited and (refusal := self._limit(data, flow, now)) is not None:
             return refusal
@@ -181,6 +190,15 @@ class Guard:
                 return _KEPT
         self.counts["emergency"] += 1
         return self._turned_away(data, flow, now)
+
+    def _crowded(self, data: bytes, flow: Flow, now: float) -> Refusal | None:
+        """Turn away a call for help because no more can wait: with an answer, for who hears nothing sends it seven times, and
+        who is refused can be helped elsewhere. None: it is one that was heard before, or of a call that stands.
+        """
+        if self._standing.dialog(call_id(data), now):
+            return None
+        self.counts["emergency_crowded"] += 1
+        return self._answer(data, flow, now)
 
     def _may(self, data: bytes, flow: Flow, free: int, now: float) -> bool:
         """Tell whether its source may have one more emergency INVITE."""

@@ -2,7 +2,7 @@
 
 in → out: messages from the transport and wishes of the TU (the calls) give `Effect`s: bytes to transmit, and news for
 the TU. What the layer answers without the TU: CANCEL (200 or 481), merged requests (482), and 100 Trying after 200 ms.
-We don't do this: forking, stateless answers, resolving names (RFC 3263), choosing TCP for long requests (§18.1.1): who
+We don't do this: forking, resolving names (RFC 3263), choosing TCP for long requests (§18.1.1): who
 calls `request` chooses the flow.
 """
 
@@ -222,7 +222,7 @@ class TransactionLayer:
         server = self._servers.get(transaction)
         return [] if server is None else server.trying(now) + self._settle(server, now)
 
-    def refuse(
+    def answer_once(
         self,
         transaction: str,
         status: int,
@@ -231,9 +231,9 @@ class TransactionLayer:
         reason: str | None = None,
         headers: Iterable[tuple[str, str]] = (),
     ) -> list[Effect]:
-        """Answer with a failure (300 to 699) and forget the request at once: for strangers, who shall cost nothing.
+        """Answer with a final response (to an INVITE: 300 to 699) and forget the request at once: for strangers, who shall cost nothing.
 
-        RFC 3261 §8.2.7, the stateless UAS: the failure is sent once, a repeated request comes as a new `RequestArrived`
+        RFC 3261 §8.2.7, the stateless UAS: the response is sent once, a repeated request comes as a new `RequestArrived`
         and must get the same answer; the ACK comes as `AckArrived` of no dialog. A request that has had a response
         already, such as the layer's own 100, is answered as by `respond`.
         """

@@ -96,6 +96,8 @@ def _distance(figure: Figure) -> float:
     if figure.value is None:
         return math.inf
     if figure.better == "less":
+        if not figure.bar:
+            return math.inf if figure.value else 0.0  # none is allowed
         return figure.value / figure.bar
     return figure.bar / figure.value if figure.value > 0 else math.inf
 

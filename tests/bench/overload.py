@@ -3,7 +3,7 @@
     phone: INVITE ─▶ nothing? again after 0.5, 1, 2 … s, as RFC 3261 §17.1.1.2 has it ─▶ 100: it waits ─▶ 200 ─▶ 100 ms ─▶ BYE
                                                                                           └ the load is over: CANCEL
 
-First as many calls at a time as keep the exchange busy: what it carries so is its capacity C. Then C, 2C and 4C come in each
+First as many calls at a time as keep the exchange busy: what it carries so is its capacity C. Then C, 2C, 5C and 10C come in each
 second, whatever becomes of them, and what counts is how many are carried to their end meanwhile.
 """
 
@@ -29,8 +29,8 @@ AT_A_TIME: Final = 24
 WARM_CALLS: Final = 200
 RUN_IN_SECONDS: Final = 3.0
 """What the beginning of a load says is left out."""
-FACTORS: Final = (1, 2, 4)
-GOODPUT_BAR: Final = 0.9
+FACTORS: Final = {1: 0.9, 2: 0.9, 5: 0.9, 10: 0.7}
+"""Of what can be carried is offered, and how much of it must be carried then (bars L4)."""
 REST_SECONDS: Final = 40.0
 """How long after a load all of it must be over."""
 SETTLE_SECONDS: Final = 45.0
@@ -108,6 +108,9 @@ class Run:
     trying: list[float]
     """ms from the INVITE to the first answer."""
     cleared: float
+    calls: int
+    refused: int
+    """Calls that heard 503."""
     lost: int
     """Calls of which nothing was heard to the end."""
     repeated: int
@@ -146,13 +149,15 @@ def _offered(site: Site, factor: int, capacity: float, seconds: float) -> Run:
     cleared = crowd.clear()
     trying = [(line.first - line.invited) / 1e6 for line in crowd.lines if line.first]
     repeated = sum(line.repeated for line in crowd.lines)
-    return Run(factor, carried / seconds, trying, cleared, len(crowd.open), repeated, core)
+    refused = sum(line.refused == 503 for line in crowd.lines)
+    lost = len(crowd.open)
+    return Run(factor, carried / seconds, trying, cleared, len(crowd.lines), refused, lost, repeated, core)
 
 
 def measure(
     programs: dict[str, Path], folder: Path, *, seconds: float, say: Callable[[str], None]
 ) -> list[Figure]:
-    """Measure the calls carried at C, 2C and 4C, `seconds` each. Raises SetUpError."""
+    """Measure the calls carried at C, 2C, 5C and 10C, `seconds` each. Raises SetUpError."""
     say(f"L4: calls for help to {DESKS} desks; state on {filesystem(folder.absolute())}")
     with ExitStack() as stack:
         sound = stack.enter_context(Sound(programs["sound"], DESKS)) if "sound" in programs else None
@@ -184,9 +189,11 @@ def _figures(runs: list[Run], capacity: float, base: int, rest: int) -> list[Fig
         share = run.goodput / capacity if capacity else None
         found += [
             Figure(
-                name, f"goodput at {run.factor}C ÷ C", share, "×", GOODPUT_BAR, "more",
-                f"{run.goodput:.0f} calls/s" + (f", {run.lost} lost" if run.lost else ""),
+                name, f"goodput at {run.factor}C ÷ C", share, "×", FACTORS[run.factor], "more",
+                f"{run.goodput:.0f} calls/s",
             ),
+            Figure(f"{name}.lost", f"  of {run.calls} calls, of which nothing was heard to the end", run.lost, "", 0),
+            Figure(f"{name}.refused", "  told 503, for no more can wait", run.refused, ""),
             Figure(f"{name}.trying_p99", "  INVITE → first answer, p99", late, "ms"),
             Figure(f"{name}.repeated", "  INVITEs sent again", run.repeated, ""),
             Figure(f"{name}.cleared", "  all over, those that waited given up, after", run.cleared, "s"),

@@ -126,7 +126,7 @@ def _measurements(
         )
     if "L4" in rows:
         yield (
-            _missing(Figure("L4", "goodput at 4C ÷ C", None, "×", overload.GOODPUT_BAR, "more")),
+            _missing(Figure("L4", "goodput at 10C ÷ C", None, "×", overload.FACTORS[10], "more")),
             lambda: overload.measure(programs, folder, seconds=5.0 if quick else 15.0, say=_say),
         )
     if "parser" in rows:

@@ -5,7 +5,7 @@ from collections import Counter
 
 import msgspec
 
-from pbx.call.effects import Refuse, Respond, SendAck, SendRequest
+from pbx.call.effects import AnswerOnce, Respond, SendAck, SendRequest
 from pbx.sip.effects import RequestArrived
 from pbx.sip.flow import Flow
 from tests.kit.world import HOST, World, sdp
@@ -79,7 +79,7 @@ class Marked(World):
     def scan(self, effect):
         """Raise AssertionError when a message carries marks of others than its receiver."""
         match effect:
-            case Respond(transaction, response) | Refuse(transaction, response):
+            case Respond(transaction, response) | AnswerOnce(transaction, response):
                 name, data = self.to.get(transaction), response.encode()
                 number = self.numbers.get(name)
             case SendRequest(request=message, flow=flow) | SendAck(message, flow):

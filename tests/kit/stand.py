@@ -6,7 +6,16 @@ and hears, so that a test can compare it with the figure of an RFC. Both can be 
 
 from collections import deque
 
-from pbx.call.effects import CallFinished, Note, Refuse, Respond, SendAck, SendCancel, SendRequest, ToMedia
+from pbx.call.effects import (
+    AnswerOnce,
+    CallFinished,
+    Note,
+    Respond,
+    SendAck,
+    SendCancel,
+    SendRequest,
+    ToMedia,
+)
 from pbx.notifier import REF
 from pbx.sip import effects as sip
 from pbx.sip.dialog import Dialog, DialogState
@@ -131,8 +140,8 @@ class Stand(World, Node):
                 return self.exchange.sip(effect, self.now)
             case Respond(transaction, response):
                 return self.layer.respond(transaction, response, self.now)
-            case Refuse(transaction, response):
-                return self.layer.refuse(
+            case AnswerOnce(transaction, response):
+                return self.layer.answer_once(
                     transaction, response.status, self.now, reason=response.reason, headers=effect.headers
                 )
             case SendRequest(ref, request, flow):

@@ -13,7 +13,16 @@ from pbx.call import seats
 from pbx.call.answering import Answering, Registrations
 from pbx.call.call import State as CallState
 from pbx.call.calling import CallOfOurs
-from pbx.call.effects import CallFinished, Note, Refuse, Respond, SendAck, SendCancel, SendRequest, ToMedia
+from pbx.call.effects import (
+    AnswerOnce,
+    CallFinished,
+    Note,
+    Respond,
+    SendAck,
+    SendCancel,
+    SendRequest,
+    ToMedia,
+)
 from pbx.call.exchange import Exchange
 from pbx.call.leg import LegSetup
 from pbx.call.media_events import media_said
@@ -74,7 +83,7 @@ def says_what_it_must(effect):
     response = effect.response
     # RFC 3261 §8.2.6.2: "the UAS MUST add a tag to the To header field in the response (with the exception of the 100 (Trying)
     # response". To a refusal the transaction layer adds it.
-    assert isinstance(effect, Refuse) or response.status == 100 or response.to.tag, response
+    assert isinstance(effect, AnswerOnce) or response.status == 100 or response.to.tag, response
     must = MUST_SAY.get(response.status, ())
     assert not must or any(response.headers.get(name) is not None for name in must), response
     # RFC 3261 §12.1.1, §14.2, RFC 3311 §5.2, RFC 6665 §8: a dialog's target is said by every 2xx that makes or refreshes one.
@@ -160,7 +169,7 @@ class World:
                     todo.extend(self.answering.watching.noted(effect, self.now))
                 case CallFinished(call):
                     self.finished.append(call)
-                case Respond(transaction, response) | Refuse(transaction, response):
+                case Respond(transaction, response) | AnswerOnce(transaction, response):
                     says_what_it_must(effect)
                     self.answers.setdefault(transaction, []).append(response)
                     self.sent.append(effect)

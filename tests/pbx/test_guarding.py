@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from pbx.call.reception import MAX_WAITING
 from pbx.guarding import PROBE_SECONDS, Peers, make_guard, watch_guard
 from pbx.limits import Limits
 from pbx.metrics import Metrics
+from pbx.sip.effects import RequestArrived
 from pbx.sip.flow import Flow
 from pbx.sip.message import Request
 from pbx.targets import EmergencySettings
@@ -64,6 +66,16 @@ def test_free_ports_are_counted_at_once():
     assert known.free() == 0
     legs.append(Leg(OTHER, None))
     assert known.free() == 0, "a desk's leg is one more"
+
+
+def test_when_no_more_can_wait_the_guard_hears_of_it():
+    known = peers()
+    assert not known.crowded()
+    for n in range(MAX_WAITING):
+        request = sip.request("INVITE", call_id=f"call-{n}", branch=f"z9hG4bK{n}")
+        known.reception.arrive(RequestArrived(f"t{n}", request, PHONE), "198.51.100.7", 0.0)
+    assert known.crowded()
+    assert known.free() == 0
 
 
 async def test_load_counts_and_news_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:

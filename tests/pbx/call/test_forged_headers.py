@@ -4,7 +4,7 @@ break out of the field they stand in (bars S10). On the pure exchange; everythin
 
 import pytest
 
-from pbx.call.effects import Refuse, Respond, SendAck, SendRequest
+from pbx.call.effects import AnswerOnce, Respond, SendAck, SendRequest
 from pbx.call.hangup import hang_up
 from pbx.sip.errors import SipError
 from pbx.sip.message import Request
@@ -34,7 +34,7 @@ def said(world):
     """All messages that left, as they stand on the wire."""
     out = []
     for effect in world.sent:
-        if isinstance(effect, Respond | Refuse):
+        if isinstance(effect, Respond | AnswerOnce):
             out.append(effect.response)
         elif isinstance(effect, SendRequest | SendAck):
             message = effect.request.copy()

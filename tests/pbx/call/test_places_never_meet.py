@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pbx.call import hands
-from pbx.call.effects import Refuse, Respond, SendAck, SendElsewhere, SendRequest
+from pbx.call.effects import AnswerOnce, Respond, SendAck, SendElsewhere, SendRequest
 from pbx.call.seats import Impossible
 from pbx.location import writing
 from routing.gcj02 import to_gcj02
@@ -92,7 +92,7 @@ class Located(Marked, WatchedWorld):
     def scan(self, effect):
         super().scan(effect)
         match effect:
-            case Respond(transaction, message) | Refuse(transaction, message):
+            case Respond(transaction, message) | AnswerOnce(transaction, message):
                 own, kind = self.numbers.get(self.to.get(transaction)), message.cseq.method
             case SendRequest(request=message, flow=flow) | SendAck(message, flow):
                 own, kind = self.numbers.get(self._whose(flow)), message.method

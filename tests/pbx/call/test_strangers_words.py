@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbx.call.call import State
-from pbx.call.effects import Refuse, Respond, SendAck, SendRequest, ToMedia
+from pbx.call.effects import AnswerOnce, Respond, SendAck, SendRequest, ToMedia
 from pbx.sdp.addresses import Own
 from pbx.sip.effects import Transmit
 from pbx.sip.errors import SipError
@@ -104,7 +104,7 @@ def test_answers_go_to_the_source_whatever_the_via_says(host):
         request = parse(head + via + b"\r\n" + rest.partition(b"\r\n")[2])
         layer = TransactionLayer()
         (arrived,) = layer.receive(request, flow, 0.0)
-        effects = layer.refuse(arrived.transaction, 403, 0.0)
+        effects = layer.answer_once(arrived.transaction, 403, 0.0)
         assert all(e.flow.remote[0] == "198.51.100.7" for e in effects)
         assert all(e.flow.remote[1] >= 1024 for e in effects)
         assert any(isinstance(e, Transmit) for e in effects)
@@ -161,7 +161,7 @@ def test_a_claim_makes_nobody_verified_and_reaches_no_desk(name):
         call = world.call(who)
         assert (call.caller.verified, call.caller.name, call.caller.user) == (False, None, None)
         assert mark not in repr(call.caller)
-    out = [e.response if isinstance(e, Respond | Refuse) else e.request for e in world.sent if hasattr(e, "request") or
+    out = [e.response if isinstance(e, Respond | AnswerOnce) else e.request for e in world.sent if hasattr(e, "request") or
            hasattr(e, "response")]  # fmt: skip
     assert all(mark.encode() not in message.encode() for message in out)
     assert mark not in repr(said)
@@ -275,7 +275,7 @@ def check_poison(field, evil):
         world.wait(40.0)
     for effect in world.sent:
         message = (
-            effect.response if isinstance(effect, Respond | Refuse) else getattr(effect, "request", None)
+            effect.response if isinstance(effect, Respond | AnswerOnce) else getattr(effect, "request", None)
         )
         if message is None:
             continue
@@ -285,7 +285,7 @@ def check_poison(field, evil):
         again = parse(message.encode())
         names = [name for name, _ in message.headers.items() if name != "Content-Length"]
         assert [name for name, _ in again.headers.items() if name != "Content-Length"] == names
-        allowed = OF_A_RESPONSE if isinstance(effect, Respond | Refuse) else OF_A_REQUEST
+        allowed = OF_A_RESPONSE if isinstance(effect, Respond | AnswerOnce) else OF_A_REQUEST
         assert set(names) <= allowed
         assert [v for n, v in again.headers.items() if n != "Content-Length"] == [
             v for n, v in message.headers.items() if n != "Content-Length"

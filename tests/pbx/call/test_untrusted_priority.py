@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from pbx.call.call import State
-from pbx.call.effects import Refuse, Respond, SendAck, SendElsewhere, SendRequest
+from pbx.call.effects import AnswerOnce, Respond, SendAck, SendElsewhere, SendRequest
 from pbx.call.watch import QUIET, shown
 from pbx.sip.flow import Flow
 from routing.acd import Priority
@@ -71,7 +71,7 @@ def said(world):
     """All bytes that left."""
     for effect in world.sent:
         match effect:
-            case Respond(response=message) | Refuse(response=message):
+            case Respond(response=message) | AnswerOnce(response=message):
                 yield message.encode()
             case SendRequest(request=message) | SendElsewhere(request=message) | SendAck(request=message):
                 yield message.encode()

@@ -24,6 +24,7 @@ class Peers:
     def __init__(self):
         self.live, self.registered, self.dialogs = set(), set(), set()
         self.ports = 1_000_000  # for so many calls more
+        self.many = False
 
     def flow(self, flow, now):
         return (
@@ -35,6 +36,9 @@ class Peers:
 
     def free(self):
         return self.ports
+
+    def crowded(self):
+        return self.many
 
 
 def guard(seed=1, **rules):
@@ -306,6 +310,24 @@ def test_without_a_free_port_it_is_answered_on_a_stream_and_left_to_retransmissi
     assert refusal is not None
     assert refusal.flow == tcp()
     assert parse(refusal.answer).status == 503
+
+
+@pytest.mark.parametrize("rules", [{}, {"upstreams": ("198.51.100.7",)}, {"trunks": ("198.51.100.7",)}])
+def test_when_no_more_can_wait_whoever_calls_for_help_is_told_so_at_once(rules):
+    it, peers = guard(**rules)
+    assert it.judge(help_call(0), udp(), 0.0) is None
+    peers.dialogs.add("help-0")
+    peers.many = True
+    refusals = [it.judge(help_call(n), udp(), 0.0) for n in range(1, 40)]
+    answers = [parse(refusal.answer) for refusal in refusals]
+    assert {answer.status for answer in answers} == {503}
+    assert {int(answer.headers.get("Retry-After")) for answer in answers} == set(range(1, 11)), (
+        "spread at random"
+    )
+    assert it.counts["emergency_crowded"] == 39
+    assert it.judge(help_call(0), udp(), 0.5) is None, "it was heard before, and its transaction answers"
+    peers.many = False
+    assert it.judge(help_call(40), udp(), 1.0) is None
 
 
 def test_honest_emergency_calls_pass_a_forged_flood_of_all_methods():

@@ -262,7 +262,7 @@ def test_a_request_the_tu_never_answers_is_forgotten() -> None:
 def test_a_stranger_is_refused_without_state() -> None:
     layer = TransactionLayer()
     name = arrive(layer, request())
-    effects = layer.refuse(name, 401, 0.0, reason="Who", headers=[("WWW-Authenticate", "Digest x")])
+    effects = layer.answer_once(name, 401, 0.0, reason="Who", headers=[("WWW-Authenticate", "Digest x")])
     ((answer, flow),) = sent(effects)
     assert isinstance(answer, Response)
     assert (answer.status, answer.reason, flow) == (401, "Who", UDP)
@@ -270,18 +270,18 @@ def test_a_stranger_is_refused_without_state() -> None:
     assert len(layer) == 0
     assert layer.next_due is None
     # RFC 3261 §8.2.7: "A stateless UAS MUST ignore ACK requests" and answers a retransmission as it did the first.
-    again = layer.refuse(arrive(layer, request(), now=0.5), 401, 0.5)
+    again = layer.answer_once(arrive(layer, request(), now=0.5), 401, 0.5)
     assert sent(again)[0][0].to.tag == answer.to.tag is not None
     # The same request on another road is no merged one, for nothing is ongoing.
     arrive(layer, request(branch="z9hG4bKfork"), now=0.6)
-    assert layer.refuse("nobody", 401, 0.7) == []
+    assert layer.answer_once("nobody", 401, 0.7) == []
 
 
 def test_who_has_been_answered_is_refused_with_state() -> None:
     layer = TransactionLayer()
     name = arrive(layer, request())
     layer.expire(0.2)  # the layer's 100
-    assert statuses(layer.refuse(name, 404, 0.3)) == [404]
+    assert statuses(layer.answer_once(name, 404, 0.3)) == [404]
     assert statuses([e for _, e in drain(layer, 0.8)]) == [404]
     assert len(layer) == 1
 
