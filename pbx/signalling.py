@@ -163,6 +163,7 @@ class Signalling:
         layer = KeptLayer()
         self._control = Control(self._exchange, self._answering, layer, rim, outgoing=outgoing)
         peers.reception = reception = self._control.reception
+        self._control.beginning.backlog = lambda: self._endpoint.backlog
         known = Machines(self._exchange, layer, self._flows, self._watch, self._keeping, reception)
         self._survival.take(known, settings.state, os.environ)
         self._control.settled = self._survival.settle

@@ -22,6 +22,11 @@ from pbx.sip.transactions import TransactionLayer
 BEGIN_SECONDS: Final = 0.004
 """How long new calls are begun before the loop looks what else came: one call at least, two on a good machine. Whoever calls
 meanwhile hears 100 that much later, and one call's work more (bars Q3: 10 ms)."""
+UNHEARD: Final = 0.01
+"""Share of the socket's buffer from which on hearing goes before beginning: some 60 datagrams, two reads of the loop. Who is not
+heard within half a second says it again, and what does not fit is lost, hang-ups with it."""
+AT_LEAST: Final = 0.05
+"""Seconds after which one call begins all the same."""
 AGAIN_SECONDS: Final = "5"
 """Retry-After for those that did not begin because the exchange is being stopped."""
 
@@ -55,6 +60,10 @@ class Beginning:
         self._end = end
         self._run = run
         self._soon: asyncio.Handle | None = None
+        self._begun = 0.0
+        """When a call began last, monotonic seconds."""
+        self.backlog: Callable[[], float] = lambda: 0.0
+        """Tells which share 0…1 of the socket's buffer has not been heard yet."""
 
     def arrived(self, event: sip.RequestArrived, now: float) -> Iterable[Wish]:
         """Answer a new request; a call for help waits its turn."""
@@ -88,9 +97,16 @@ class Beginning:
             self._soon = asyncio.get_running_loop().call_soon(self.begin)
 
     def begin(self) -> None:
-        """Begin calls for `BEGIN_SECONDS`."""
+        """Begin calls for `BEGIN_SECONDS`; only one now and then while much is to be heard."""
         self._soon = None
-        until = time.monotonic() + BEGIN_SECONDS
+        now = time.monotonic()
+        until = now + BEGIN_SECONDS
+        if self.backlog() > UNHEARD:
+            if now < self._begun + AT_LEAST:
+                self.go_on()
+                return
+            until = now
+        self._begun = now
         while (one := self._reception.next()) is not None:
             self._turn("sip", partial(self._begin, one))
             self._end()  # what the journal takes is a part of what a call costs, and what goes out too

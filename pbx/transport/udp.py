@@ -5,6 +5,7 @@ in → out: datagrams go to `on_datagram(data, flow)`; `send` puts one out at on
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -43,7 +44,8 @@ class Datagrams(asyncio.DatagramProtocol):
         self._on_datagram = on_datagram
         self._flow = lru_cache(HEARD_LATELY)(lambda source: Flow("udp", here(), plain(source)))
         self._transport: _Sender | None = None
-        self._fd = -1
+        self._asked: socket.socket | None = None
+        """The socket again, for questions: the loop's own hides most of them."""
         self._family = int(socket.AF_INET)
         self._error: Exception | None = None
         self._target = lru_cache(maxsize=4096)(for_socket)
@@ -54,25 +56,24 @@ class Datagrams(asyncio.DatagramProtocol):
         if sock is None:
             return  # no system socket below
         self._family = int(sock.family)
-        self._fd = sock.fileno()
+        self._asked = socket.socket(fileno=os.dup(sock.fileno()))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
         self._transport = None
-        self._fd = -1
+        if self._asked is not None:
+            self._asked.close()
+            self._asked = None
 
     @property
     def backlog(self) -> float:
         """Share 0…1 of the receive buffer that is full; 0 where the system does not tell."""
-        if self._fd < 0:
+        if self._asked is None:
             return 0.0
-        with contextlib.suppress(OSError), socket.socket(fileno=self._fd) as sock:
-            try:
-                held: int
-                size: int
-                held, size = struct.unpack_from("=II", sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))
-            finally:
-                sock.detach()  # it is the loop's
+        with contextlib.suppress(OSError):
+            held: int
+            size: int
+            held, size = struct.unpack_from("=II", self._asked.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))
             return min(1.0, held / max(1, size))
         return 0.0
 

@@ -112,6 +112,26 @@ async def test_a_phone_hears_100_before_anything_is_done(shell):
     assert shell.said == [(100, "INVITE"), (200, "INVITE")]
 
 
+async def test_while_much_is_to_be_heard_a_call_begins_now_and_then(shell, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    beginning, waiting = shell.control.beginning, 0.5
+    beginning.backlog = lambda: waiting
+    shell.hear(*[invite(str(number)) for number in range(4)])
+    await a_pass()
+    assert len(shell.calls) == 1
+    for _ in range(10):
+        await a_pass()
+    assert len(shell.calls) == 1
+    now += module.AT_LEAST
+    for _ in range(3):
+        await a_pass()
+    assert len(shell.calls) == 2
+    waiting = module.UNHEARD
+    await a_pass()
+    assert len(shell.calls) == 4
+
+
 async def test_a_repetition_is_answered_by_its_transaction(shell):
     shell.hear(invite(), invite())
     assert shell.said == [(100, "INVITE")] * 2
