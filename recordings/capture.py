@@ -69,7 +69,7 @@ class Capture:
         self._lost_span: tuple[int, int, int, str] | None = None  # packets, first ns, last ns, reason
         self._losses: list[tuple[int, int, int, str]] = []  # the same, of packets that never came here
         self._noting = threading.Lock()
-        make_private_folder(Path(folder))
+        self._new_folder = make_private_folder(Path(folder))
         self._size = 0
         try:
             self._file = _locked(self.path)
@@ -179,7 +179,7 @@ class Capture:
             comment = "continued by another media process"
             if self._size < size:
                 comment += f"; {size - self._size} bytes of an unfinished block removed"
-        elif aside := sorted(self.path.parent.glob(DAMAGED_NAMES)):
+        elif not self._new_folder and (aside := sorted(self.path.parent.glob(DAMAGED_NAMES))):
             comment = f"what came before is in {aside[-1].name}, which is damaged"
         try:
             self._size += self._append(pcapng.section(comment=comment))

@@ -22,13 +22,21 @@ def originals(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
 
-def make_private_folder(folder: Path) -> None:
-    """Make a folder and the missing ones above it, mode 0700; an existing one is left as it is. Raises OSError."""
-    if folder.is_dir():
-        return
-    if folder.parent != folder:
+def make_private_folder(folder: Path) -> bool:
+    """Make a folder and the missing ones above it, mode 0700; an existing one is left as it is. Raises OSError.
+
+    Whether it was made: nothing is in it then.
+    """
+    try:
+        folder.mkdir(mode=0o700)
+    except FileNotFoundError:
         make_private_folder(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError:  # it is there, or in a place where none can be made
+        if not folder.is_dir():
+            raise
+        return False
+    return True
 
 
 def sync_folder(folder: Path | str) -> None:
