@@ -23,7 +23,7 @@ from pbx.guard.buckets import Buckets, Limit
 from pbx.guard.glance import Emergencies, Rank, branch, call_id, method
 from pbx.guard.lane import Lane
 from pbx.guard.load import Load
-from pbx.guard.refusal import refuse
+from pbx.guard.refusal import acknowledges, refuse
 from pbx.sip.flow import Flow, answer_flow
 from pbx.sip.message import Request
 from pbx.targets import EmergencySettings
@@ -100,7 +100,7 @@ class Refusal:
     answer: bytes | None = None
     flow: Flow | None = None
     kept: bool = False
-    """It is not lost: it waits, or is a repetition of one that does. A stream it came on stays open."""
+    """It is not lost: it waits, or is a repetition of one that does, or nobody waits for it. A stream it came on stays open."""
 
 
 _SILENCE: Final = Refusal()
@@ -152,6 +152,8 @@ class Guard:
             if self._standing.crowded() and (refusal := self._crowded(data, flow, now)) is not None:
                 return refusal
             return None if trunk or self.is_upstream(host) else self._emergency(data, flow, now)
+        if acknowledges(data):
+            return _KEPT
         if trunk:
             return None
         limited = not self.is_upstream(host)

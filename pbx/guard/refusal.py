@@ -32,6 +32,10 @@ _PLAIN_VIA: Final = re.compile(
 )
 """The Via that nearly every phone writes, which needs no parser; the others do."""
 
+MARK: Final = b"at110-no-"
+"""Begins the To tag of what is refused here, so that the ACK of a refusal is known by it; no tag of a dialog of ours does."""
+
+_MARKED: Final = re.compile(rb"[\r\n](?:to|t)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=[ \t]*" + MARK, re.IGNORECASE)
 _TAGGED: Final = re.compile(rb";[ \t]*tag[ \t]*=", re.IGNORECASE)
 _FOLD: Final = re.compile(rb"\r\n[ \t]+")
 _BARE: Final = re.compile(rb"[\r\n]")
@@ -88,7 +92,7 @@ def refuse(
     if _TAGGED.search(to) is None:
         # RFC 3261 §8.2.7: a stateless answer has "the same To tag for each request" repeated: it is made of the request.
         seed = fields[b"call-id"] + fields[b"cseq"] + fields[b"from"]
-        to += b";tag=" + hashlib.blake2s(seed, digest_size=6).hexdigest().encode()
+        to += b";tag=" + MARK + hashlib.blake2s(seed, digest_size=6).hexdigest().encode()
     lines = [b"SIP/2.0 503 Service Unavailable", *(b"Via: " + value for value in vias)]
     lines += [
         b"From: " + fields[b"from"],
@@ -100,6 +104,13 @@ def refuse(
     if not controlled:
         lines.append(b"Retry-After: %d" % retry_after)
     return b"\r\n".join([*lines, b"Content-Length: 0", b"", b""]), via
+
+
+def acknowledges(data: bytes) -> bool:
+    """Tell whether a message is the ACK of a 503 of ours, which nobody waits for."""
+    return (
+        data.startswith(b"ACK ") and MARK in data[:MAX_ECHO] and _MARKED.search(data, 0, MAX_ECHO) is not None
+    )
 
 
 def _stamped(via: Via, remote: tuple[str, int]) -> Via:

@@ -330,6 +330,17 @@ def test_when_no_more_can_wait_whoever_calls_for_help_is_told_so_at_once(rules):
     assert it.judge(help_call(40), udp(), 1.0) is None
 
 
+def test_the_ack_of_a_503_goes_no_further_and_harms_no_connection():
+    it, peers = guard(upstreams=("198.51.100.7",))
+    peers.many = True
+    answer = parse(it.judge(help_call(1), tcp(), 0.0).answer)
+    ack = message("ACK", uri="sip:110@192.0.2.1", call_id="help-1", to_tag=answer.to.tag)
+    assert it.judge(ack, tcp(), 0.1) == Refusal(kept=True)
+    assert it.judge(ack.replace(b"To:", b"t :"), tcp(), 0.1) == Refusal(kept=True)
+    theirs = message("ACK", uri="sip:110@192.0.2.1", call_id="help-1", from_tag=answer.to.tag, to_tag="ours")
+    assert it.judge(theirs, tcp(), 0.1) is None, "of a call that stands, whatever tag the peer chose"
+
+
 def test_honest_emergency_calls_pass_a_forged_flood_of_all_methods():
     """L8: random addresses of a /16, seven methods, 3,000/s; memory stays bounded, every honest INVITE is heard at once."""
     it, _ = guard(flows=5000, hosts=2000)
