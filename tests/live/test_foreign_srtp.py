@@ -4,6 +4,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -23,6 +24,12 @@ language = 'en'
 sdes_in_clear = true
 """
 PATIENCE = 30.0
+PASSES: tuple[tuple[Literal["RTP", "RTCP"], int], ...] = (("RTP", 100), ("RTCP", 1))
+"""Packets that pass once both hear each other."""
+
+
+def carried(gateway: Gateway, what: Literal["RTP", "RTCP"], packets: int) -> bool:
+    return gateway.carried(what)[0] >= packets
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +58,15 @@ def test_sound_passes_both_ways_encrypted_as_a_stranger_encrypts(
             call = exchange.call_of(user, state="active")["call"]
             exchange.until(partial(caller.hears, 1000), "the caller doesn't hear the desk", timeout=PATIENCE)
             exchange.until(partial(desk.hears, 440), "the desk doesn't hear the caller", timeout=PATIENCE)
-            for what, enough in (("RTP", 100), ("RTCP", 1)):
+            # What comes to rtpengine before our answer with the key has reached it, it can't read.
+            for what, more in PASSES:
+                before, unread = gateway.carried(what)
                 exchange.until(
-                    lambda what=what, enough=enough: gateway.carried(what)[0] >= enough,  # type: ignore[misc]
+                    partial(carried, gateway, what, before + more),
                     f"too little {what} passes",
                     timeout=PATIENCE,
                 )
-                assert gateway.carried(what)[1] == 0  # type: ignore[arg-type]
+                assert gateway.carried(what)[1] == unread
             caller.hang_up()
         exchange.wait_gone(call)
     events = exchange.events(call)
