@@ -1,5 +1,6 @@
 """The evidence folder of a call: what is in it, and how files get there so that they survive a power cut."""
 
+import ctypes
 import datetime as dt
 import os
 from functools import lru_cache
@@ -14,6 +15,8 @@ SNAPSHOT_NAME: Final = "snapshot.jpg"
 DAMAGED_NAMES: Final = "call-damaged-*.pcapng"
 """A capture whose middle was found broken when it was to be continued: put aside under such a name, never cut."""
 DERIVED: Final = (MOVIE_NAME, SNAPSHOT_NAME)
+
+_LIBC: Final = ctypes.CDLL(None)
 
 
 def originals(folder: Path) -> list[Path]:
@@ -46,6 +49,15 @@ def sync_folder(folder: Path | str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_filesystem(file: int) -> bool:
+    """Put all that was written to the filesystem of an open file on the disk; False: that can't be told, sync each file.
+
+    syncfs(2) tells of errors since Linux 5.8, of any file there: which one it was, fsync of each tells.
+    """
+    call = getattr(_LIBC, "syncfs", None)
+    return call is not None and call(file) == 0
 
 
 def sync_file(path: Path) -> None:

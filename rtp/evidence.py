@@ -1,6 +1,6 @@
 """Evidence as the media process sees it: an open sink for each call, written by a thread of its own.
 
-packet ─▶ sink.packet (a list append, in the loop) ┄┄▶ every 100 ms sink.flush, every second with fsync (in the thread)
+packet ─▶ sink.packet (a list append, in the loop) ┄┄▶ every 100 ms sink.flush, every second factory.sync (in the thread)
 
 The loop never waits for a disk: writing, fsync and closing happen in the thread, opening in a second one, because a
 caller's answer waits for it and must not wait for the fsyncs of 200 others. So a sink is called from two threads:
@@ -12,8 +12,8 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -36,6 +36,11 @@ class EvidenceFactory(Protocol):
 
     def open(self, call: str, folder: str) -> EvidenceSink:
         """Open the call's capture in `folder`. Called from the evidence thread. Raises OSError."""
+
+    def sync(self, sinks: Sequence[Any], /) -> bool:
+        """Put what these sinks of its own have flushed on the disk in one go; False: each is to be flushed with `sync`. Called from
+        the evidence thread.
+        """
 
 
 class EvidenceKeeper:
@@ -250,16 +255,25 @@ class EvidenceKeeper:
         self._results.append(lambda: self._opened(evidence, sink, failure))
 
     def _flush(self, flushed: list[tuple[CallEvidence, EvidenceSink]], *, sync: bool) -> None:
-        results: list[tuple[CallEvidence, Exception | None]] = []
+        faults: dict[str, Exception] = {}
         for evidence, sink in flushed:
             try:
-                if not evidence.pour(sink) or sync:
-                    sink.flush(sync=sync)
+                if not evidence.pour(sink):
+                    sink.flush(sync=False)
             except Exception as error:  # noqa: BLE001  # as above
-                results.append((evidence, error))
-            else:
-                if evidence.stated:
-                    results.append((evidence, None))
+                faults[evidence.call] = error
+        whole = [(evidence, sink) for evidence, sink in flushed if evidence.call not in faults]
+        if sync and whole and not self._factory.sync([sink for _, sink in whole]):
+            for evidence, sink in whole:
+                try:
+                    sink.flush(sync=True)
+                except Exception as error:  # noqa: BLE001  # as above
+                    faults[evidence.call] = error
+        results = [
+            (evidence, fault)
+            for evidence, _ in flushed
+            if (fault := faults.get(evidence.call)) is not None or evidence.stated
+        ]
         self._results.append(lambda: self._flushed(results))
 
     def _close_sink(self, evidence: CallEvidence, sink: EvidenceSink) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from recordings import capture as module
 from recordings import pcapng
-from recordings.capture import Append, Capture, Captures
+from recordings.capture import TOGETHER, Append, Capture, Captures
 from recordings.pcapng import Captured, read
 
 A, B = ("192.0.2.1", 5004), ("198.51.100.2", 20_000)
@@ -416,3 +416,24 @@ def test_packets_dropped_at_the_end_are_stated_there(folder: Path) -> None:
     assert size == path.stat().st_size
     assert len(load(path)) == 1
     assert b"not recorded: 3 packets" in path.read_bytes()
+
+
+# --- many at once -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "works"), [(TOGETHER - 1, True), (TOGETHER, True), (TOGETHER, False)])
+def test_many_captures_are_synced_at_once_and_few_or_failing_ones_by_themselves(
+    tmp_path, monkeypatch, count, works
+):
+    asked = []
+    monkeypatch.setattr(module, "sync_filesystem", lambda file: asked.append(file) or works)
+    folders = []
+    monkeypatch.setattr(module, "sync_folder", folders.append)
+    captures = [Captures().open(f"call-{n}", str(tmp_path / f"call-{n}")) for n in range(count)]
+    at_once = count == TOGETHER and works
+    assert Captures().sync(captures) is at_once
+    assert len(asked) == (count == TOGETHER)
+    for capture in captures:
+        capture.close()
+    assert len(folders) == (0 if at_once else count), "the names of new files are on the disk with them"
+    assert not captures[0].sync_filesystem(), "it is closed"

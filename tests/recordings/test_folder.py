@@ -1,8 +1,9 @@
+import os
 from pathlib import Path
 
 import pytest
 
-from recordings.folder import make_private_folder
+from recordings.folder import make_private_folder, sync_filesystem
 
 
 def test_a_folder_and_those_above_it_are_made_for_us_alone(tmp_path: Path) -> None:
@@ -33,3 +34,12 @@ def test_a_file_in_its_place_is_an_error(tmp_path: Path) -> None:
         make_private_folder(tmp_path / "a")
     with pytest.raises(NotADirectoryError):
         make_private_folder(tmp_path / "a" / "b")
+
+
+def test_a_filesystem_is_synced_by_an_open_file_of_it():
+    file = os.memfd_create("at110")
+    try:
+        assert sync_filesystem(file)
+    finally:
+        os.close(file)
+    assert not sync_filesystem(-1)

@@ -1,3 +1,4 @@
+import errno
 import threading
 
 import pytest
@@ -50,7 +51,8 @@ class Sink:
 class Factory:
     def __init__(self):
         self.fault = None
-        self.opened = []
+        self.opened, self.together = [], []
+        self.at_once = False
         self.may_open = threading.Event()
         self.may_open.set()
 
@@ -60,6 +62,10 @@ class Factory:
             raise self.fault
         self.opened.append(Sink(self))
         return self.opened[-1]
+
+    def sync(self, sinks):
+        self.together.append(list(sinks))
+        return self.at_once
 
 
 class Kept:
@@ -136,9 +142,33 @@ def test_flushes_are_in_the_thread_and_synced_once_a_second(kept):
         kept.keeper.tick(50 + tenth / 10)
         kept.settled()
     sink = kept.factory.opened[0]
-    assert len(sink.flushes) == 21
-    assert [index for index, sync in enumerate(sink.flushes) if sync] == [0, 10, 20]
+    # Where not all can be synced at once, each is after it was flushed.
+    assert sink.flushes == [False, True, *[False] * 10, True, *[False] * 10, True]
+    assert kept.factory.together == [[sink]] * 3
     assert sink.threads == {"evidence"}
+
+
+def test_what_is_synced_at_once_is_not_synced_one_by_one(kept):
+    for call in ("a", "b", "c"):
+        kept.keeper.open(OpenEvidence(call, "/evidence"))
+    kept.settled()
+    a, b, c = kept.factory.opened
+    kept.factory.at_once = True
+    kept.keeper.tick(50.0)
+    kept.settled()
+    assert [sink.flushes for sink in (a, b, c)] == [[False]] * 3
+    assert kept.factory.together == [[a, b, c]]
+
+    def refuse(*, sync):
+        raise OSError(errno.EIO, "no")
+
+    b.flush = refuse
+    kept.factory.at_once = False
+    kept.keeper.tick(51.0)
+    events = kept.settled()
+    assert [type(event) for event in events] == [Refused], "told of the one that could not be written"
+    assert kept.factory.together[1:] == [[a, c]], "and the others are synced all the same"
+    assert [sink.flushes for sink in (a, c)] == [[False, False, True]] * 2
 
 
 def test_a_busy_disk_is_not_asked_again(kept):
@@ -150,7 +180,7 @@ def test_a_busy_disk_is_not_asked_again(kept):
         kept.keeper.tick(50 + tenth / 10)
     blocked.set()
     kept.settled()
-    assert len(kept.factory.opened[0].flushes) == 1
+    assert kept.factory.opened[0].flushes == [False, True]
 
 
 @pytest.mark.parametrize(("fault", "reason"), [(OSError(28, "full"), "disk"), (KeyError("bug"), "evidence")])
