@@ -22,6 +22,7 @@ MAX_LOOK: Final = 4 * 1024
 _CALL_ID: Final = re.compile(rb"\r\n(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _USUAL: Final = b"\r\nCall-ID:"
 _BRANCH: Final = re.compile(rb";[ \t]*branch[ \t]*=[ \t]*([^;, \t\r\n]*)", re.IGNORECASE)
+_TO_TAG: Final = re.compile(rb"\r\n(?:to|t)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=", re.IGNORECASE)
 _PLAIN_TARGET: Final = re.compile(
     rb"sips?:([A-Za-z0-9_.+*-]{1,64})(?:;[A-Za-z0-9_.+*-]+(?:=[A-Za-z0-9_.+*-]+)?)*+@[^@]*", re.IGNORECASE
 )
@@ -92,6 +93,11 @@ def call_id(data: bytes) -> str:
         return value.strip(b" \t").decode("utf-8", "surrogateescape")
     found = _CALL_ID.search(data, 0, MAX_LOOK)
     return "" if found is None else found[1].strip(b" \t").decode("utf-8", "surrogateescape")
+
+
+def opens(data: bytes) -> bool:
+    """Tell whether a request is of no dialog yet: its To has no tag."""
+    return _TO_TAG.search(data, 0, MAX_LOOK) is None
 
 
 def branch(data: bytes) -> bytes:

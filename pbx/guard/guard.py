@@ -20,7 +20,7 @@ from typing import Final, Literal, Protocol
 
 from pbx.guard import feedback
 from pbx.guard.buckets import Buckets, Limit
-from pbx.guard.glance import Emergencies, Rank, branch, call_id, method
+from pbx.guard.glance import Emergencies, Rank, branch, call_id, method, opens
 from pbx.guard.lane import Lane
 from pbx.guard.load import Load
 from pbx.guard.refusal import acknowledges, refuse
@@ -197,7 +197,7 @@ class Guard:
         """Turn away a call for help because no more can wait: with an answer, for who hears nothing sends it seven times, and
         who is refused can be helped elsewhere. None: it is one that was heard before, or of a call that stands.
         """
-        if self._standing.dialog(call_id(data), now):
+        if not opens(data) or self._standing.dialog(call_id(data), now):
             return None
         self.counts["emergency_crowded"] += 1
         return self._answer(data, flow, now)

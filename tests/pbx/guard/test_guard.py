@@ -326,6 +326,8 @@ def test_when_no_more_can_wait_whoever_calls_for_help_is_told_so_at_once(rules):
     )
     assert it.counts["emergency_crowded"] == 39
     assert it.judge(help_call(0), udp(), 0.5) is None, "it was heard before, and its transaction answers"
+    again = message("INVITE", uri="sip:110@192.0.2.1", call_id="help-41", to_tag="ours")
+    assert it.judge(again, udp(), 0.6) is None, "an INVITE within a dialog, of a call that we placed for one"
     peers.many = False
     assert it.judge(help_call(40), udp(), 1.0) is None
 
