@@ -61,7 +61,8 @@ class Captures:
     def sync(self, captures: Sequence["Capture"]) -> bool:
         """Put what was flushed of these captures on the disk in one go; False: it is to be done for each by itself.
 
-        An fsync for each of 200 files has the filesystem commit 200 times a second.
+        An fsync for each of 200 files has the filesystem commit 200 times a second. The first capture is to be the one that is open
+        longest: the kernel tells a file of faults since that was opened.
         """
         if len(captures) < TOGETHER or not captures[0].sync_filesystem():
             return False

@@ -38,8 +38,9 @@ class EvidenceFactory(Protocol):
         """Open the call's capture in `folder`. Called from the evidence thread. Raises OSError."""
 
     def sync(self, sinks: Sequence[Any], /) -> bool:
-        """Put what these sinks of its own have flushed on the disk in one go; False: each is to be flushed with `sync`. Called from
-        the evidence thread.
+        """Put what these sinks of its own, the one that is open longest first, have flushed on the disk in one go.
+
+        False: each is to be flushed with `sync`. Called from the evidence thread.
         """
 
 

@@ -152,14 +152,14 @@ class Guard:
             if self._standing.crowded() and (refusal := self._crowded(data, flow, now)) is not None:
                 return refusal
             return None if trunk or self.is_upstream(host) else self._emergency(data, flow, now)
-        if acknowledges(data):
-            return _KEPT
         if trunk:
-            return None
+            return _KEPT if acknowledges(data) else None
         limited = not self.is_upstream(host)
         # From here to a refusal in silence nothing is made and little is looked at: a flood comes this way (bars L7).
         if limited and (refusal := self._limit(data, flow, now)) is not None:
             return refusal
+        if acknowledges(data):
+            return _KEPT
         if self.load.shedding:
             return self._shed(data, method(data), flow, now)
         return None

@@ -123,8 +123,8 @@ class Endpoint:
 
     @property
     def backlog(self) -> float:
-        """Share 0…1 of the UDP receive buffer that is full."""
-        return self._udp.backlog
+        """Share 0…1 of the fullest UDP receive buffer that is full."""
+        return max(self._udp.backlog, *(more.backlog for _, more in self._sockets), 0.0)
 
     @property
     def connections(self) -> int:

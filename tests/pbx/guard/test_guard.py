@@ -341,6 +341,10 @@ def test_the_ack_of_a_503_goes_no_further_and_harms_no_connection():
     assert it.judge(ack.replace(b"To:", b"t :"), tcp(), 0.1) == Refusal(kept=True)
     theirs = message("ACK", uri="sip:110@192.0.2.1", call_id="help-1", from_tag=answer.to.tag, to_tag="ours")
     assert it.judge(theirs, tcp(), 0.1) is None, "of a call that stands, whatever tag the peer chose"
+    strict, _ = guard()
+    heard = [strict.judge(ack, udp(), 0.0) for _ in range(200)]
+    assert heard[0] == Refusal(kept=True)
+    assert heard[-1] == Refusal(), "a flood of them is a flood"
 
 
 def test_honest_emergency_calls_pass_a_forged_flood_of_all_methods():

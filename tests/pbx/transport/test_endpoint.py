@@ -12,6 +12,7 @@ from pbx.sip.parser import parse
 from pbx.tasks import Tasks
 from pbx.transport import Endpoint, StreamLimits
 from pbx.transport.stream import Connection
+from pbx.transport.udp import Datagrams
 from tests.kit.sip import request
 from tests.kit.transports import DatagramTransport, StreamTransport
 
@@ -374,3 +375,18 @@ async def test_after_close_nobody_gets_in_or_out(rig: Rig, monkeypatch: pytest.M
     await soon()
     assert flow in rig.failed
     assert rig.udp.closed
+
+
+async def test_the_fullest_of_its_sockets_says_how_much_is_unheard(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = {"one": 0.25, "two": 0.5}
+    assert rig.endpoint.backlog == 0.0
+    further = Datagrams(lambda _data, _flow: None, lambda: ("192.0.2.2", 5060))
+    rig.endpoint._sockets.append((("192.0.2.2", 5060), further))
+    monkeypatch.setattr(
+        Datagrams, "backlog", property(lambda self: full["two" if self is further else "one"])
+    )
+    assert rig.endpoint.backlog == 0.5
+    full["two"] = 0.0
+    assert rig.endpoint.backlog == 0.25
