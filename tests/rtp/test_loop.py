@@ -1,13 +1,9 @@
-import itertools
 import os
 import time
 
 import pytest
 
-from rtp.loop import GATHER_RATE, GATHER_SECONDS, LOOK_SECONDS, Loop
-
-READING = 0.0002
-"""What passes between two readings of the clock of a test."""
+from rtp.loop import GATHER_RATE, GATHER_SECONDS, LOOK_SECONDS, MUCH_RATE, MUCH_SECONDS, Loop
 
 
 @pytest.fixture
@@ -189,26 +185,33 @@ def test_writable_is_told_when_wanted(loop, pipe):
     other.close()
 
 
-def test_run_gathers_at_a_high_rate_only(loop, pipe, monkeypatch):
+@pytest.mark.parametrize(
+    ("rate", "pause"),
+    [(GATHER_RATE * 0.9, 0.0), (GATHER_RATE * 1.2, GATHER_SECONDS), (MUCH_RATE * 1.2, MUCH_SECONDS)],
+)
+def test_run_gathers_the_longer_the_more_comes(loop, pipe, monkeypatch, rate, pause):
     reader, writer = pipe
     os.write(writer, b"x")  # never read: ready in every round
+    clock = begun = loop.now
     slept = []
-    monkeypatch.setattr("rtp.loop.time.sleep", slept.append)
-    monkeypatch.setattr("rtp.loop._monotonic", itertools.count(loop.now, READING).__next__)
-    calls = 0
+
+    def reading():
+        nonlocal clock
+        clock += 0.5 / rate
+        return clock
 
     def handler():
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            assert slept == []
-        if slept:
+        nonlocal clock
+        clock += 0.5 / rate  # with the reading of each round: `rate` rounds a second
+        if slept or clock - begun > 3 * LOOK_SECONDS:
             loop.stop()
 
+    monkeypatch.setattr("rtp.loop.time.sleep", slept.append)
+    monkeypatch.setattr("rtp.loop._monotonic", reading)
     loop.add(reader, handler, "busy")
     loop.run()
-    assert calls > GATHER_RATE * LOOK_SECONDS
-    assert slept == pytest.approx([GATHER_SECONDS - READING] * len(slept))
+    assert slept[:1] == ([pytest.approx(pause - 1 / rate)] if pause else [])
+    assert clock - begun >= LOOK_SECONDS, "one look at the rate comes first"
 
 
 def test_a_deferred_descriptor_is_served_when_asked_for_and_not_before(loop, pipe):
