@@ -118,6 +118,8 @@ class Callbacks:
         live = self._live.pop(call)
         if live.pop("served") or fields.get("while") not in {"waiting", "arriving"}:
             return
+        if any(other["incident"] == live["incident"] for other in self._live.values()):
+            return  # it dialled again and is there: of its two calls this one had lost its road
         self._tasks[call] = {**live, "abandoned": wall, "evidence": call}
         self.changed = True
         while len(self._tasks) > MAX_TASKS:

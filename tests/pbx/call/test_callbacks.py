@@ -102,6 +102,25 @@ def test_a_call_that_lives_through_a_restart_keeps_what_it_said_until_then(tmp_p
     assert task["place"] == {"by": "caller", "shape": "point", "number": 1}
 
 
+def test_who_dialled_again_before_the_first_call_was_given_up_is_not_called_back():
+    book = Callbacks()
+    arrived(book, "a")
+    arrived(book, "b")
+    book.noted(Note("same_incident", "b", {"incident": "a", "why": "attached"}), WALL + 1)
+    ended(book, "a")
+    assert book.tasks() == []
+    ended(book, "b")
+    assert [task["call"] for task in book.tasks()] == ["b"], "now nobody of this incident is there any more"
+
+
+def test_that_somebody_else_waits_is_no_reason_not_to_call_back():
+    book = Callbacks()
+    arrived(book, "a")
+    arrived(book, "b")
+    ended(book, "a")
+    assert [task["call"] for task in book.tasks()] == ["a"]
+
+
 def test_what_a_desk_wrote_is_not_what_the_caller_wrote():
     book = Callbacks()
     arrived(book)
