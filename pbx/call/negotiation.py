@@ -16,6 +16,7 @@ from pbx.sdp.addresses import NOTHING
 from pbx.sdp.capabilities import Capabilities
 from pbx.sdp.description import Description, heard, parse
 from pbx.sdp.encryption import Crypto, Encryption
+from pbx.sdp.reoffer import reoffer
 from pbx.sip.errors import SipError
 from rtp.control import Address, Medium, PortPair, Stream
 
@@ -138,8 +139,8 @@ class Negotiation:
         return self._text(answer)
 
     def offer(self, capabilities: Capabilities | None = None) -> bytes:
-        """Offer everything that has ports, or of it what `capabilities` hold."""
-        self._offered = offer_answer.offer(
+        """Offer everything that has ports, or of it what `capabilities` hold; where something was agreed before, in its shape."""
+        offered = offer_answer.offer(
             capabilities or self._capabilities,
             address=self._address,
             ports=self._pairs(),
@@ -149,6 +150,7 @@ class Negotiation:
             previous={} if self._lost else self._crypto,
             protocols=self._protocols(),
         )
+        self._offered = offered if self._ours is None else reoffer(offered, self._ours)
         return self._offered.encode()
 
     def again(self) -> bytes:

@@ -165,20 +165,6 @@ def offer(
     return Description(Origin("-", session, version, address), address, tuple(medias))
 
 
-def reoffer(
-    previous: Description, *, version: int, directions: Mapping[Medium, Direction] | None = None
-) -> Description:
-    """Offer again what we said last (as offer or answer): same m-lines, ports and payload types (RFC 3264 §8)."""
-    medias = []
-    for media in previous.media:
-        medium = _MEDIA.get(media.kind)
-        if media.port and medium is not None:
-            media = structs.replace(media, direction=(directions or {}).get(medium, "sendrecv"))
-        medias.append(media)
-    origin = structs.replace(previous.origin, version=version)
-    return structs.replace(previous, origin=origin, media=tuple(medias))
-
-
 def accept(
     offer: Description,
     answer: Description,

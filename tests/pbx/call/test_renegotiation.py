@@ -6,6 +6,7 @@ import pytest
 
 from pbx.call import modify
 from pbx.call.effects import LegFree
+from pbx.sdp.description import parse
 from pbx.sip.effects import AckArrived
 from rtp.control import Refused
 from tests.kit.world import HOST, World, sdp
@@ -56,6 +57,29 @@ def test_update_without_offer_moves_the_target_and_nothing_else():
     assert world.answers[world.arrive(request, "bob")][-1].status == 200
     assert str(leg(world).dialog.remote_target) == "sip:bob@192.0.2.99:5099"
     assert leg(world).negotiation.streams == before
+
+
+def test_an_offer_of_ours_keeps_the_places_the_caller_gave():
+    """RFC 3264 §8, asked for by a re-INVITE without an offer (RFC 3261 §14.2)."""
+    head, _, rest = sdp().decode().partition("m=audio")
+    audio, _, video = rest.partition("m=video")
+    swapped = (
+        f"{head}m=video{video}m=audio{audio}m=text 4010 RTP/AVP 98\r\na=rtpmap:98 t140/1000\r\n".encode()
+    )
+    world = call_up(body=swapped)
+    answer = asked(world, "INVITE", cseq=2)
+    ours = parse(answer.body)
+    assert [(media.kind, media.port > 0) for media in ours.media] == [
+        ("video", True), ("audio", True), ("text", False),
+    ]  # fmt: skip
+    world.in_dialog(
+        "bob",
+        "ACK",
+        cseq=2,
+        body=swapped.replace(b"m=text 4010", b"m=text 0"),
+        content_type="application/sdp",
+    )
+    assert [(s.index, s.medium) for s in leg(world).negotiation.streams] == [(0, "video"), (1, "audio")]
 
 
 def test_update_that_adds_a_picture_waits_for_its_ports():

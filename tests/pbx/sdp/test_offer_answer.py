@@ -12,7 +12,6 @@ from pbx.sdp.offer_answer import (
     answer,
     media_addresses,
     offer,
-    reoffer,
     wanted,
 )
 from pbx.sip.errors import SipError
@@ -283,18 +282,6 @@ def test_an_offer_is_limited_by_ports_codecs_and_directions():
     assert [media.kind for media in offer(Capabilities(CAPABILITIES.audio, ()), **SESSION).media] == ["audio"]
     directed = offer(CAPABILITIES, **SESSION, directions={"video": "recvonly"})
     assert [media.direction for media in directed.media] == ["sendrecv", "recvonly"]
-
-
-def test_a_new_offer_keeps_lines_ports_and_numbers():
-    previous, _ = answered(
-        "m=text 9 RTP/AVP 98", "m=video 5002 RTP/AVP 120", "a=rtpmap:120 VP8/90000", "m=audio 5000 RTP/AVP 8"
-    )
-    again = reoffer(previous, version=2, directions={"audio": "sendonly"})
-    assert again.origin.version == 2
-    assert [(media.kind, media.port, media.formats) for media in again.media] == [
-        ("text", 0, ("98",)), ("video", 20002, ("120",)), ("audio", 20000, ("8",)),
-    ]  # fmt: skip
-    assert [media.direction for media in again.media] == ["inactive", "sendrecv", "sendonly"]
 
 
 def test_accept_sends_the_answers_numbers_and_expects_our_own():
