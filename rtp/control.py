@@ -197,8 +197,8 @@ class StopPlay(msgspec.Struct, frozen=True, tag=True):
     leg: str
 
 
-class SendDtmf(msgspec.Struct, frozen=True, tag=True):
-    """Send digits to a leg as RFC 4733 events."""
+class PassDtmf(msgspec.Struct, frozen=True, tag=True):
+    """The peer of a leg pressed these keys, as an INFO told: send them as RFC 4733 events to whoever hears it."""
 
     leg: str
     digits: str
@@ -257,7 +257,7 @@ class Query(msgspec.Struct, frozen=True, tag=True):
 
 
 Command = (
-    OpenLeg | ConfigureLeg | CloseLeg | Join | Leave | SetStaff | SetGates | Play | StopPlay | SendDtmf
+    OpenLeg | ConfigureLeg | CloseLeg | Join | Leave | SetStaff | SetGates | Play | StopPlay | PassDtmf
     | WantPicture | AskPicture | RecordTalk | OpenEvidence | NoteSip | CloseEvidence | Query | MoveLegs
 )  # fmt: skip
 
@@ -271,7 +271,7 @@ AboutLeg = (
     | SetGates
     | Play
     | StopPlay
-    | SendDtmf
+    | PassDtmf
     | WantPicture
     | AskPicture
     | RecordTalk

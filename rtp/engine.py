@@ -33,11 +33,11 @@ from rtp.control import (
     NoteSip,
     OpenEvidence,
     OpenLeg,
+    PassDtmf,
     Play,
     Query,
     RecordTalk,
     Refused,
-    SendDtmf,
     SetGates,
     SetStaff,
     StopPlay,
@@ -167,10 +167,12 @@ class Engine:
             case RecordTalk(call=call):
                 leg.talk = call
                 self._recorded.bind(leg)
-            case SendDtmf(digits=digits):
-                reason = leg.send_digits(digits)
-                if reason is not None:
-                    self._emit(Refused("SendDtmf", name, reason))
+            case PassDtmf(digits=digits):
+                relayed = self._rooms.roads(name).relay.get((name, "audio"))
+                for other in (*((relayed,) if relayed is not None else ()), *self._mixing.hearers(name)):
+                    reason = self._legs[other].send_digits(digits)
+                    if reason is not None:
+                        self._emit(Refused("PassDtmf", other, reason))
 
     def _heard(self, event: Event) -> None:
         """Pass on what tracks tell; a digit also to who hears its leg in a mix, where its packets don't go."""

@@ -206,8 +206,6 @@ class LegDigit(Struct, frozen=True):
 
     leg: str
     digit: str
-    by_info: bool = False
-    """It came by INFO; else in the sound (RFC 4733), where it goes on by itself."""
 
 
 class LegUnacked(Struct, frozen=True):

@@ -22,7 +22,7 @@ from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
 from pbx.sip.grammar import lower
 from pbx.sip.message import Request, Response
-from rtp.control import CloseLeg, WantPicture
+from rtp.control import CloseLeg, PassDtmf, WantPicture
 
 
 def request(leg: Leg, transaction: str, request: Request, flow: Flow, now: float) -> list[Effect | LegEvent]:
@@ -69,7 +69,9 @@ def _verb(leg: Leg, transaction: str, request: Request, now: float) -> list[Effe
         case "INFO":
             request = acceptance.unpacked(request, patient=leg.emergency)
             response, digit = indialog.info(request)
-            events: list[Effect | LegEvent] = [] if digit is None else [LegDigit(leg.id, digit, by_info=True)]
+            events: list[Effect | LegEvent] = [] if digit is None else [LegDigit(leg.id, digit)]
+            if digit is not None and leg.live:
+                events.append(ToMedia(PassDtmf(leg.id, digit)))
             if indialog.wants_picture(request) and leg.live:
                 events.append(ToMedia(WantPicture(leg.id)))
             return [Respond(transaction, response), *events]

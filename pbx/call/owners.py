@@ -116,7 +116,7 @@ def _call_leg_said(exchange: Exchange, call: str, event: LegEvent, now: float) -
         case LegDigit(_, digit):
             stays = exchange.to_call(call, events.SignOfLife("key"), now)
             said = Note("dtmf", call, {"from": "caller", "digit": digit})
-            return [said, *stays, *keys.to_host(exchange, call, event)]
+            return [said, *stays]
 
 
 def _desk_leg_said(exchange: Exchange, desk: str, event: LegEvent, now: float) -> list[Item]:

@@ -447,7 +447,7 @@ def test_silent_leg_gets_silence_and_nothing_else(media: MediaProcess) -> None:
         c.Join("room", "host", "host"),
         c.Join("room", "guest", "guest"),
         c.Play("guest", "p1", ("tone:zip", "tone:waiting"), loop=True),
-        c.SendDtmf("guest", "123"),
+        c.PassDtmf("host", "123"),
     )
     for _ in range(50):
         host.say(b"h" * 160)
@@ -596,7 +596,7 @@ def test_digits_pass_through_and_are_told_once(media: MediaProcess) -> None:
     assert len(passed) == 5
     assert len({packet.timestamp for packet in passed}) == 1
     assert s.none(c.Dtmf)
-    s.send(c.SendDtmf("host", "9#"))
+    s.send(c.PassDtmf("guest", "9#"))
     heard = host.hear_until(
         lambda packets: sum(packet.payload_type == 97 and packet.marker for packet in packets) >= 2
     )
@@ -720,10 +720,10 @@ def test_refusals(media: MediaProcess) -> None:
         media.leg(name, Phone())
     s.send(c.Join("r", "a", "guest"), c.Join("r", "b", "guest"))
     assert s.wait(c.Refused) == c.Refused("Join", "b", "second_guest")
-    s.send(c.CloseLeg("x"), c.CloseEvidence("x"), c.SendDtmf("a", "%"))
+    s.send(c.Join("r", "b", "host"), c.CloseLeg("x"), c.CloseEvidence("x"), c.PassDtmf("b", "%"))
     assert s.wait(c.Refused) == c.Refused("CloseLeg", "x", "unknown_leg")
     assert s.wait(c.Refused) == c.Refused("CloseEvidence", "x", "unknown_call")
-    assert s.wait(c.Refused) == c.Refused("SendDtmf", "a", "bad_digit")
+    assert s.wait(c.Refused) == c.Refused("PassDtmf", "a", "bad_digit")
     opened = []
     for number in range(30):
         s.send(c.OpenLeg(f"n{number}", ("audio",), "127.0.0.1"))

@@ -57,7 +57,7 @@ def test_a_leg_without_ports_is_refused_and_holds_none(running, host, left, reas
         c.SetStaff("x", "barge"),
         c.Play("x", "p", ()),
         c.StopPlay("x"),
-        c.SendDtmf("x", "1"),
+        c.PassDtmf("x", "1"),
         c.WantPicture("x"),
     ],
     ids=lambda command: type(command).__name__,
@@ -321,8 +321,11 @@ def test_holdings(running):
 
 def test_plays_and_digits_reach_the_leg(running):
     running.leg("a")
-    assert running.do(c.Play("a", "p", ("tone:zip",)), c.StopPlay("a"), c.SendDtmf("a", "1")) == []
-    assert running.do(c.SendDtmf("a", "?")) == [c.Refused("SendDtmf", "a", "bad_digit")]
+    assert running.do(c.Play("a", "p", ("tone:zip",)), c.StopPlay("a"), c.PassDtmf("a", "1")) == []
+    for name in (HOST, GUEST):
+        running.leg(name)
+    running.join(HOST, GUEST)
+    assert running.do(c.PassDtmf(GUEST, "?")) == [c.Refused("PassDtmf", HOST, "bad_digit")]
 
 
 def test_a_key_frame_is_asked_of_the_other_side(running):

@@ -194,7 +194,8 @@ def test_what_is_played_and_typed_goes_on_where_it_was(two):
     here, there = two
     here.leg(GUEST)
     here.say(GUEST, 1)
-    here.do(c.Play(GUEST, "p", ("tone:waiting", "pause:60")), c.SendDtmf(GUEST, "5"))
+    here.do(c.Play(GUEST, "p", ("tone:waiting", "pause:60")))
+    here.engine._legs[GUEST].send_digits("5")
     here.pass_time(1.0)
     position = here.engine._legs[GUEST].carry()["position"]
     move(two, GUEST)

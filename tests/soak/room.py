@@ -14,8 +14,8 @@ from rtp.control import (
     Leave,
     NoteSip,
     OpenEvidence,
+    PassDtmf,
     Play,
-    SendDtmf,
     SetGates,
     SetStaff,
     StaffMode,
@@ -237,7 +237,7 @@ class Room(Stage):
             line.say(payload_type=101, payload=struct.pack("!BBH", 5, end | 10, 480))
             yield BEAT
         line.timestamp += 800
-        self.media.say(SendDtmf(guest, "7"))
+        self.media.say(PassDtmf(host, "7"))
         yield 0.4
         yield from self._settle(guest, host)
         self._expect(self.media.digits[guest] == before + 1, "a digit was not told")

@@ -61,7 +61,7 @@ COMMANDS = st.one_of(
     st.builds(c.SetGates, st.just(GUEST), st.booleans(), st.booleans(), st.booleans()),
     st.builds(c.Play, st.sampled_from([GUEST, HOST]), st.just("p"), st.sampled_from([("tone:zip",), ("pause:60",), ("pause:40", "tone:waiting"), ("pause:80", "none", "pause:20")]), st.booleans()),
     st.sampled_from([GUEST, HOST]).map(c.StopPlay),
-    st.builds(c.SendDtmf, st.sampled_from([GUEST, HOST]), st.just("5")),
+    st.builds(c.PassDtmf, st.sampled_from(LEGS), st.just("5")),
     st.builds(
         lambda leg, sound, sending, receiving: c.ConfigureLeg(
             leg,

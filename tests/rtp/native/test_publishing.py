@@ -301,7 +301,7 @@ def test_what_is_played_and_silence_go_on_in_c_and_each_change_is_pythons(talkin
         running.do(c.Play("guest", "p", ("tone:waiting",), loop=True))
         assert count(4.0) == (1, 200)
         assert count(4.0) == (1, 200), "the tone begins again"
-        running.do(c.SendDtmf("guest", "5"))
+        running.engine._legs["guest"].send_digits("5")
         python, sent = count(1.0)
         assert sent == 50
         assert 8 < python < 30, "the digit"
