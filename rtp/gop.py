@@ -3,7 +3,8 @@
 packet of a waiting caller ─▶ Group.push ─▶ kept from the newest key frame on ─▶ packets, in order, when they are put through
 
 Kept are whole groups only: after a loss, or when a group grows too large, nothing is shown until the next key frame, for
-which the caller is asked. H.264 (RFC 6184), H.265 (RFC 7798) and VP8 (RFC 7741); of other codecs nothing is kept.
+which the caller is asked. H.264 (RFC 6184), H.265 (RFC 7798), VP8 (RFC 7741) and H.263 of 1998 (RFC 4629); of other codecs
+nothing is kept.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ group leaves at once."""
 MAX_PACKETS: Final = 400
 """The same for small packets, whose cost in that buffer is not their bytes."""
 
-CODECS: Final = frozenset({"H264", "H265", "VP8"})
+CODECS: Final = frozenset({"H264", "H265", "VP8", "H263-1998"})
 
 Kind = Literal["key", "parameters", "other"]
 
@@ -142,6 +143,8 @@ def kind(codec: str, payload: bytes) -> Kind:
             return "parameters" if types & set(_H265_PARAMETERS) else "other"
         case "VP8":
             return "key" if _vp8_key(payload) else "other"
+        case "H263-1998":
+            return "key" if _h263_key(payload) else "other"
     return "other"
 
 
@@ -196,3 +199,23 @@ def _vp8_key(payload: bytes) -> bool:
             at += 2 if len(payload) > at and payload[at] & 0x80 else 1
         at += bool(extension & 0x40) + bool(extension & 0x30)
     return len(payload) > at and not payload[at] & 0x01
+
+
+def _h263_key(payload: bytes) -> bool:
+    # RFC 4629 §5.1: RR (5 bits) P V PLEN (6) PEBIT (3); then a byte if V, and PLEN bytes of another picture's header
+    if len(payload) < 2 or not payload[0] & 0x04:
+        return False  # goes on with something
+    header = int.from_bytes(payload[:2], "big")
+    picture = payload[2 + (header >> 9 & 1) + (header >> 3 & 0x3F) :][:6]
+    if len(picture) < 6 or picture[0] & 0xFC != 0x80:
+        return False  # P stands for two bytes of zeros: the rest of a picture start code is 1 00000, others begin a slice or group
+    bits = int.from_bytes(picture, "big")
+
+    def at(first: int, width: int) -> int:
+        return bits >> (48 - first - width) & ((1 << width) - 1)
+
+    # H.263 §5.1.3: behind TR five bits of PTYPE, then its source format; but for 7, extended PTYPE, the next is 0 for an I picture.
+    if at(19, 3) != 7:
+        return not at(22, 1)
+    # §5.1.4: PLUSPTYPE is UFEP, OPPTYPE if that is 1, and MPPTYPE, which begins with the type: 0 for an I picture
+    return not at(43 if at(22, 3) == 1 else 25, 3)

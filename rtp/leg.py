@@ -381,7 +381,7 @@ class Leg:
     def _ask_picture(self, track: Track, reports: Reports) -> None:
         asked = way(track.stream.feedback if track.stream else ())
         if asked == "info":
-            track.pictures.answered()  # SIP repeats what is lost
+            track.pictures.answered()  # SIP repeats a lost INFO; a lost key frame leaves a gap, after which it is asked again
             self._around.emit(PictureWanted(self.leg))
         else:
             track.pictures.patience = PATIENCE_SECONDS + (reports.round_trip or 0.0)

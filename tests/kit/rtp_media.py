@@ -114,6 +114,7 @@ ENCODERS = {
         {"preset": "ultrafast", "x265-params": "keyint=15:bframes=0:repeat-headers=1:log-level=none"},
     ),
     "VP8": ("libvpx", {"deadline": "realtime", "g": "15", "lag-in-frames": "0"}),
+    "H263-1998": ("h263p", {"g": "15"}),
 }
 
 
@@ -248,10 +249,17 @@ def packetize_vp8(frame: bytes, *, picture_id: int | None = 0x1234) -> list[byte
     ]
 
 
+def packetize_h263(picture: bytes) -> list[bytes]:
+    """RFC 4629: the zeros of the start code are left out and said by the P bit; cut anywhere."""
+    pieces = [picture[2:][i : i + MTU] for i in range(0, len(picture) - 2, MTU)]
+    return [(b"\x04\0" if number == 0 else b"\0\0") + piece for number, piece in enumerate(pieces)]
+
+
 PACKETIZE: dict[str, Callable[[bytes], list[bytes]]] = {
     "H264": packetize_h264,
     "H265": packetize_h265,
     "VP8": packetize_vp8,
+    "H263-1998": packetize_h263,
 }
 
 

@@ -15,6 +15,11 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 KEY, SLICE = b"\x65key", b"\x41slice"
 VP9 = Codec("VP9", 96, 90000)
+H263 = Codec("H263-1998", 96, 90000)
+PICTURES = {
+    H264: (KEY, SLICE), VP9: (KEY, SLICE),
+    H263: (b"\x04\0\x80\x02\x08\0\0\0", b"\x04\0\x80\x02\x0a\0\0\0"),
+}  # fmt: skip
 BEAT = 1 / 15
 SWEEP = 0.1
 
@@ -34,6 +39,7 @@ class Filmed:
         self.caller = self.wire.configured("caller", "video", (codec,))
         self.desk = self.wire.configured("desk", "video", (codec,))
         self.deaf, self.obeys = deaf, obeys
+        self.key, self.slice = PICTURES[codec]
         self.asked = []
         self.keys = []
         self._to_make = False
@@ -61,7 +67,7 @@ class Filmed:
         if key:
             self.keys.append((self.wire.loop.now, not lost))
         if not lost:
-            data = packet(self._number, KEY if key else SLICE, payload_type=96)
+            data = packet(self._number, self.key if key else self.slice, payload_type=96)
             self.wire.loop.read(rtp_socket(self.caller), data)
         self.wire.loop.now += BEAT
         if self.wire.loop.now - self._swept >= SWEEP:
@@ -77,17 +83,18 @@ class Filmed:
         return self.caller._routes[96].special
 
 
-def calm():
+def calm(codec=H264):
     """A picture that is seen, whose requests are answered, some time ago."""
-    film = Filmed()
+    film = Filmed(codec)
     film.beats(30)
     film.asked.clear()
     film.keys.clear()
     return film
 
 
-def test_a_request_that_was_lost_is_made_again_until_the_key_frame_comes():
-    film = calm()
+@pytest.mark.parametrize("codec", [H264, H263], ids=lambda codec: codec.name)
+def test_a_request_that_was_lost_is_made_again_until_the_key_frame_comes(codec):
+    film = calm(codec)
     film.deaf = 2
     film.beat(lost=True)
     film.beats(30)
@@ -98,8 +105,9 @@ def test_a_request_that_was_lost_is_made_again_until_the_key_frame_comes():
     )
 
 
-def test_a_key_frame_that_came_is_not_asked_for_again():
-    film = calm()
+@pytest.mark.parametrize("codec", [H264, H263], ids=lambda codec: codec.name)
+def test_a_key_frame_that_came_is_not_asked_for_again(codec):
+    film = calm(codec)
     film.beat(lost=True)
     film.beats(60)
     assert len(film.asked) == 1

@@ -12,6 +12,8 @@ from rtp.packet import parse as parse_packet
 from tests.kit.rtp_media import pictures
 
 IDR, SLICE, SPS, PPS = b"\x65x", b"\x41x", b"\x67x", b"\x68x"
+H263_KEY = b"\x04\0\x80\x02\x08\0\0\0"
+"""RFC 4629: P; then 1 00000, TR 0, PTYPE 10 000 and CIF-less format 2 (QCIF), INTRA."""
 
 
 def data(number, payload, *, ssrc=7, timestamp=0):
@@ -62,18 +64,30 @@ def kept(group):
         ("VP8", b"\x90\xe0\x85\x05\x01\x20\x00", "key"),
         ("VP8", b"\x90", "other"),
         ("VP8", b"", "other"),
-        ("H263-1998", b"\x04\x00\x80", "other"),
+        ("H263-1998", H263_KEY, "key"),
+        ("H263-1998", b"\x06\x08\0\0" + H263_KEY[2:], "key"),  # behind VRC and a byte of another header
+        ("H263-1998", b"\x04\0\x80\x02\x0a\0\0\0", "other"),  # INTER
+        ("H263-1998", b"\x04\0\x84\x02\x08\0\0\0", "other"),  # a group of blocks
+        ("H263-1998", b"\0\0" + H263_KEY[2:], "other"),  # goes on with a picture
+        ("H263-1998", b"\x04\0\x80\x02\x1c\x80\0\0", "key"),  # PLUSPTYPE with OPPTYPE
+        ("H263-1998", b"\x04\0\x80\x02\x1c\x80\0\x04", "other"),
+        ("H263-1998", b"\x04\0\x80\x02\x1c\0\0\0", "key"),  # and without
+        ("H263-1998", b"\x04\0\x80\x02\x1c\x10\0\0", "other"),
+        ("H263-1998", H263_KEY[:-1], "other"),
+        ("H263-1998", b"\x04", "other"),
+        ("VP9", b"\x8c\x80", "other"),
     ],
 )
 def test_what_a_packet_begins(codec, payload, what):
     assert kind(codec, payload) == what
 
 
-@pytest.mark.parametrize("codec", ["H264", "H265", "VP8"])
+@pytest.mark.parametrize("codec", ["H264", "H265", "VP8", "H263-1998"])
 def test_of_a_real_picture_the_last_group_is_kept_whole(codec):
     """Encoders here begin a group each 15 pictures: two seconds of 15 hold two, and the second is what is left."""
     group = Group()
-    stream = [parse_packet(item.data) for item in pictures(codec, 2.0, ssrc=9, colour=(200, 30, 30))]
+    moving = pictures(codec, 2.0, ssrc=9, colour=(200, 30, 30), size=(352, 288))
+    stream = [parse_packet(item.data) for item in moving]
     for packet in stream:
         assert not group.push(codec, packet.encode(), packet.sequence, packet.timestamp)
     found = [parse_packet(packet) for packet, _ in group.packets]
@@ -104,11 +118,11 @@ def test_before_a_key_frame_one_is_wanted_once():
     assert group.packets == ()
     push(group, 3, IDR, 3)
     assert kept(group) == [(3, 3)]
-    assert not push(group, 4, b"x", 4, codec="H263-1998")
+    assert not push(group, 4, b"x", 4, codec="VP9")
 
 
 def test_of_a_codec_that_is_not_kept_nothing_is_wanted():
-    assert not push(Group(), 1, b"x", 1, codec="H263-1998")
+    assert not push(Group(), 1, b"x", 1, codec="VP9")
 
 
 @pytest.mark.parametrize("more", [{"number": 4}, {"number": 3, "ssrc": 8}, {"number": 1}])
