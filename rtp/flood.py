@@ -13,6 +13,8 @@ FACTOR: Final = 2
 """Bar L9: "excess over 2× negotiated rate"."""
 BURST_SECONDS: Final = 1.0
 """What may come at once, as seconds at the permitted rate: a key frame, or the sound a phone held back while it changed networks."""
+EXCUSED_SECONDS: Final = 2.0
+"""How long after a stall of this process more than that may come at once: what waited in the sockets meanwhile is read by then."""
 LEAST: Final = 40
 """Bytes a smaller packet counts as: it costs us as much as a larger one. At 10 ms a G.711 packet has 92, a digit has 16."""
 SMALLEST_PACKET_SECONDS: Final = 0.010
@@ -66,6 +68,11 @@ def seconds_per_byte(stream: Stream | None) -> float:
 def rtcp_permitted(stream: Stream | None) -> int:
     """Give the bytes a second a peer may send as RTCP of one medium."""
     return max(RTCP_LEAST, permitted(stream) // RTCP_SHARE)
+
+
+def burst(late: float) -> float:
+    """Give the seconds at the permitted rate that may come at once after nothing was read for `late` seconds."""
+    return BURST_SECONDS + late / FACTOR
 
 
 class Limit:

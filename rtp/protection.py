@@ -18,7 +18,7 @@ import structlog
 from rtp.association import Association
 from rtp.control import Address, Dtls, Sdes, Secured, SecurityFailed, Stream
 from rtp.dtls import Certificate
-from rtp.flood import CHECKS, CHECKS_OF_OTHERS, Limit, permitted
+from rtp.flood import CHECKS, CHECKS_OF_OTHERS, Limit
 from rtp.latch import canonical
 from rtp.packet import RTCP_TYPES
 from rtp.reports import Reports
@@ -89,7 +89,6 @@ class Protection:
         self._seals: dict[Port, Seal] = {}
         self._associations: dict[Port, Association] = {}
         self._told: Address | None = None
-        self._limit = Limit()
         self._checks = {
             True: Limit(),
             False: Limit(),
@@ -109,7 +108,6 @@ class Protection:
         mux = stream is not None and stream.mux
         if stream is None and self._crypto is not None:
             return  # a medium that rests keeps its keys: nothing is sent or believed meanwhile
-        self._limit.permit(permitted(stream))
         before, self._crypto = self._crypto, crypto
         self._mux = mux
         match crypto:
@@ -146,9 +144,8 @@ class Protection:
             "seals": {port: seal.carry() for port, seal in self._seals.items()},
         }
 
-    def resume(self, data: dict[str, Any], stream: Stream | None) -> None:
-        """Go on where `carry` was called, with what was negotiated; a handshake that was done is not done again."""
-        self._limit.permit(permitted(stream))
+    def resume(self, data: dict[str, Any]) -> None:
+        """Go on where `carry` was called; a handshake that was done is not done again."""
         self._crypto = msgspec.convert(data["crypto"], Sdes | Dtls | None)
         self._mux = data["mux"]
         self._seals = {port: Seal.resume(packed) for port, packed in data["seals"].items()}
@@ -293,9 +290,6 @@ class Protection:
                 self._not_genuine(source)
                 return
             data = clear
-        if not self._limit.datagram(data, now):
-            track.flooded += 1
-            return
         track.admit(data, source)
 
     def _rtcp_arrived(self, data: bytes, source: Address, now: float) -> None:

@@ -15,7 +15,7 @@ from operator import call
 from struct import error as StructError  # noqa: N812  # it is a class, whatever its module calls it
 from typing import TYPE_CHECKING, Final
 
-from rtp.flood import BURST_SECONDS, LEAST
+from rtp.flood import LEAST
 from rtp.packet import HEADER, HEADER_SIZE, MARKER
 from rtp.sequence import HALF32, MASK16, MASK32, ticks
 
@@ -70,7 +70,7 @@ def _take(arrived: "Iterator[tuple[Track, bytes]]", loop: "Loop") -> None:
                 until = track._permitted_until
                 if until < now:
                     until = now
-                elif until - now > BURST_SECONDS:
+                elif until - now > track.burst:
                     track.flooded += 1
                     continue
                 weight = size if size > LEAST else LEAST  # noqa: FURB136  # a call each

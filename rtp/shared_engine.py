@@ -218,7 +218,7 @@ class SharedEngine(Engine):
         if (protected := packed["protection"]) is not None:
             protection = Protection(track, reports, self._certified(protected["certificate"]), self._around)
             leg.protections[medium] = protection
-            protection.resume(protected, stream)
+            protection.resume(protected)
         track.resume(packed["track"])
         track.wire(None, self._loop.now)
 

@@ -16,7 +16,7 @@ from rtp.call_evidence import PacketWriter
 from rtp.carried import Carried
 from rtp.control import Address, Dtmf, MediaLost, MediaStarted, Medium, PortPair, Stream
 from rtp.dtmf import Detector
-from rtp.flood import seconds_per_byte
+from rtp.flood import BURST_SECONDS, LEAST, burst, seconds_per_byte
 from rtp.gop import Group
 from rtp.latch import QUIET_SECONDS, Latch, canonical
 from rtp.loop import Handler
@@ -50,7 +50,7 @@ class Track(Asking, Unheard, Carried):
     __slots__ = (
         "_around", "_believed", "_connected", "_detector", "_dropped", "_fd", "_gaps", "_loop", "_named", "_number",
         "_permitted_until", "_presence", "_recv", "_routes", "_seconds_per_byte",
-        "_unheard", "ask_picture", "audience", "destination", "evidence", "fed_by", "flood_stated", "flooded", "group", "heard",
+        "_unheard", "ask_picture", "audience", "burst", "destination", "evidence", "fed_by", "flood_stated", "flooded", "group", "heard",
         "latch", "leg", "local", "local_rtcp", "medium", "overrun", "pair", "pictures", "reader", "rejected", "remote", "sender",
         "source", "strangers", "stream", "taken", "unauthentic",
     )  # fmt: skip
@@ -97,6 +97,7 @@ class Track(Asking, Unheard, Carried):
         self._presence = Presence()
         self._gaps = 0
         self._permitted_until = self._seconds_per_byte = 0.0
+        self.burst = BURST_SECONDS  # what may come at once, see `flood`
         self._number = next(around.numbers)
         self._unheard: tuple[bytes, int, int] | None = None  # the newest packet that went to nobody
         self._detector = Detector()
@@ -263,9 +264,27 @@ class Track(Asking, Unheard, Carried):
             return False
         if not self._connected or source != self.remote:
             self._believe(source)
-        self._take(data)
+        if self._permits(len(data), now):
+            self._take(data)
+        else:
+            self.heard = now
+            self.flooded += 1
         self.latch.heard(ssrc, sequence, now)
         return True
+
+    def _permits(self, size: int, now: float) -> bool:
+        """Whether the peer may send this much now (bar L9); it is counted then. As in `road`."""
+        until = max(self._permitted_until, now)
+        if until - now > self.burst:
+            return False
+        self._permitted_until = until + max(size, LEAST) * self._seconds_per_byte
+        return True
+
+    def excuse(self, late: float) -> None:
+        """Nothing was read for so many seconds: what comes at once now came in time; 0: that is over, and nothing is owed for it."""
+        self.burst = burst(late)
+        if not late:
+            self._permitted_until = min(self._permitted_until, self._loop.now)
 
     def _believe(self, source: Address) -> None:
         if source != self.remote:

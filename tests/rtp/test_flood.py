@@ -1,3 +1,6 @@
+import itertools
+from unittest.mock import patch
+
 import pytest
 
 from rtp.flood import (
@@ -11,9 +14,16 @@ from rtp.flood import (
     rtcp_permitted,
     seconds_per_byte,
 )
+from tests.kit.media_engine import GUEST, HOST, Running
 from tests.kit.media_wire import EVENTS, H264, PCMA, PHONE, Codec, Wire, engine, packet, rtp_socket, stream
 
 __all__ = ["engine"]
+
+
+@pytest.fixture(autouse=True)
+def _disconnect():
+    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
+        yield
 
 
 def test_what_codecs_need():
@@ -53,6 +63,64 @@ def test_a_flood_of_misshapen_packets_is_limited_too():
         wire.loop.read(rtp_socket(guest), b"\x80", PHONE)
     assert guest.rejected + guest.flooded == 1000
     assert guest.flooded > 500
+
+
+@pytest.mark.usefixtures("engine")
+def test_what_waits_when_its_source_is_believed_is_limited_too():
+    """At the first packet, or the first after a silence, all that has come is read at once."""
+    wire = Wire()
+    guest, host = wire.configured("guest", codecs=(PCMA,)), wire.configured("host", codecs=(PCMA,))
+    guest.wire(host, wire.loop.now)
+    rtp_socket(guest).arriving.extend((packet(number), PHONE) for number in range(1000))
+    wire.loop.read(rtp_socket(guest), packet(1000), PHONE)
+    passed = host.sender.packets
+    assert passed + guest.flooded == 1001
+    assert 1 < passed * 172 <= permitted(guest.stream) * BURST_SECONDS + 2 * 172
+    for number in range(1001, 1011):  # and counts for what comes next
+        wire.loop.read(rtp_socket(guest), packet(number), PHONE)
+    assert (host.sender.packets, guest.flooded) == (passed, 1011 - passed)
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(("seconds", "opened"), [(10, False), (10, True), (1, False)])
+def test_after_a_stall_nothing_of_an_honest_phone_is_a_flood(seconds, opened):
+    running = Running()
+    running.leg(GUEST)
+    running.leg(HOST)
+    running.join(HOST, GUEST)
+    track = running.engine._legs[GUEST].tracks["audio"]
+    said = itertools.count()
+    for _ in range(50):
+        running.say(GUEST, next(said))
+        running.pass_time(0.02)
+    if opened:
+        track._open()
+    running.loop.now += seconds  # nothing ran
+    running.say(GUEST, next(said))  # what a round of the loop reads before it looks at the clock
+    running.pass_time(0.001)
+    for _ in range(seconds * 50 - 1):
+        running.say(GUEST, next(said))
+    for _ in range(500):
+        running.say(GUEST, next(said))
+        running.pass_time(0.02)
+    assert track.flooded == 0
+    assert track.source.received == next(said)
+    for _ in range(1000):
+        running.say(GUEST, next(said))
+    assert track.flooded > 1000 - 120, "the limit is what it was"
+
+
+@pytest.mark.usefixtures("engine")
+def test_after_a_stall_no_more_than_waited_is_permitted():
+    running = Running()
+    running.leg(GUEST)
+    track = running.engine._legs[GUEST].tracks["audio"]
+    running.say(GUEST, 0)
+    running.loop.now += 10.0
+    running.pass_time(0.001)
+    for number in range(1, 10_000):
+        running.say(GUEST, number)
+    assert (10_000 - track.flooded) * 172 <= permitted(track.stream) * (BURST_SECONDS + 10 / FACTOR) + 3 * 172
 
 
 def test_what_rtcp_may_take():

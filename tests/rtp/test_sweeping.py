@@ -25,7 +25,7 @@ class Timers:
 
 
 def leg(name, due=float("inf")):
-    return SimpleNamespace(leg=name, rtcp_due=due, report_due=float("inf"))
+    return SimpleNamespace(leg=name, rtcp_due=due, report_due=float("inf"), tracks={})
 
 
 @pytest.fixture
