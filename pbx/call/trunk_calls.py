@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from pbx.call.effects import Item, Note
+from pbx.call.encrypting import SECURE_TRANSPORTS
 from pbx.call.impossible import Impossible
 from pbx.call.leg import Leg, LegSetup, State
 from pbx.call.owner import Owner
@@ -89,9 +90,12 @@ def place(exchange: Exchange, wanted: Outside, owner: Owner, now: float) -> tupl
         max_forwards=wanted.hops,
         headers=(*said, *wanted.headers),
     )
-    setup = replace(
-        offered(exchange.setup(flow, urgent=wanted.urgent), settings), ring_seconds=wanted.ring_seconds
-    )
+    setup = exchange.setup(flow, settings.name, urgent=wanted.urgent)
+    if any(target.hop.param("transport") not in SECURE_TRANSPORTS for target in targets):
+        # All peers are sent one description: keys stand in it only if they are secret on the way to each of them.
+        clear = exchange.site.encryption.sdes_in_clear
+        setup = replace(setup, encryption=replace(setup.encryption, sdes=clear))
+    setup = replace(offered(setup, settings), ring_seconds=wanted.ring_seconds)
     leg, opening = Leg.outgoing(
         exchange.mint("leg"),
         invite,

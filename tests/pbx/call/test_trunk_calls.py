@@ -1,7 +1,10 @@
 """Calls over a trunk: fail-over, digest, redirects, early media and causes, through the whole pure exchange."""
 
+from dataclasses import replace
+
 import pytest
 
+from pbx.call.encrypting import EncryptionRules
 from pbx.call.hangup import hang_up
 from pbx.call.seats import Impossible
 from pbx.sip.flow import Flow
@@ -25,6 +28,33 @@ def test_an_invite_leaves_for_the_preferred_peer_with_a_law_first():
     lines = invite.body.decode().split("\r\n")
     assert [line for line in lines if line.startswith("m=")] == ["m=audio 20000 RTP/AVP 8 0 101"]
     assert invite.headers.get("Resource-Priority") is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "transports", "profile", "keys"),
+    [
+        (EncryptionRules("off", {"t1": "mandatory"}), ("tls", "tls"), "RTP/SAVP", True),
+        (EncryptionRules("off", {"t1": "opportunistic"}), ("tls", "tls"), "RTP/AVP", True),
+        (EncryptionRules("mandatory", {"t1": "off"}), ("tls", "tls"), "RTP/AVP", False),
+        (EncryptionRules("mandatory"), ("tls", "tls"), "RTP/SAVP", True),
+        # Whoever takes over from the first peer is sent the same description.
+        (EncryptionRules("off", {"t1": "mandatory"}), ("tls", "udp"), "UDP/TLS/RTP/SAVP", False),
+        (EncryptionRules("off", {"t1": "opportunistic"}), ("tls", "udp"), "RTP/AVP", False),
+        (EncryptionRules("off", {"t1": "mandatory"}, sdes_in_clear=True), ("udp", "udp"), "RTP/SAVP", True),
+    ],
+)
+def test_a_call_of_ours_is_encrypted_by_the_rule_of_its_trunk(rules, transports, profile, keys):
+    peers = [
+        {"host": host, "priority": n, "transport": transport}
+        for n, (host, transport) in enumerate(zip(PEERS, transports, strict=True), 1)
+    ]
+    world = TrunkWorld(trunk(peers=peers))
+    world.exchange.site = replace(world.exchange.site, encryption=rules, asymmetric=frozenset({"t1"}))
+    leg = world.place()
+    body = world.out("INVITE")[0][1].body.decode()
+    assert f"m=audio 20000 {profile} " in body
+    assert ("a=crypto:" in body) is keys
+    assert world.exchange.legs[leg].negotiation._asymmetric
 
 
 def test_an_urgent_call_is_marked():
