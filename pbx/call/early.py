@@ -57,8 +57,10 @@ def _take_answer(leg: Leg, response: Response, tag: str) -> list[Effect | LegEve
 def confirmed(leg: Leg, response: Response) -> Dialog:
     """Make of an early dialog, or of nothing, the dialog of the 2xx (RFC 3261 §13.2.2.4)."""
     assert leg.invite is not None, "an outgoing leg has its INVITE"
-    known = leg.early.get(response.to.tag or "")
-    leg.early.clear()
+    known = leg.early.pop(response.to.tag or "", None)
+    # A second phone may answer yet, and has to be hung up under the CSeq number behind its last PRACK.
+    asked = leg.invite.cseq.number
+    leg.early = {tag: early for tag, early in leg.early.items() if early[0].local_seq > asked}
     if known is None:
         return Dialog.uac(leg.invite, response)
     known[0].refresh(response)

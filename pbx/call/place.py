@@ -14,6 +14,11 @@ from pbx.sip.flow import Flow
 from pbx.sip.message import CSeq, Request, Response
 from pbx.sip.uri import NameAddr
 
+FORGOTTEN_PRACKS = 16
+"""CSeq numbers left out in a dialog whose PRACKs nobody remembers: a number used twice is refused (RFC 3261 §12.2.2), one that
+is too high is not.
+"""
+
 
 def place(leg: Leg, now: float) -> list[Effect | LegEvent]:
     """Send the INVITE of an outgoing leg."""
@@ -92,6 +97,16 @@ def _answered_again(
     dialog = Dialog.uac(invite, response)
     if ours.key == dialog.key:
         return [SendAck(ours.ack(invite.cseq.number), flow)]
+    # A phone whose ringing had a PRACK has heard CSeq numbers beyond the INVITE's: its BYE goes on from there (§12.2.1.1).
+    tag = response.to.tag or ""
+    known = leg.early.get(tag)
+    if known is not None and known[0].state is DialogState.CONFIRMED:
+        return [SendAck(known[0].ack(invite.cseq.number), flow)]  # it has its BYE
+    if known is not None:
+        dialog = known[0]
+        dialog.refresh(response)
+    elif len(leg.early) < early.MAX_FORKS:
+        leg.early[tag] = (dialog, None)
     leg.count += 1
     bye = dialog.request("BYE", headers=(reason.ELSEWHERE,))
     return [
@@ -104,7 +119,9 @@ def stray(leg: Leg, response: Response, flow: Flow, now: float) -> list[Effect |
     """Take a 2xx that no transaction wanted: a repeated one gets its ACK again."""
     if response.cseq.method != "INVITE" or leg.invite is None:
         return []
-    if leg.dialog is not None and response.cseq.number != leg.invite.cseq.number:
+    if leg.dialog is not None and (
+        leg.transaction is not None or response.cseq.number != leg.invite.cseq.number
+    ):
         return [SendAck(leg.dialog.ack(response.cseq.number), flow)]  # of a re-INVITE of ours
     return answered(leg, response, flow, now)
 
@@ -122,7 +139,7 @@ def late(response: Response, flow: Flow, contact: NameAddr) -> list[Effect | Leg
         remote_tag=response.to.tag or "",
         local=response.from_,
         remote=response.to,
-        local_seq=response.cseq.number,
+        local_seq=response.cseq.number + FORGOTTEN_PRACKS,
         remote_seq=None,
         route_set=response.record_routes[::-1],
         remote_target=response.contact.uri,

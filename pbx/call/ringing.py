@@ -5,8 +5,9 @@ in → out: time → 180, its repetitions; PRACK → its answer. Normally nothin
 
 from pbx.call import indialog, progress
 from pbx.call.effects import Effect, LegEnded, LegEvent, LegGone, Respond, ToMedia
-from pbx.call.leg import Leg, State
+from pbx.call.leg import SDP, Leg, State
 from pbx.sip import acceptance, reliable
+from pbx.sip.body import find_part
 from pbx.sip.dialog import Dialog
 from pbx.sip.errors import SipError
 from pbx.sip.message import Request
@@ -37,11 +38,16 @@ def expire(leg: Leg, now: float) -> list[Effect | LegEvent]:
 def _ring(leg: Leg, now: float) -> list[Effect | LegEvent]:
     if leg.state not in {State.OPENING, State.READY} or leg.invite is None or leg.transaction is None:
         return []
+    reliably = acceptance.wants(leg.invite, reliable.TAG)
+    if reliably and find_part(leg.invite, SDP) is None:
+        # RFC 3261 §13.2.1: "If the initial offer is not in an INVITE, the offer MUST be in the first reliable non-failure
+        # message from the UAS back to the UAC": without ports there is none to make, and 100 has to do.
+        return []
     leg.dialog = Dialog.uas(leg.invite, local_tag=leg.local_tag, contact=leg.contact)
     response = leg.invite.response(
         180, to_tag=leg.local_tag, headers=(("Contact", str(leg.contact)), indialog.ALLOW)
     )
-    if acceptance.wants(leg.invite, reliable.TAG):
+    if reliably:
         leg.reliable = reliable.Reliable.start(
             leg.transaction, response, now, leg.setup.timers, number=leg.negotiation.session
         )

@@ -102,6 +102,10 @@ class TransactionLayer:
         return effects + self._settle(transaction, now)
 
     def _receive_response(self, response: Response, flow: Flow, now: float) -> list[Effect]:
+        # RFC 3261 §8.1.3.3: "If more than one Via header field value is present in a response, the UAC SHOULD discard the
+        # message": it was misrouted, or meant for a proxy.
+        if len(response.vias) > 1:
+            return []
         transaction = self._clients.get(client_key(response.via.branch or "", response.cseq.method))
         if transaction is None:
             return [StrayResponse(response, flow)]

@@ -68,6 +68,21 @@ def test_ringing_is_reliable_where_the_caller_insists():
     assert world.noted("call_confirmed")
 
 
+def test_a_caller_that_insists_and_offers_nothing_does_not_hear_ringing():
+    """RFC 3261 §13.2.1: the first reliable response would have to bring our offer, and there are no ports yet."""
+    world = World(media_answers=False)
+    world.invite("bob", body=b"", headers=(REQUIRE,))
+    world.wait(5.0)
+    assert world.last_answer("bob") is None
+    world.media()
+    assert world.last_answer("bob").status == 200
+    assert world.last_answer("bob").body
+    plain = World(media_answers=False)
+    plain.invite("bob", body=b"")
+    plain.wait(5.0)
+    assert plain.last_answer("bob").status == 180
+
+
 def test_answer_does_not_wait_for_the_prack_and_the_prack_is_answered_all_the_same():
     world = ringing(REQUIRE)
     world.wait(1.1)
@@ -259,6 +274,11 @@ def test_second_phone_that_answers_too_gets_ack_and_bye():
     assert ack.request.to.tag == bye.request.to.tag == "b"
     assert bye.request.method == "BYE"
     assert bye.request.headers.get("Reason") == 'SIP;cause=200;text="Call completed elsewhere"'
+    # RFC 3261 §12.2.1.1: its PRACK had 2, and a number used twice is refused.
+    assert (ack.request.cseq.number, bye.request.cseq.number) == (1, 3)
+    [repeated] = desk.responds(200, "b", body=ANSWER)
+    assert isinstance(repeated, SendAck), "its ACK was lost; its BYE is on the way"
+    assert (repeated.request.to.tag, repeated.request.cseq.number) == ("b", 1)
     assert desk.present
     [again] = desk.responds(200, "a", body=ANSWER)
     assert isinstance(again, SendAck)
@@ -274,6 +294,7 @@ def test_2xx_for_a_leg_that_is_gone_gets_ack_and_bye():
     assert isinstance(ack, SendAck)
     assert isinstance(bye, SendRequest)
     assert bye.request.to.tag == "b"
+    assert bye.request.cseq.number > 1 + 8, "whatever PRACKs it has heard"
     assert desk.responds(486, "c") == []
     assert desk.responds(180, "c") == []
 
@@ -285,7 +306,10 @@ def test_no_end_of_forks():
     assert len(desk.world.desk_leg("d1").early) == 8
     desk.responds(200, "t19", body=ANSWER)
     assert desk.present
-    assert desk.world.desk_leg("d1").early == {}
+    assert len(desk.world.desk_leg("d1").early) == 8, "each may pick up yet"
+    for number in range(20):
+        desk.responds(200, f"t{number}", body=ANSWER)
+    assert len(desk.world.desk_leg("d1").early) == 8
 
 
 @pytest.mark.parametrize("status", [180, 200, 486])

@@ -5,9 +5,9 @@ import gzip
 import pytest
 
 from pbx.call import modify
-from pbx.call.effects import LegFree
+from pbx.call.effects import LegFree, SendAck
 from pbx.sdp.description import parse
-from pbx.sip.effects import AckArrived
+from pbx.sip.effects import AckArrived, StrayResponse
 from rtp.control import Refused
 from tests.kit.world import HOST, World, sdp
 
@@ -143,6 +143,26 @@ def test_update_and_reinvite_cross_our_reinvite():
     assert asked(world, "UPDATE", body=sdp()).status == 491
     assert asked(world, "INVITE", cseq=3, body=sdp()).status == 491
     assert asked(world, "UPDATE", cseq=4).status == 200
+
+
+def test_a_late_repetition_of_the_answer_to_our_reinvite_gets_its_ack():
+    """RFC 3261 §13.2.2.4, though the transaction is over, and the caller's INVITE had the same number as ours."""
+    world = World()
+    invite = world.request(
+        "INVITE", f"sip:110@{HOST}", "bob", cseq=2, body=sdp(), content_type="application/sdp"
+    )
+    world.transactions["bob"] = world.arrive(invite, "bob")
+    world.in_dialog("bob", "ACK", cseq=2)
+    world.run(world.exchange.run([modify.reinvite(leg(world), sdp(), "reinvite")], world.now))
+    sent = world.asked("INVITE")
+    assert sent.request.cseq.number == 2, "the same as the caller's"
+    world.reply("INVITE", 200, body=sdp())
+    before = len(world.sent)
+    repeated = sent.request.response(200, headers=(("Contact", "<sip:phone@192.0.2.88:5000>"),))
+    world.run(world.exchange.sip(StrayResponse(repeated, sent.flow), world.now))
+    [ack] = world.sent[before:]
+    assert isinstance(ack, SendAck)
+    assert str(ack.request.cseq) == "2 ACK"
 
 
 def test_reinvite_stands_for_a_lost_ack_only_when_the_exchange_is_complete():

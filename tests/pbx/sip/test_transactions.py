@@ -582,6 +582,18 @@ def test_a_response_to_another_method_or_branch_is_a_stray() -> None:
         assert layer.receive(answer, PEER, 0.1) == [StrayResponse(answer, PEER)]
 
 
+@pytest.mark.parametrize("method", ["INVITE", "BYE"])
+def test_a_response_with_another_via_below_ours_is_discarded(method: str) -> None:
+    """RFC 3261 §8.1.3.3."""
+    layer = TransactionLayer()
+    data = ask(layer, ours(method))
+    answer = response(data, 200).copy()
+    answer.headers.add("Via", "SIP/2.0/UDP 203.0.113.9;branch=z9hG4bKbelow")
+    assert layer.receive(answer, PEER, 0.1) == []
+    right = response(data, 200)
+    assert layer.receive(right, PEER, 0.2) == [ResponseArrived("r1", right, PEER)]
+
+
 def test_cancel_waits_for_a_provisional_answer() -> None:
     layer = TransactionLayer()
     route = parse_name_addr("<sip:proxy.example.net;lr>")
