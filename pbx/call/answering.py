@@ -234,6 +234,7 @@ class Answering:
         request = event.request
         if request.uri.scheme not in SCHEMES and request.method in indialog.OPENING:
             return [Respond(event.transaction, self._refusal(request, 416))]
+        read_refer.check_method(request)
         if request.method == "SUBSCRIBE":
             table.read(request)  # what nobody could have is refused before anybody is asked for a password
         source = event.flow.remote[0]

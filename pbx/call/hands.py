@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, cast, get_args
+from urllib.parse import quote
 
 from pbx.call import call_events as events
 from pbx.call import quiet, reach, referral, visits
@@ -21,6 +22,7 @@ from pbx.call.impossible import Impossible
 from pbx.call.owner import Owner
 from pbx.call.reach import AtDesk, AtQueue, Party
 from pbx.call.visits import MAX_STAFF, Passing, Purpose, Visit
+from pbx.sip.uri import Uri
 from routing.acd import ToHead
 from routing.moves import DeskCalls
 
@@ -135,13 +137,23 @@ def check_other(exchange: Exchange, desk: str, target: str) -> None:
         raise Impossible("busy")
 
 
-def outside(exchange: Exchange, party: Party, now: float, call: str | None = None) -> tuple[str, list[Item]]:
-    """Call somebody into a room of its own, for the sake of `call`; returns the id of its host. Raises `Impossible`."""
+def outside(
+    exchange: Exchange,
+    party: Party,
+    now: float,
+    call: str | None = None,
+    *,
+    headers: tuple[tuple[str, str], ...] = (),
+) -> tuple[str, list[Item]]:
+    """Call somebody into a room of its own, for the sake of `call`; returns the id of its host. Raises `Impossible`.
+
+    `headers`: what the INVITE says besides.
+    """
     if party.account is not None and party.account.kind != "dispatcher":
         raise Impossible("is_caller")
     name = f"{party.name}.{exchange.mint('party')}"  # read by people in the events
     room = rooms.Room(name, outside=True)
-    said = quiet.headers(exchange, call)
+    said = (*quiet.headers(exchange, call), *headers)
     leg, opening = reach.place_call(exchange, party, Owner("desk", name), now, focus=room.id, headers=said)
     exchange.rooms[name] = room
     return name, [*room.receive(rooms.SignsIn(leg.id)), *opening]
@@ -162,11 +174,20 @@ def _invite(
             check_other(exchange, order.desk, desk)
             visitor = desk
         case Party():
-            visitor, opening = outside(exchange, target, now, call)
+            visitor, opening = outside(exchange, target, now, call, headers=_referred_by(exchange, order))
     role = order.role if purpose == "help" else "dispatcher"
     visit = Visit(visitor, order.desk, purpose, call, order.target, role, mode, order.referral)
     asked = Note(f"{purpose}_asked", call, {"desk": order.desk, "who": order.target, "by": order.by})
     return [asked, *visits.begin(exchange, visit, now), *opening]
+
+
+def _referred_by(exchange: Exchange, order: Order) -> tuple[tuple[str, str], ...]:
+    # RFC 3892 §3: the request a REFER leads to says who referred. In our own words: the dialog it came in says who it is,
+    # whatever its own Referred-By claims (bars S8).
+    if order.by != "refer":
+        return ()
+    user = quote(order.desk, safe="", errors="surrogateescape")
+    return (("Referred-By", f"<{Uri('sip', user, None, exchange.site.host)}>"),)
 
 
 # --- verbs ------------------------------------------------------------------------------------------------------------------

@@ -8,14 +8,15 @@ from typing import Final
 
 from pbx.packages.table import ALLOW_EVENTS
 from pbx.sip import acceptance
-from pbx.sip.body import find_part
+from pbx.sip.body import parse_body
 from pbx.sip.errors import SipError
+from pbx.sip.grammar import lower
 from pbx.sip.message import Request, Response
 
 METHODS: Final = (
-    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "MESSAGE", "REGISTER", "UPDATE", "PRACK", "REFER"
+    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "MESSAGE", "UPDATE", "PRACK", "REFER"
 )  # fmt: skip
-KNOWN_ELSEWHERE: Final = frozenset({"NOTIFY", "SUBSCRIBE", "PUBLISH"})
+KNOWN_ELSEWHERE: Final = frozenset({"NOTIFY", "SUBSCRIBE", "PUBLISH", "REGISTER"})
 """Methods that exist but that we do not allow: 405. Any other is unknown: 501 (RFC 3261 §8.2.1)."""
 
 ALLOW: Final = ("Allow", ", ".join(METHODS))
@@ -24,7 +25,7 @@ CAPABILITIES: Final = (
     ALLOW, ("Accept", "application/sdp"), acceptance.NO_ENCODING, acceptance.SUPPORTED, ALLOW_EVENTS
 )  # fmt: skip
 """What a 2xx to INVITE or OPTIONS states about us (RFC 3261 §11.2, §13.2.2.4; RFC 6665 §4.4.4)."""
-OPENING: Final = (*METHODS, "SUBSCRIBE")
+OPENING: Final = (*METHODS, "REGISTER", "SUBSCRIBE")
 """Methods outside a dialog."""
 OUTSIDE: Final = (("Allow", ", ".join(OPENING)), *CAPABILITIES[1:], ("Accept-Language", "zh, en"))
 """What a 2xx to an OPTIONS outside a dialog states."""
@@ -40,6 +41,12 @@ _WISH: Final = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,63}:)?picture_fast_update[\s/
 MAX_TEXT = 8_192
 """Bytes of one text message that are kept; more is refused with 413."""
 
+_CHARSETS: Final = {
+    "gb2312": "gb18030", "gbk": "gb18030", "gb18030": "gb18030", "big5": "big5", "big5-hkscs": "big5hkscs",
+    "iso-8859-1": "latin-1", "utf-16": "utf-16",
+}  # fmt: skip
+"""What texts are written in besides UTF-8 (RFC 3428 §4 has the body say so); GB 18030 reads its two predecessors."""
+
 _SIGNAL = re.compile(rb"(?:^|\n)[Ss]ignal *= *([0-9A-Da-d*#])[ \t]*(?:\r|\n|$)")
 
 
@@ -53,7 +60,13 @@ def info(request: Request) -> tuple[Response, str | None]:
             body = request.body.strip(b" \t\r\n")
             digit = body.decode().upper() if re.fullmatch(rb"[0-9A-Da-d*#]", body) else None
             return request.response(200), digit
-        case "application/media_control+xml" | "application/pidf+xml" | "multipart/mixed" | None:
+        case "application/media_control+xml" | "application/pidf+xml" | "multipart/mixed":
+            return request.response(200), None
+        case _ if "Info-Package" in request.headers:
+            # RFC 6086 §4.2.2: an INFO of a package that was not agreed on is answered 469 with Recv-Info; ours is empty, for we
+            # agree on none. What is older than packages is understood all the same, whatever package it names.
+            return request.response(469, headers=(("Recv-Info", ""),)), None
+        case None:
             return request.response(200), None
     accept = (
         "Accept",
@@ -70,20 +83,27 @@ def wants_picture(request: Request) -> bool:
 def message(request: Request) -> tuple[Response, str | None]:
     """Answer a MESSAGE; the second value is its text. One that only tells a place (RFC 4119) has none."""
     body: bytes | None = request.body
-    if request.content_type == "multipart/mixed":
+    charset: str | None = None
+    if request.content_type in {"multipart/mixed", "text/plain"}:
         try:
-            body = find_part(request, "text/plain")
+            root = parse_body(request)
         except SipError as error:
-            return request.response(error.status), None
+            if request.content_type != "text/plain":
+                return request.response(error.status), None
+            root = None  # a careless parameter keeps no text back
+        part = None if root is None else next((p for p in root.walk() if p.kind == "text/plain"), None)
+        charset = None if part is None else part.media_type.param("charset")
+        if request.content_type != "text/plain":
+            body = None if part is None else part.body
     elif request.content_type == "application/pidf+xml":
         body = None
-    elif request.content_type not in {None, "text/plain"}:
+    elif request.content_type is not None:
         return request.response(415, headers=(("Accept", "text/plain, application/pidf+xml"),)), None
     if body is None:
         return request.response(200), None
     if len(body) > MAX_TEXT:
         return request.response(413), None
-    return request.response(200), body.decode(errors="replace")
+    return request.response(200), body.decode(_CHARSETS.get(lower(charset or ""), "utf-8"), errors="replace")
 
 
 def other(request: Request) -> Response:

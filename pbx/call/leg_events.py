@@ -17,10 +17,10 @@ from pbx.call.effects import (
     ToMedia,
 )
 from pbx.call.leg import Leg, State
-from pbx.sip import acceptance, reason
+from pbx.packages import table
+from pbx.sip import acceptance, reason, refer
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow
-from pbx.sip.grammar import lower
 from pbx.sip.message import Request, Response
 from rtp.control import CloseLeg, PassDtmf, WantPicture
 
@@ -48,6 +48,7 @@ def _verb(leg: Leg, transaction: str, request: Request, now: float) -> list[Effe
     if request.method == "BYE":
         return hangup.bye_received(leg, transaction, request)  # whatever it requires
     acceptance.check_require(request)
+    refer.check_method(request)
     match request.method:
         case "INVITE" | "UPDATE":
             if leg.emergency:
@@ -60,10 +61,10 @@ def _verb(leg: Leg, transaction: str, request: Request, now: float) -> list[Effe
             return ringing.prack(leg, transaction, request)
         case "REFER":
             return [LegRefer(leg.id, transaction, request)]
-        case "SUBSCRIBE" if (
-            lower((request.headers.get("Event") or "").partition(";")[0].strip(" \t")) == "refer"
-        ):
-            return [LegRefer(leg.id, transaction, request)]
+        case "SUBSCRIBE" if (package := table.package(request)) not in table.CONTENT_TYPES:
+            if package == "refer":
+                return [LegRefer(leg.id, transaction, request)]
+            raise SipError(489, headers=(table.ALLOW_EVENTS,))
         case "MESSAGE":
             return _text_received(leg, transaction, acceptance.unpacked(request, patient=leg.emergency))
         case "INFO":

@@ -50,6 +50,8 @@ STATUS: Final = {
     "itself": 403,
 }
 """What a phone is told for each reason; 480 for all others: not now."""
+RETRY_AFTER: Final = (("Retry-After", "10"),)
+"""Of a 503: the trunk is full, and calls end (RFC 3261 §21.5.4)."""
 MAX_SECOND_CALLS: Final = 2
 """Second calls one desk's phone may have; RFC 5359 §2.5 needs one."""
 
@@ -119,9 +121,12 @@ def _referred(exchange: Exchange, asked: Asked, now: float) -> list[Item]:
     except (Impossible, SipError) as error:
         exchange.hands.referrals.pop(made.id, None)
         dialog.local_seq = before - len(told)
-        status = error.status if isinstance(error, SipError) else STATUS.get(error.code, 480)
-        noted = Note("refer_refused", None, {"desk": made.desk, "status": status, "why": str(error)})
-        return [Respond(transaction, request.response(status, to_tag=tag)), noted]
+        refused = error if isinstance(error, SipError) else _refused(error)
+        noted = Note("refer_refused", None, {"desk": made.desk, "status": refused.status, "why": str(error)})
+        return [
+            Respond(transaction, request.response(refused.status, to_tag=tag, headers=refused.headers)),
+            noted,
+        ]
     # RFC 4488 §4: "Refer-Sub: false" in the 2xx says that no subscription was made.
     more = (("Refer-Sub", "false"),) if referred.silent else ()
     if referred.silent and made.leg is not None:
@@ -130,6 +135,11 @@ def _referred(exchange: Exchange, asked: Asked, now: float) -> list[Item]:
     accepted = request.response(202, to_tag=tag, headers=(("Contact", asked.contact), *more))
     claim = [] if referred.by is None else [_claim(exchange, made.desk, referred.by)]
     return [Respond(transaction, accepted), *claim, *told, *done]
+
+
+def _refused(error: Impossible) -> SipError:
+    status = STATUS.get(error.code, 480)
+    return SipError(status, headers=RETRY_AFTER if status == 503 else ())
 
 
 def _obey(exchange: Exchange, asked: Asked, referred: Referred, now: float) -> list[Item]:
@@ -216,7 +226,7 @@ def second_call(exchange: Exchange, event: RequestArrived, user: str, target: st
     try:
         hands.check_other(exchange, user, target)
     except Impossible as error:
-        raise SipError(STATUS.get(error.code, 480)) from error
+        raise _refused(error) from error
     name, line = _second_line(exchange, event, user, now)
     exchange.hands.visits[target] = Visit(target, name, "talk", None, target, "dispatcher", "barge")
     # The other desk is spoken for at once, so that no caller is put through to it meanwhile.
@@ -238,7 +248,7 @@ def second_call_outside(
         _check_second_line(exchange, user)
         visitor, calling = hands.outside(exchange, party, now)
     except Impossible as error:
-        raise SipError(STATUS.get(error.code, 480)) from error
+        raise _refused(error) from error
     name, line = _second_line(exchange, event, user, now)
     exchange.hands.visits[visitor] = Visit(visitor, name, "talk", None, number, "dispatcher", "barge")
     return [*line, *calling]

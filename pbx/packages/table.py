@@ -55,24 +55,24 @@ def read(request: Request) -> Wish:
     """Read a SUBSCRIBE. Raises SipError 400, 406, 423 or 489."""
     # RFC 6665 §4.2.1.1, §8.3.2: a package that is not understood is refused with 489, and Allow-Events lists those that
     # are. That goes for message-summary too: there is no mailbox here, and a phone told so stops asking.
-    value = request.headers.get("Event")
-    if value is None:
+    event = kind = package(request)
+    if kind not in CONTENT_TYPES:
         raise SipError(489, headers=[ALLOW_EVENTS])
-    word, *params = value.split(";")
-    package = grammar.lower(word.strip(" \t"))
-    if package not in CONTENT_TYPES:
-        raise SipError(489, headers=[ALLOW_EVENTS])
-    _check_accept(request, CONTENT_TYPES[package])
-    event = package
-    for param in params:
+    _check_accept(request, CONTENT_TYPES[kind])
+    for param in (request.headers.get("Event") or "").split(";")[1:]:
         name, _, text = param.partition("=")
         if grammar.lower(name.strip(" \t")) == "id":
             # RFC 6665 §8.2.1: the id, if there was one, stands in every NOTIFY of the subscription.
             text = text.strip(" \t")
             if not grammar.is_token(text):
                 raise SipError(400, "Malformed Event")
-            event = f"{package};id={text}"
-    return Wish(package, event, _seconds(request))
+            event = f"{kind};id={text}"
+    return Wish(kind, event, _seconds(request))
+
+
+def package(request: Request) -> str:
+    """Return the package a SUBSCRIBE names, "" when it names none."""
+    return grammar.lower((request.headers.get("Event") or "").partition(";")[0].strip(" \t"))
 
 
 def _seconds(request: Request) -> int:

@@ -52,12 +52,11 @@ def check_body(request: Request, known: Collection[str] = BODIES) -> None:
 
 def _taken(part: Part, known: Collection[str], disposition: str | None) -> bool:
     if part.media_type.is_multipart:
-        inside = [_taken(one, known, one.headers.get("Content-Disposition")) for one in part.parts]
-        if part.kind == "multipart/alternative":
-            return any(inside)
+        parts = part.parts
         if part.kind == "multipart/related":
-            return inside[0] if inside else True  # RFC 5621 §4.2: the root stands for all
-        return all(inside)
+            parts = () if part.root is None else (part.root,)  # RFC 5621 §4.2: the root stands for all
+        inside = [_taken(one, known, one.headers.get("Content-Disposition")) for one in parts]
+        return any(inside) if part.kind == "multipart/alternative" else all(inside)
     return part.kind in known or not _required(disposition)
 
 

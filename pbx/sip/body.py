@@ -25,6 +25,10 @@ MAX_PART_HEAD: Final = 16 * 1024
 """Bytes of one part's headers."""
 
 _MEDIA_TYPE: Final = re.compile(rf"([{grammar.WORD_CHARS}]++)[ \t]*+/[ \t]*+([{grammar.WORD_CHARS}]++)")
+_PLAIN: Final = frozenset({None, "session", "render"})
+"""Dispositions of what is to be read: none stated, and those RFC 3261 §20.11 assumes."""
+_EARLY: Final = "early-session"
+
 # RFC 2046 §5.1.1: bcharsnospace; 70 characters at most. Spaces are refused: they are how trailing padding becomes ambiguous.
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,\-./:=?]{1,70}")
 
@@ -81,6 +85,16 @@ class Part:
         value = self.headers.get("Content-Disposition")
         return None if value is None else grammar.lower(value.partition(";")[0].strip(" \t"))
 
+    @property
+    def root(self) -> "Part | None":
+        """Of a multipart/related the part that stands for all: the one `start` names, else the first (RFC 2387 §3.2)."""
+        start = self.media_type.param("start")
+        named = None if start is None else start.strip(" \t").removeprefix("<").removesuffix(">")
+        return next(
+            (part for part in self.parts if named is not None and part.content_id == named),
+            next(iter(self.parts), None),
+        )
+
     def walk(self) -> Iterator["Part"]:
         """Give this part and all inside it, in the order of the body."""
         yield self
@@ -98,11 +112,20 @@ def parse_body(message: Request | Response) -> Part | None:
 
 
 def find_part(message: Request | Response, kind: str) -> bytes | None:
-    """The bytes of the first part of that type (`application/sdp`), at any depth; None when there is none. Raises SipError(400)."""
-    if message.content_type == kind:
+    """The bytes of the first part of that type (`application/sdp`), at any depth; None when there is none. Raises SipError(400).
+
+    A part that says it is there for another purpose, such as an `early-session` beside the session (RFC 3959 §4), is taken
+    only where nothing better is, and an early session never.
+    """
+    if message.content_type == kind and "Content-Disposition" not in message.headers:
         return message.body or None
     root = parse_body(message)
-    return None if root is None else next((part.body for part in root.walk() if part.kind == kind), None)
+    if root is None:
+        return None
+    found = [part for part in root.walk() if part.kind == kind and part.disposition != _EARLY]
+    plain = (part for part in found if part.disposition in _PLAIN)
+    best = next(plain, next(iter(found), None))
+    return None if best is None else best.body
 
 
 def parse_multipart(content_type: str, body: bytes) -> tuple[Part, ...]:

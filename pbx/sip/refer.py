@@ -67,6 +67,12 @@ def replaces_of(request: Request) -> Replaces | None:
     return replaces(values[0]) if values else None
 
 
+def check_method(request: Request) -> None:
+    """Raise SipError(400) for a Replaces in anything but an INVITE (RFC 3891 §3, above)."""
+    if request.method != "INVITE" and "Replaces" in request.headers:
+        raise SipError(400, "Replaces Outside INVITE")
+
+
 def replaces(text: str) -> Replaces:
     """Read the value of a Replaces header. Raises SipError(400)."""
     call_id, semicolon, rest = text.partition(";")

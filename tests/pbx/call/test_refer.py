@@ -6,6 +6,7 @@ import pytest
 
 from pbx.call.call import State
 from pbx.call.effects import SendAck, SendRequest
+from pbx.call.impossible import Impossible
 from pbx.sip.digest import authorize
 from pbx.sip.refer import Replaces, replaces
 from tests.kit.hands import order, seat, talking
@@ -353,6 +354,29 @@ def test_the_focus_calls_who_is_not_there():
     assert to_focus(world, "d1", "room-d1", f"<sip:d2@{HOST}>").status == 202
     world.reply("INVITE", 486, to_tag="far")
     assert told(world)[-1][:2] == ("SIP/2.0 480 Temporarily Unavailable", "terminated")
+
+
+def test_who_is_called_because_of_a_refer_is_told_who_referred():
+    """RFC 3892 §3, in our own words: what the phone claims goes nowhere (bars S8)."""
+    world = talking(signed_in=("d1",))
+    world.register("d2")
+    claimed = (("Referred-By", "<sip:chief@110.example>"),)
+    assert refer(world, "d1", f"<sip:d2@{HOST}>", headers=claimed).status == 202
+    assert world.asked("INVITE").request.headers.all("Referred-By") == [f"<sip:d1@{HOST}>"]
+    other = talking(signed_in=("d1",))
+    other.register("d2")
+    order(other, "d1", "transfer", "d2")
+    assert "Referred-By" not in other.asked("INVITE").request.headers
+
+
+def test_a_refer_that_has_to_wait_for_a_trunk_is_told_to_come_again(monkeypatch):
+    def full(*_args, **_more):
+        raise Impossible("trunk_full")
+
+    world = talking()
+    monkeypatch.setattr("pbx.call.reach.place_call", full)
+    answer = refer(world, "d1", f"<sip:13800000000@{HOST}>")
+    assert (answer.status, answer.headers.get("Retry-After")) == (503, "10")
 
 
 def test_only_the_host_and_supervisors_refer_to_a_focus():

@@ -85,7 +85,8 @@ def test_what_was_asked_for_goes_on_though_nobody_wants_to_know():
         ("refer;id=999", None, 481, None),
         ("refer", 30, 423, ("Min-Expires", "60")),
         ("presence", None, 405, None),
-        ("", None, 405, None),
+        ("", None, 489, ("Allow-Events", "dialog, conference, presence, reg")),
+        ("unheard-of", None, 489, ("Allow-Events", "dialog, conference, presence, reg")),
     ],
 )
 def test_what_is_refused(event, expires, status, header):

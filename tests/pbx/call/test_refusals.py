@@ -77,6 +77,27 @@ REFUSALS = {
     ),
     "nobody may": (lambda: opening("PUBLISH"), 405, "Allow", "INVITE, ACK"),
     "nobody may, in a dialog": (lambda: from_desk("PUBLISH"), 405, "Allow", "INVITE, ACK"),
+    "elsewhere only": (lambda: from_desk("REGISTER"), 405, "Allow", "INVITE, ACK"),
+    "a package, in a dialog": (
+        lambda: from_desk("SUBSCRIBE", headers=(("Event", "unheard-of"),)),
+        489,
+        "Allow-Events",
+        "dialog, conference",
+    ),
+    "a package of INFO": (
+        lambda: from_desk("INFO", headers=(("Info-Package", "unheard-of"),)),
+        469,
+        "Recv-Info",
+        "",
+    ),
+    "a package of INFO, with its body": (
+        lambda: from_desk(
+            "INFO", body=b"x", content_type="application/x-y", headers=(("Info-Package", "unheard-of"),)
+        ),
+        469,
+        "Recv-Info",
+        "",
+    ),
     "unheard of": (lambda: opening("BREW"), 501, "Allow", "INVITE, ACK"),
     "unheard of, in a dialog": (lambda: from_desk("BREW"), 501, "Allow", "INVITE, ACK"),
     "type of a text": (
@@ -172,6 +193,56 @@ def test_a_refusal_says_what_would_do(name):
 def test_schemes(uri, status):
     """RFC 3261 §8.2.2.1."""
     assert opening("OPTIONS", uri=uri).status == status
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "MESSAGE", "REGISTER", "SUBSCRIBE", "REFER", "BYE"])
+def test_replaces_stands_in_an_invite_only(method):
+    """RFC 3891 §3: in any other request it is answered 400; a BYE ends its call all the same."""
+    said = (("Replaces", "a@b;to-tag=1;from-tag=2"),)
+    if method != "REGISTER":
+        assert from_desk(method, headers=said).status == (200 if method == "BYE" else 400)
+    if method != "BYE":
+        assert opening(method, headers=said).status == 400
+
+
+def test_an_info_of_a_package_is_understood_where_its_body_is_older_than_packages():
+    world = World()
+    world.invite("bob")
+    world.ack("bob")
+    sent = world.in_dialog(
+        "bob",
+        "INFO",
+        body=b"Signal=5\r\n",
+        content_type="application/dtmf-relay",
+        headers=(("Info-Package", "dtmf"),),
+    )
+    assert world.answers[sent][-1].status == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding"),
+    [
+        ("text/plain;charset=GB2312", "gb2312"),
+        ('text/plain; charset="gbk"', "gbk"),
+        ("text/plain;charset=gb18030", "gb18030"),
+        ("text/plain;charset=Big5", "big5"),
+        ("text/plain;charset=UTF-8", "utf-8"),
+        ("text/plain;charset=unheard-of", "utf-8"),
+        ('text/plain;charset="open', "utf-8"),
+    ],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_text_is_read_in_the_charset_it_names(kind, encoding, inside):
+    world = World()
+    world.invite("bob")
+    world.ack("bob")
+    body = "救命".encode(encoding)
+    if inside and "open" not in kind:
+        body = b"--b\r\nContent-Type: " + kind.encode() + b"\r\n\r\n" + body + b"\r\n--b--\r\n"
+        kind = "multipart/mixed;boundary=b"
+    sent = world.in_dialog("bob", "MESSAGE", body=body, content_type=kind)
+    assert world.answers[sent][-1].status == 200
+    assert world.noted("text")[-1].fields["text"] == "救命"
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])

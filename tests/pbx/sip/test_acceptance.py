@@ -84,6 +84,16 @@ def test_alternatives_need_one_and_related_its_root():
     refused(acceptance.check_body, multipart(strange, kind="multipart/alternative"))
 
 
+def test_the_root_of_related_is_the_part_that_start_names():
+    """RFC 2387 §3.2."""
+    body = (
+        b"--b\r\nContent-Type: application/foo\r\nContent-Disposition: session\r\n\r\nx\r\n"
+        b"--b\r\nContent-Type: application/sdp\r\nContent-ID: <sdp@h>\r\n\r\n" + SDP + b"\r\n--b--\r\n"
+    )
+    acceptance.check_body(request(body=body, kind='multipart/related;boundary=b;start="<sdp@h>"'))
+    refused(acceptance.check_body, request(body=body, kind="multipart/related;boundary=b"))
+
+
 def test_single_unknown_body():
     acceptance.check_body(request(kind="application/foo"))
     refused(

@@ -53,6 +53,40 @@ def test_an_emergency_invite() -> None:
     assert find_part(request, "text/plain") is None
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_an_early_session_is_not_the_session(first: bool) -> None:
+    """RFC 3959 §4: both may stand in one INVITE."""
+    early = b"--b1\r\nContent-Type: application/sdp\r\nContent-Disposition: Early-Session\r\n\r\nv=early\r\n"
+    ours = b"--b1\r\nContent-Type: application/sdp\r\n\r\n" + SDP + b"\r\n"
+    body = (early + ours if first else ours + early) + b"--b1--\r\n"
+    assert find_part(message(MIXED, body), "application/sdp") == SDP
+    assert find_part(message(MIXED, early + b"--b1--\r\n"), "application/sdp") is None
+    alone = message("application/sdp", SDP, ("Content-Disposition", "early-session;handling=optional"))
+    assert find_part(alone, "application/sdp") is None
+
+
+def test_a_session_with_an_odd_purpose_is_taken_where_nothing_better_is() -> None:
+    odd = b"--b1\r\nContent-Type: application/sdp\r\nContent-Disposition: preview\r\n\r\nv=odd\r\n"
+    ours = b"--b1\r\nContent-Type: application/sdp\r\nContent-Disposition: session\r\n\r\n" + SDP + b"\r\n"
+    assert find_part(message(MIXED, odd + ours + b"--b1--\r\n"), "application/sdp") == SDP
+    assert find_part(message(MIXED, odd + b"--b1--\r\n"), "application/sdp") == b"v=odd"
+
+
+def test_the_root_of_related_parts() -> None:
+    parts = b"".join(
+        b"--b\r\nContent-Type: text/plain\r\nContent-ID: <" + name + b"@h>\r\n\r\n" + name + b"\r\n"
+        for name in (b"one", b"two")
+    )
+    for start, root in (("", b"one"), (';start="<two@h>"', b"two"), (';start="<three@h>"', b"one")):
+        part = parse_body(message(f"multipart/related;boundary=b{start}", parts + b"--b--\r\n"))
+        assert part is not None
+        assert part.root is not None
+        assert part.root.body == root
+    plain = parse_body(message("text/plain", b"x"))
+    assert plain is not None
+    assert plain.root is None
+
+
 def test_a_plain_body_is_one_part() -> None:
     request = message("Application/SDP", SDP, ("Content-Disposition", "session"), ("Subject", "x"))
     part = parse_body(request)
