@@ -36,9 +36,9 @@ def hang_up(leg: Leg, why: reason.Header = reason.CLEARED) -> list[Effect | LegE
 
 
 def refuse(leg: Leg, status: int) -> list[Effect | LegEvent]:
-    """Refuse the INVITE of a leg that gets no media ports."""
+    """Refuse the INVITE of a leg whose media ports did not come in time; if they come yet, nobody wants them any more."""
     out = leg.reject(status, (("Retry-After", "2"),))
-    return [*out, LegEnded(leg.id, "no_media_ports", status), LegGone(leg.id)]
+    return [*out, ToMedia(CloseLeg(leg.id)), LegEnded(leg.id, "no_media_ports", status), LegGone(leg.id)]
 
 
 def bye(leg: Leg) -> list[Effect | LegEvent]:
