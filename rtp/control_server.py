@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from rtp.control import Command, Event
+from rtp.control import Command, Event, Refused
 from rtp.frames import FrameError, Frames, decode_command, encode
 from rtp.loop import Loop
 
@@ -108,9 +108,18 @@ class ControlServer:
             return
         try:
             for frame in self._frames.feed(data):
-                self._on_command(decode_command(frame))
+                self._carry_out(decode_command(frame))
         except FrameError as error:
             self._drop(str(error))
+
+    def _carry_out(self, command: Command) -> None:
+        """Carry one out; one that fails keeps nobody else's from it, and whoever gave it hears so."""
+        try:
+            self._on_command(command)
+        except Exception as error:  # noqa: BLE001  # logged and counted: it is a bug of ours, and of one leg or call
+            name = type(command).__name__
+            self._loop.failed(name, error)
+            self.send(Refused(name, getattr(command, "leg", getattr(command, "call", "")), "failed"))
 
     def _write(self) -> None:
         connection = self._connection

@@ -52,6 +52,31 @@ def test_who_connects_is_told_what_is_held(served):
         assert served.events(sock) == [HELLO]
 
 
+def test_a_command_that_fails_is_told_and_keeps_no_other_from_being_carried_out(tmp_path):
+    served = Served(tmp_path / "media.sock")
+    fail = [c.CloseLeg("b"), c.NoteSip("call", 1, ("h", 1), ("h", 2), "udp", b""), c.Query("q")]
+
+    def carry_out(command):
+        served.commands.append(command)
+        if command in fail:
+            raise KeyError("bug")
+
+    served.server._on_command = carry_out
+    commands = [c.CloseLeg("a"), *fail, c.Leave("c")]
+    with served.connect() as sock:
+        sock.send(b"".join(map(encode, commands)))
+        served.turn()
+        assert served.commands == commands
+        assert served.events(sock)[1:] == [
+            c.Refused("CloseLeg", "b", "failed"),
+            c.Refused("NoteSip", "call", "failed"),
+            c.Refused("Query", "", "failed"),
+        ]
+    assert served.loop.failures == 3
+    served.server.close()
+    served.loop.close()
+
+
 def test_commands_arrive_however_they_are_cut(served):
     commands = [c.CloseLeg("a"), c.Query("q"), c.Leave("b")]
     data = b"".join(map(encode, commands))
