@@ -66,7 +66,7 @@ class Metrics:
         self.packets = Counter(
             "at110_media_packets_total", "Media packets, by what happened", ["what"], registry=r
         )
-        """what: received | sent | lost | rejected."""
+        """what: received | sent | lost | rejected | unsent."""
         self.media_bytes = Counter(
             "at110_media_bytes_total", "Bytes of RTP", ["medium", "direction"], registry=r
         )

@@ -4,9 +4,13 @@ in → out: the growing counts of each leg's reports → steps of the counter.
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from pbx.metrics import Metrics
 from rtp.control import StreamReport
+
+COUNTED: Final = ("received", "sent", "lost", "rejected", "unsent")
+"""Of a `StreamReport`, as labels of the metric."""
 
 
 class PacketCounts:
@@ -14,14 +18,14 @@ class PacketCounts:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._seen: dict[tuple[str, str], tuple[int, int, int, int]] = {}
+        self._seen: dict[tuple[str, str], tuple[int, ...]] = {}
         self._bytes: dict[tuple[str, str], tuple[int, int]] = {}
 
     def add(self, leg: str, stream: StreamReport) -> None:
         """Take one report."""
-        now = (stream.received, stream.sent, stream.lost, stream.rejected)
-        before = self._seen.get((leg, stream.medium), (0, 0, 0, 0))
-        for what, new, old in zip(("received", "sent", "lost", "rejected"), now, before, strict=True):
+        now = tuple(getattr(stream, what) for what in COUNTED)
+        before = self._seen.get((leg, stream.medium), (0,) * len(COUNTED))
+        for what, new, old in zip(COUNTED, now, before, strict=True):
             self._metrics.packets.labels(what).inc(max(0, new - old))
         self._seen[leg, stream.medium] = now
         both = (stream.bytes_received, stream.bytes_sent)

@@ -32,6 +32,7 @@ def stream_report(track: Track, reports: Reports, now: float) -> StreamReport:
         sent=sender.packets,
         rejected=track.rejected + track.strangers.kernel + reports.rejected,
         flooded=track.flooded,
+        unsent=sender.failed,
         strangers=track.strangers.count,
         round_trip_ms=trip,
         unauthentic=track.unauthentic,

@@ -44,6 +44,9 @@ class StreamReport(msgspec.Struct, frozen=True):
     far_mos: float | None = None
     ended: bool = False
     """The peer has said BYE to its stream and sent nothing since."""
+    unsent: int = 0
+    """Packets the system did not take: no way there, a firewall, a full queue, a port where nobody listens. No evidence says they were
+    sent."""
     quiet_ms: float | None = None
     """Since anything came from the peer: sound, comfort noise, keep-alives (RFC 6263), RTCP. None: nothing ever did."""
 

@@ -103,7 +103,7 @@ class PairSocket(WireSocket):
 
     def settle(self) -> None:
         """Take over what C has sent."""
-        while True:
+        while self._far.fileno() >= 0:
             try:
                 self.sent.append((self._far.recv(65536), None))
             except BlockingIOError:

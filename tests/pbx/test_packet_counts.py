@@ -1,5 +1,7 @@
 """Counts of legs as metrics that only grow."""
 
+import msgspec
+
 from pbx.metrics import Metrics
 from pbx.packet_counts import PacketCounts
 from rtp.control import StreamReport
@@ -19,7 +21,9 @@ def test_counts_of_a_leg_are_added_once():
     counts.add("a", report(10, 1720, 0, mos=4.4))
     counts.add("a", report(30, 5160, 172, mos=2.2))
     counts.add("b", report(1, 900, 0, medium="video"))
+    counts.add("b", msgspec.structs.replace(report(1, 900, 0, medium="video"), unsent=3))
     assert value(metrics, "at110_media_packets_total", what="received") == 31
+    assert value(metrics, "at110_media_packets_total", what="unsent") == 3
     assert value(metrics, "at110_media_bytes_total", medium="audio", direction="received") == 5160
     assert value(metrics, "at110_media_bytes_total", medium="audio", direction="sent") == 172
     assert value(metrics, "at110_media_bytes_total", medium="video", direction="received") == 900

@@ -1,3 +1,4 @@
+import errno
 from unittest.mock import patch
 
 import pytest
@@ -165,71 +166,6 @@ def test_a_re_offer_of_the_host_reaches_the_guests_routes(running):
     assert len(running.sockets(HOST)[0].sent) == 1
 
 
-def test_evidence_holds_the_callers_packets_and_the_hosts_while_it_is_there(running):
-    running.do(c.OpenEvidence("call", "/f"))
-    running.leg(HOST)
-    running.leg(GUEST, evidence="call")
-    rows = running.evidence.rows["call"]
-    running.say(HOST, 1, payload=b"before")
-    running.say(GUEST, 1, payload=b"waiting")
-    running.join(HOST, GUEST)
-    running.say(HOST, 2, payload=b"host")
-    assert [data[12:] for data in rows] == [
-        b"waiting",
-        b"host",
-        b"host",
-    ]  # received from it, sent to the caller
-    assert rows[1] == packet(2, b"host")
-    running.do(c.Leave(GUEST))
-    running.say(HOST, 3, payload=b"after")
-    assert len(rows) == 3
-    running.do(c.NoteSip("call", 5, PHONE, PHONE, "udp", b"INVITE"), c.CloseEvidence("call"))
-    running.say(GUEST, 2)
-    assert rows[3:] == [b"INVITE"]
-    assert running.do(c.NoteSip("call", 5, PHONE, PHONE, "udp", b"x")) == [
-        c.Refused("NoteSip", "call", "unknown_call")
-    ]
-
-
-@pytest.mark.parametrize(("own", "stated"), [(None, ["call"]), ("desk", ["call", "desk"])])
-def test_a_flood_is_stated_once_in_each_evidence_it_is_missing_in(running, own, stated):
-    running.do(c.OpenEvidence("call", "/f"), c.OpenEvidence("desk", "/f"))
-    running.leg(GUEST, evidence="call")
-    running.leg(HOST, evidence=own)
-    running.join(HOST, GUEST)
-    for name, calls in ((GUEST, ["call"]), (HOST, stated)):
-        running.evidence.losses.clear()
-        for sequence in range(300):
-            running.say(name, sequence)
-        running.pass_time(0.2)
-        assert sorted(loss[0] for loss in running.evidence.losses) == calls
-        flooded = running.engine._legs[name].tracks["audio"].flooded
-        assert {loss[1] for loss in running.evidence.losses} == {flooded}
-
-
-def test_evidence_opened_after_the_leg_is_used_from_then_on(running):
-    running.leg(GUEST, evidence="call")
-    running.do(c.OpenEvidence("call", "/f"))
-    running.say(GUEST, 1)
-    assert len(running.evidence.rows["call"]) == 1
-
-
-def test_two_calls_of_one_room_both_get_the_hosts_packets(running):
-    running.do(c.OpenEvidence("a", "/a"), c.OpenEvidence("b", "/b"))
-    running.leg(HOST, evidence="a")
-    running.leg(GUEST, evidence="b")
-    running.join(HOST, GUEST)
-    running.say(HOST, 1)
-    assert packet(1) in running.evidence.rows["a"]
-    assert packet(1) in running.evidence.rows["b"]
-
-
-def test_results_of_the_evidence_thread_are_told(running):
-    running.evidence.results = [c.EvidenceOpened("x")]
-    running.engine.collect()
-    assert running.events == [c.EvidenceOpened("x")]
-
-
 def test_closing_says_bye_reports_and_drains(running):
     for name in (HOST, GUEST):
         running.leg(name)
@@ -301,6 +237,28 @@ def test_reports_are_due_every_five_seconds(running):
     rtcp = running.sockets("a")[1]
     assert 3 <= len(rtcp.sent) <= 4
     assert len(running.evidence.ticks) >= 150
+
+
+@pytest.mark.parametrize("number", [errno.ENOBUFS, errno.EPERM, errno.ENETUNREACH])
+def test_what_the_system_does_not_take_is_told_and_no_evidence_says_it_was_sent(running, number):
+    running.do(c.OpenEvidence("call", "/f"))
+    running.leg(GUEST, evidence="call")
+    running.leg(HOST)
+    running.join(HOST, GUEST)
+    for name in (GUEST, HOST):
+        running.say(name, 1)
+    rows = len(running.evidence.rows["call"])
+    said = len(running.sockets(GUEST)[0].sent)
+    for sock in running.sockets(GUEST):
+        sock.error = OSError(number, "")
+        if isinstance(sock, media_wire.PairSocket):
+            sock.refuse()
+    for sequence in range(2, 12):
+        running.say(HOST, sequence)
+    running.evidence.pour()
+    (report,) = running.do(c.CloseLeg(GUEST))
+    assert (report.streams[0].sent, report.streams[0].unsent) == (said, 10 + 1)  # and the BYE
+    assert len(running.evidence.rows["call"]) == rows + 10, "what was received"
 
 
 def test_holdings(running):
@@ -387,30 +345,6 @@ def test_sound_and_picture_of_one_leg_have_one_name_and_each_leg_its_own(running
         for leg, medium in (("a", "audio"), ("a", "video"), ("b", "audio"))
     }
     assert names["a", "audio"] == names["a", "video"] != names["b", "audio"]
-
-
-def test_what_two_desks_say_without_a_guest_is_evidence_of_their_talk(running):
-    for name in (HOST, GUEST):
-        running.leg(name)
-    running.do(c.Join("room", HOST, "host"), c.Join("room", GUEST, "staff"))
-    running.do(c.RecordTalk(HOST, "talk"), c.RecordTalk(GUEST, "talk"))
-    running.do(c.OpenEvidence("talk", "/f"))
-    for name in (HOST, GUEST):
-        running.say(name, 1)
-    running.evidence.pour()
-    assert len(running.evidence.rows["talk"]) == 2
-    running.do(c.RecordTalk(GUEST, None))
-    for name in (HOST, GUEST):
-        running.say(name, 2)
-    running.evidence.pour()
-    assert len(running.evidence.rows["talk"]) == 3
-    running.leg("caller", evidence="call")
-    running.do(c.OpenEvidence("call", "/f"), c.Join("room", "caller", "guest"))
-    running.say(HOST, 3)
-    running.evidence.pour()
-    assert len(running.evidence.rows["talk"]) == 3, "with a guest it is the guest's"
-    assert len(running.evidence.rows["call"]) >= 1
-    assert running.do(c.RecordTalk("nobody", "talk")) == [c.Refused("RecordTalk", "nobody", "unknown_leg")]
 
 
 def test_a_stall_of_this_process_is_no_silence_of_its_peers(running):
