@@ -6,82 +6,10 @@ import pytest
 from rtp.call_evidence import MAX_WAITING, RING_FULL, CallEvidence
 from rtp.control import CloseEvidence, EvidenceClosed, EvidenceOpened, OpenEvidence, Refused
 from rtp.evidence import MAX_REMEMBERED, EvidenceKeeper
+from tests.kit.captures import Factory, Kept, Sink
 
 A, B = ("10.0.0.1", 1), ("10.0.0.2", 2)
 OPEN, CLOSE = OpenEvidence("call", "/folder"), CloseEvidence("call")
-
-
-class Sink:
-    head = None
-
-    def __init__(self, factory):
-        self.factory = factory
-        self.rows = []
-        self.losses = []
-        self.flushes = []
-        self.threads = set()
-
-    def packet(self, at_ns, source, destination, data):
-        self.rows.append(("rtp", data))
-
-    def append(self, append):
-        return False
-
-    def encoded(self, data, packets):
-        self.rows += [("encoded", data)] * packets
-
-    def sip(self, at_ns, source, destination, transport, data):
-        self.rows.append((transport, data))
-
-    def left_out(self, packets, first_ns, last_ns, reason):
-        self.losses.append((packets, first_ns, last_ns, reason))
-
-    def flush(self, *, sync):
-        self.threads.add(threading.current_thread().name)
-        if self.factory.fault is not None:
-            raise self.factory.fault
-        self.flushes.append(sync)
-
-    def close(self):
-        if self.factory.fault is not None:
-            raise self.factory.fault
-        return len(self.rows), 100
-
-
-class Factory:
-    def __init__(self):
-        self.fault = None
-        self.opened, self.together = [], []
-        self.at_once = False
-        self.may_open = threading.Event()
-        self.may_open.set()
-
-    def open(self, call, folder):
-        self.may_open.wait(10)
-        if self.fault is not None:
-            raise self.fault
-        self.opened.append(Sink(self))
-        return self.opened[-1]
-
-    def sync(self, sinks):
-        self.together.append(list(sinks))
-        return self.at_once
-
-
-class Kept:
-    """A keeper whose threads are waited for."""
-
-    def __init__(self):
-        self.factory = Factory()
-        self.keeper = EvidenceKeeper(self.factory, lambda: None)
-
-    def settled(self):
-        """Events of everything asked for so far."""
-        events = []
-        for _ in range(3):
-            self.keeper._pass()
-            events += self.keeper.collect()
-        return events
 
 
 @pytest.fixture
