@@ -77,6 +77,7 @@ class Certificates:
             # RFC 5246 §7.4.6: one who has no certificate sends none and goes on; a wrong one ends the handshake.
             sip.verify_mode = ssl.CERT_OPTIONAL
         client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.check_hostname = False  # `TlsFilter` does, by SIP's rules
         _strict(client)
         if self._authorities is None:
             client.load_default_certs(ssl.Purpose.SERVER_AUTH)

@@ -7,6 +7,8 @@ that a connection is counted from its first packet, not from the end of its hand
 import ssl
 from typing import Any, Final
 
+from pbx.sip.flow import same_host
+
 READ_BYTES: Final = 64 * 1024
 """Plaintext taken at once; four TLS records."""
 
@@ -22,11 +24,13 @@ class TlsError(Exception):
 class TlsFilter:
     """One end of one TLS connection."""
 
-    __slots__ = ("_in", "_out", "closed", "established", "object")
+    __slots__ = ("_called", "_in", "_out", "closed", "established", "object")
 
     def __init__(
         self, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None
     ) -> None:
+        """`server_hostname`: whom we call; its certificate has to name just that."""
+        self._called = None if server_side else server_hostname
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.object = context.wrap_bio(
             self._in, self._out, server_side=server_side, server_hostname=server_hostname
@@ -69,18 +73,21 @@ class TlsFilter:
 
     def close(self) -> bytes:
         """Say that nothing more comes; returns bytes for the socket."""
-        if self.established:
-            try:
-                self.object.unwrap()
-            except (ssl.SSLError, OSError, ValueError):
-                pass  # its answer is not waited for
+        return self._goodbye() if self.established else self._out.read()
+
+    def _goodbye(self) -> bytes:
+        try:
+            self.object.unwrap()
+        except (ssl.SSLError, OSError, ValueError):
+            pass  # its answer is not waited for
         return self._out.read()
 
     @property
     def names(self) -> frozenset[str]:
         """The host names and IP addresses the peer's certificate is for; empty without one that was checked."""
-        if not self.established:
-            return frozenset()
+        return self._stated() if self.established else frozenset()
+
+    def _stated(self) -> frozenset[str]:
         certificate: dict[str, Any] = self.object.getpeercert() or {}
         named = certificate.get("subjectAltName", ())
         # RFC 5922 §7.1: a sip URI without user part, or a dNSName, names a SIP domain.
@@ -102,6 +109,13 @@ class TlsFilter:
             return
         except (ssl.SSLError, ssl.CertificateError) as error:
             raise TlsError(_reason(error), self._out.read()) from error
+        # RFC 5922 §7.2: "Implementations MUST NOT match any form of wildcard", which the library would, while it knows no names
+        # written as sip URIs (§7.1). A common name counts for nothing.
+        called = self._called
+        if called is not None and not any(
+            same_host(called, name.removesuffix(".")) for name in self._stated()
+        ):
+            raise TlsError(f"the certificate is not for {called}", self._goodbye())
         self.established = True
 
 

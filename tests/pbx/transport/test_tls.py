@@ -1,8 +1,10 @@
 """TLS without sockets: two filters that are handed each other's bytes; and the certificates they show."""
 
+import contextlib
 import datetime as dt
 import ssl
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -118,7 +120,52 @@ def test_another_name_than_was_called_is_not_believed(own: Certificates) -> None
     client, server = pair(own, "other.example")
     with pytest.raises(TlsError) as caught:
         shake(client, server)
-    assert caught.value.alert, "the server is told why"
+    server.receive(caught.value.alert)
+    assert server.closed, "the server is told that nothing comes"
+
+
+URI = x509.UniformResourceIdentifier
+SERVERS = {
+    "its name": ("carrier.example", (x509.DNSName("Carrier.Example"),), True),
+    "its address": ("2001:db8::9", (x509.IPAddress(ip_address("2001:db8::9")),), True),
+    # RFC 5922 §7.1: a sip URI without user part names a domain, whatever stands beside it
+    "a sip URI": (
+        "carrier.example",
+        (URI("sip:carrier.example"), x509.DNSName("edge7.carrier.example")),
+        True,
+    ),
+    "a person": ("carrier.example", (URI("sip:bob@carrier.example"),), False),
+    "a web site": ("carrier.example", (URI("https://carrier.example"),), False),
+    # RFC 5922 §7.2: "Implementations MUST NOT match any form of wildcard"
+    "a wildcard": ("sip.carrier.example", (x509.DNSName("*.carrier.example"),), False),
+    "part of it": ("sip.carrier.example", (x509.DNSName("carrier.example"),), False),
+    "its common name": ("carrier.example", (), False),
+}
+
+
+@pytest.mark.parametrize("what", SERVERS)
+def test_whom_a_servers_certificate_is_for(own: Certificates, tmp_path: Path, what: str) -> None:
+    called, names, believed = SERVERS[what]
+    authority = Authority(tmp_path, "good")
+    theirs = Certificates(*authority.issue(called, *names), clients=authority.file)
+    ours = Certificates(*own._files[:2], authorities=authority.file)
+    client = TlsFilter(ours.client, server_side=False, server_hostname=called)
+    server = TlsFilter(theirs.sip, server_side=True)
+    if believed:
+        with contextlib.suppress(TlsError):
+            shake(client, server)  # ours is of no authority they know, which they say when we are done
+        assert client.established
+        return
+    with pytest.raises(TlsError, match="certificate is not for"):
+        shake(client, server)
+    assert not client.established
+
+
+def test_a_servers_certificate_of_nobody_we_trust(own: Certificates, tmp_path: Path) -> None:
+    theirs = Certificates(*Authority(tmp_path, "other").issue("x", x509.DNSName("pbx.example")))
+    client = TlsFilter(own.client, server_side=False, server_hostname="pbx.example")
+    with pytest.raises(TlsError, match="VERIFY_FAILED"):
+        shake(client, TlsFilter(theirs.sip, server_side=True))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +227,7 @@ def trunk(
     return server
 
 
-NAMES = (x509.DNSName("Trunk.Example"), x509.IPAddress(__import__("ipaddress").ip_address("192.0.2.9")), x509.UniformResourceIdentifier("sip:carrier.example"))  # fmt: skip
+NAMES = (x509.DNSName("Trunk.Example"), x509.IPAddress(ip_address("192.0.2.9")), x509.UniformResourceIdentifier("sip:carrier.example"))  # fmt: skip
 
 
 def test_a_trunk_is_known_by_its_certificate(own: Certificates, tmp_path: Path) -> None:
