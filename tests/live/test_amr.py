@@ -11,7 +11,7 @@ from rtp import amr, g711
 from rtp import control as c
 from rtp.codecs import Decoder, Encoder
 from tests.kit.rtp_media import dominant_hz, tone
-from tests.live.test_media_worker import (
+from tests.live.kit.worker import (
     FRAME,
     PCMA,
     MediaProcess,

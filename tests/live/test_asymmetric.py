@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from rtp import control as c
-from tests.live.test_media_worker import FRAME, MediaProcess, Phone, both_engines, media
+from tests.live.kit.worker import FRAME, MediaProcess, Phone, both_engines, media
 
 __all__ = ["media"]
 

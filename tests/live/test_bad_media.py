@@ -21,7 +21,7 @@ from rtp.rtcp import encode as encode_rtcp
 from rtp.rtcp import parse as parse_rtcp
 from tests.kit.size import times
 from tests.live.conftest import Measure
-from tests.live.test_media_worker import FRAME, MediaProcess, Phone, both_engines, media
+from tests.live.kit.worker import FRAME, MediaProcess, Phone, both_engines, media
 
 __all__ = ["media"]
 

@@ -21,14 +21,7 @@ from tests.kit.native_engine import demand
 from tests.live.conftest import NewPhone, running
 from tests.live.kit.exchange import Exchange, at110
 from tests.live.kit.processes import children
-from tests.live.test_media_worker import (
-    FRAME,
-    PORTS,
-    MediaProcess,
-    Phone,
-    Signalling,
-    free_ports,
-)
+from tests.live.kit.worker import FRAME, PORTS, MediaProcess, Phone, Signalling, free_ports
 
 WORKER = """
 import sys

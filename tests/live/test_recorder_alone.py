@@ -21,7 +21,7 @@ from tests.live.conftest import Measure, NewOracle
 from tests.live.kit import wire
 from tests.live.kit.exchange import Exchange, at110
 from tests.live.kit.processes import children, kill
-from tests.live.test_media_worker import FRAME, PORTS, MediaProcess, Phone, Signalling, free_ports
+from tests.live.kit.worker import FRAME, PORTS, MediaProcess, Phone, Signalling, free_ports
 
 pytestmark = pytest.mark.beside
 

@@ -11,7 +11,7 @@ from rtp import control as c
 from rtp import g711
 from rtp.packet import Packet, parse
 from tests.kit.rtp_media import tone
-from tests.live.test_media_worker import (
+from tests.live.kit.worker import (
     FRAME,
     PCMA,
     SILENT,
