@@ -2,6 +2,7 @@
 
 phone ─ SIP ─▶ Gateway ─▶ exchange    each description goes to rtpengine, which puts its own ports and keys into it
 phone ─ RTP ─▶ rtpengine ─ SRTP ─▶ exchange
+exchange ─ SIP ─▶ Gateway ─▶ phone    the same for calls the other way
 
 What it is here for: its SRTP is its own (key derivation, AES counter mode and tags over libcrypto), where ours and every phone's at
 hand is libsrtp, and it speaks the suites of RFC 6188, which no phone at hand does. Nothing of Debian's service is used: own ports,
@@ -137,11 +138,14 @@ class Rtpengine:
 
 
 class Gateway(Road):
-    """A road on which media goes over rtpengine, encrypted by one suite on the far side."""
+    """A road on which media goes over rtpengine, encrypted by one suite on one side."""
 
-    def __init__(self, exchange: Address, engine: Rtpengine, suite: str) -> None:
-        super().__init__(exchange)
-        self.engine, self.suite = engine, suite
+    def __init__(
+        self, onward: Address, engine: Rtpengine, suite: str, *, encrypted: Literal["near", "far"] = "far"
+    ) -> None:
+        """`onward`: who is called; `encrypted`: on the side of who calls, or of who is called."""
+        super().__init__(onward)
+        self.engine, self.suite, self.encrypted = engine, suite, encrypted
         self.call_id = ""
         self._done: dict[bytes, bytes] = {}  # what is repeated is described alike
 
@@ -157,6 +161,11 @@ class Gateway(Road):
 
     def _ask(self, head: bytes, body: bytes, side: str) -> bytes:
         self.call_id = self._header(head, rb"Call-ID: *(\S+)")
+        if side == self.encrypted:  # it stands for a peer that knows this suite and no other
+            lines = (
+                rb"a=(crypto:[0-9]+ (?!%b )|fingerprint:|setup:|tls-id:)[^\r\n]*\r\n" % self.suite.encode()
+            )
+            body = re.sub(lines, b"", body)
         words: dict[str, Any] = {
             "call_id": self.call_id,
             "from_tag": self._header(head, rb"From:.*;tag=([^;\s]+)"),
@@ -170,7 +179,7 @@ class Gateway(Road):
             )
         else:
             others = [f"no-{suite}" for suite in SUITES if suite != self.suite]
-            profile = "RTP/SAVP" if side == "near" else "RTP/AVP"
+            profile = "RTP/AVP" if side == self.encrypted else "RTP/SAVP"
             answer = self.engine.command(
                 "offer", transport_protocol=profile, DTLS="off", SDES=others, **words
             )
