@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from msgspec import structs
 
-from pbx.call import place
+from pbx.call import modify, place
 from pbx.call.effects import Effect, LegEvent, Note, Reason, SendAck, SendCancel, SendRequest
 from pbx.call.leg import Leg, State
 from pbx.sip import reason
@@ -70,6 +70,8 @@ def response(
     """
     kind = ref.split("/")[1]
     asked = None if response.status < 200 else line.asked.pop(ref, None)
+    if kind in modify.KINDS and 200 <= response.status < 300:
+        return _taken(leg, asked, response, flow, now, line=line, ref=ref, acknowledged=acknowledged)
     if kind != "invite":
         return _in_dialog(leg, asked, ref, response, answer)
     if ref != leg.invite_ref:
@@ -129,10 +131,32 @@ def _with_credentials(item: Item, invite: Request) -> Item:
     return structs.replace(item, request=request)
 
 
+def _taken(
+    leg: Leg,
+    asked: Request | None,
+    response: Response,
+    flow: Flow,
+    now: float,
+    *,
+    line: Line,
+    ref: str,
+    acknowledged: bool,
+) -> list[Item] | None:
+    """Take the 2xx to a re-INVITE or UPDATE of ours, again where its ACK was lost; None: it had no credentials."""
+    if asked is not None and any(name in asked.headers for _, name in HEADERS.values()):
+        line.accepted = asked
+    held = line.accepted
+    if held is None or held.cseq != response.cseq or not acknowledged:
+        return None
+    return [_with_credentials(item, held) for item in modify.answered(leg, ref, response, flow, now, draw=0)]
+
+
 def _in_dialog(
     leg: Leg, asked: Request | None, ref: str, response: Response, answer: Answer
 ) -> list[Item] | None:
-    dialog = leg.dialog
+    # A PRACK is asked for its credentials before there is more than an early dialog.
+    early = leg.early.get(response.to.tag or "")
+    dialog = early[0] if leg.dialog is None and early is not None else leg.dialog
     if asked is None or dialog is None or response.status not in HEADERS or leg.state is State.TERMINATED:
         return None
     again = answer(asked, response, dialog.local_seq + 1)

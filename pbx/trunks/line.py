@@ -51,6 +51,8 @@ class Line:
     """ref → request in the dialog without final response."""
     location: bytes | None = None
     """PIDF-LO that goes beside the offer."""
+    accepted: Request | None = None
+    """The re-INVITE with credentials that was taken last: each ACK of its 2xx has them too."""
 
     @property
     def outgoing(self) -> bool:
@@ -77,6 +79,7 @@ class Line:
             "redirects": self.redirects,
             "location": self.location,
             "asked": [[ref, pack(request)] for ref, request in self.asked.items()],
+            "accepted": None if self.accepted is None else pack(self.accepted),
         }
 
     @classmethod
@@ -94,6 +97,7 @@ class Line:
             data["redirects"],
             {ref: unpack(request) for ref, request in data["asked"]},
             data["location"],
+            None if data["accepted"] is None else unpack(data["accepted"]),
         )
 
 
