@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rtp.activity import Activity, Restlessness
 from rtp.control import Codec, Event
+from rtp.flood import SEARCHED, Limit
 from rtp.jitter import Buffer, JitterBuffer
 from rtp.load import Load
 from rtp.loop import Loop
@@ -44,6 +45,12 @@ def straight(mapped: Mapped, sender: Sender | None) -> Route:
     return route
 
 
+def _searches() -> Limit:
+    made = Limit()
+    made.permit(SEARCHED)
+    return made
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a track needs of the process around it."""
@@ -62,3 +69,5 @@ class Surroundings:
     """Makes what a voice waits in for its mix."""
     swift: Callable[[], Swift] | None = None
     """Serves all voices and ears of a mix at once."""
+    searches: Limit = field(default_factory=_searches)
+    """Of roll-over counts nobody knows any more."""

@@ -25,6 +25,9 @@ OLD_KEY_SECONDS: Final = 5.0
 STRIDE: Final = 0x4000
 """Numbers between two packets of `Index.road`: below 2^15 the next one is believed to be ahead (RFC 3711 §3.3.1)."""
 
+MAX_ROLLOVERS: Final = 64
+"""How far `Opener.search` looks: 23 hours of sound, or a picture of a shift."""
+
 _FFI: Final = pylibsrtp.ffi  # type: ignore[attr-defined]  # the library's own, for a larger buffer
 _PROFILES: Final = {
     "AES_CM_128_HMAC_SHA1_80": Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
@@ -52,6 +55,10 @@ def _session(suite: Suite, key: bytes, direction: int) -> _Session:
     # Never two packets with one number: with another payload that would give both away (RFC 3711 §9.1).
     policy.allow_repeat_tx = False
     return _Session(policy)
+
+
+def _empty(number: int, ssrc: int) -> bytes:
+    return b"\x80\0" + (number & 0xFFFF).to_bytes(2, "big") + bytes(4) + ssrc.to_bytes(4, "big")
 
 
 class Index:
@@ -88,7 +95,7 @@ class Index:
             return
         last = self.rollovers << 16 | self.sequence
         for number in (*range(0, last, STRIDE), last):
-            yield b"\x80\0" + (number & 0xFFFF).to_bytes(2, "big") + bytes(4) + self.ssrc.to_bytes(4, "big")
+            yield _empty(number, self.ssrc)
 
     def control_road(self) -> Iterator[bytes]:
         """The same of RTCP, one for each."""
@@ -147,12 +154,18 @@ class Opener:
 
     def __init__(self, suite: Suite, key: bytes) -> None:
         """`key`: the peer's master key and salt; ValueError when it is too short."""
+        self._suite, self._key = suite, key
         self.session = _session(suite, key, Policy.SSRC_ANY_INBOUND)
         self.index = Index()
         """How far the numbers of what was believed have come."""
         self._floor: tuple[int, int] | None = None
         self._before: _Session | None = None
         self._until = 0.0
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing was believed yet under this key."""
+        return self.index.ssrc < 0
 
     def follow(self, before: "Opener", now: float) -> None:
         """Go on trying the key before this one for a while; `now`: monotonic seconds."""
@@ -176,6 +189,35 @@ class Opener:
             return before.unprotect(packet)
         except (Error, ValueError):
             return None
+
+    def search(self, packet: bytes) -> tuple[bytes | None, int]:
+        """Open the first packet of a peer that has used this key for long: its roll-over count died with another process.
+
+        The count stands in no packet, and the peer has no reason to begin anew (RFC 3711 §3.3.1). As `rtp`, and how many counts were
+        tried, each of which takes about 50 µs. None at once when something was believed already.
+        """
+        if not self.fresh or len(packet) < 12:
+            return None, 0
+        session = _session(self._suite, self._key, Policy.SSRC_ANY_INBOUND)
+        peer = _session(self._suite, self._key, Policy.SSRC_ANY_OUTBOUND)
+        ssrc, sequence = int.from_bytes(packet[8:12], "big"), int.from_bytes(packet[2:4], "big")
+        at = 0
+        for rollovers in range(1, MAX_ROLLOVERS + 1):
+            last = (rollovers << 16 | sequence) - 1
+            for number in (*range(at, last, STRIDE), last):
+                session.unprotect(peer.protect(_empty(number, ssrc)))
+            at = last + STRIDE
+            try:
+                clear = session.unprotect(packet)
+            except (Error, ValueError):
+                continue
+            self.session = session
+            self.index = Index.restore(
+                [ssrc, sequence, rollovers, self.index.control_ssrc, self.index.control]
+            )
+            self._floor = (ssrc, last & 0xFFFF)
+            return clear, rollovers
+        return None, MAX_ROLLOVERS
 
     def rtcp(self, packet: bytes, now: float) -> bytes | None:
         """The same for RTCP."""

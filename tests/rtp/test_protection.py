@@ -6,10 +6,10 @@ import pytest
 
 from rtp.control import MediaStarted, Sdes, Secured
 from rtp.counts import stream_report
-from rtp.flood import BURST_SECONDS, CHECKS, CHECKS_OF_OTHERS, permitted
+from rtp.flood import BURST_SECONDS, CHECKS, CHECKS_OF_OTHERS, SEARCHED, permitted
 from rtp.packet import parse
 from rtp.reports import Reports
-from rtp.srtp import Opener, Sealer
+from rtp.srtp import MAX_ROLLOVERS, Opener, Sealer
 from tests.kit.media_wire import PHONE, Wire, packet, rtcp_socket, rtp_socket, sent
 from tests.kit.protected import OURS, PHONE_RTCP, REPORT, SDES, STRANGER, SUITE, THEIRS, Side, dtls, pair
 
@@ -230,3 +230,29 @@ def test_a_socket_that_takes_nothing_is_counted():
     rtp_socket(guest.track).error = OSError(101, "Network is unreachable")
     guest.configure(crypto=dtls(active=True), mux=True)
     assert guest.track.sender.failed == 1
+
+
+def test_a_phone_that_has_talked_for_long_is_heard_by_a_process_that_knows_nothing_of_it():
+    """A media process died: its successor has the keys from signalling, and nobody has the roll-over count."""
+    phone = Sealer(SUITE, THEIRS)
+    for number in range(0, 3 << 16, 0x4000):
+        phone.rtp(packet(number))
+    _, guest, host = pair()
+    for number in range((3 << 16) + 1, (3 << 16) + 11):
+        guest.say(phone.rtp(packet(number)))
+    assert [one.payload for one in sent(host.track)] == [b"x" * 160] * 10
+    assert guest.track.unauthentic == 0
+
+
+def test_what_is_searched_for_is_limited_and_not_for_strangers():
+    wire, guest, _ = pair()
+    liar = Sealer(SUITE, OURS)
+    forged = [liar.rtp(packet(number)) for number in range(1000)]
+    with patch.object(Opener, "search", autospec=True, side_effect=Opener.search) as search:
+        guest.say(*forged[:100], source=STRANGER)
+        assert not search.called
+        for data in forged:
+            guest.say(data)
+            wire.loop.now += 0.01
+        assert search.call_count <= (10 + BURST_SECONDS) * SEARCHED / MAX_ROLLOVERS + 2
+    assert guest.track.unauthentic == 1100

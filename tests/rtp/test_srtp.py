@@ -3,7 +3,7 @@
 import pylibsrtp
 import pytest
 
-from rtp.srtp import LARGEST, OLD_KEY_SECONDS, Index, Opener, Sealer
+from rtp.srtp import LARGEST, MAX_ROLLOVERS, OLD_KEY_SECONDS, Index, Opener, Sealer
 from rtp.suites import SUITES
 from tests.kit.media_wire import packet
 
@@ -144,3 +144,37 @@ def test_a_session_that_nothing_went_through_begins_anew_elsewhere():
     fresh = Sealer(SUITE, KEY)
     fresh.resume(Index())
     assert fresh.rtp(packet(7)) is not None
+
+
+@pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: suite.name)
+@pytest.mark.parametrize("numbers", [1, 2, 40])
+def test_the_roll_over_count_of_a_long_stream_is_found(suite, numbers):
+    key = bytes(range(suite.length))
+    phone = Sealer(suite, key)
+    for number in range(60_000, (numbers << 16) + 5, 0x4000):
+        phone.rtp(packet(number))
+    sealed = {
+        number: phone.rtp(packet(number)) for number in range((numbers << 16) + 5, (numbers << 16) + 2000)
+    }
+    first = (numbers << 16) + 1005
+    opener = Opener(suite, key)
+    assert opener.rtp(sealed[first], 0.0) is None, "libsrtp begins at 0"
+    assert opener.search(sealed[first]) == (packet(first), numbers)
+    for number in range(first + 1, first + 900):
+        assert opener.rtp(sealed[number], 0.0) == packet(number)
+        assert opener.rtp(sealed[number], 0.0) is None, "a replay"
+    assert opener.rtp(sealed[first - 1], 0.0) is None, (
+        "what was sent to the other process is not taken once more"
+    )
+    assert opener.search(sealed[first + 950]) == (None, 0), "it is known now"
+    assert opener.index.snapshot()[:3] == [7, (first + 899) & 0xFFFF, numbers]
+
+
+def test_what_is_not_genuine_is_not_found_and_leaves_no_trace():
+    speaks = phone("AES_CM_128_HMAC_SHA1_80", KEY, pylibsrtp.Policy.SSRC_ANY_OUTBOUND)
+    opener = Opener(SUITE, KEY)
+    other = Sealer(SUITE, OTHER)
+    assert opener.search(other.rtp(packet(1))) == (None, MAX_ROLLOVERS)
+    assert opener.search(b"\x80" * 11) == (None, 0)
+    assert opener.fresh
+    assert opener.rtp(speaks.protect(packet(9)), 0.0) == packet(9)
