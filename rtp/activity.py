@@ -24,7 +24,7 @@ class Restlessness:
     busy: bool
     """Something is played, digits are sent, or a tone is due."""
     out: Numbering | None
-    """The sound that is sent to the leg."""
+    """The sound that is sent to the leg; None while there is none: nobody knows where to, or the peer takes none."""
     rtcp_due: float
     report_due: float
     """When the leg's reports are due, monotonic seconds."""

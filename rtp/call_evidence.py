@@ -6,6 +6,7 @@ packet ─▶ CallEvidence.packet ─▶ list, until `attach` ─▶ the sink
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
@@ -94,13 +95,11 @@ class Tape(Protocol):
         """Write all of it as it stands in the file into one that ends there; see `Append`."""
 
 
+@dataclass(frozen=True, slots=True)
 class Both:
     """A packet that belongs to two calls' evidence."""
 
-    __slots__ = ("writers",)
-
-    def __init__(self, first: PacketWriter, second: PacketWriter) -> None:
-        self.writers = (first, second)
+    writers: tuple[PacketWriter, PacketWriter]
 
     def __call__(self, at_ns: int, source: Address, destination: Address, data: bytes) -> None:
         """Give it to both."""

@@ -243,7 +243,8 @@ class Engine:
             leg.reports[medium].limit.permit(rtcp_permitted(streams.get(medium)))
         for medium in streams.keys() - leg.tracks.keys():
             self._emit(Refused("ConfigureLeg", leg.leg, f"no_ports_for_{medium}"))
-        self._rewire(frozenset({leg.leg}), now)
+        if self._rooms.company(leg.leg):  # who is alone is heard by nobody, whatever was negotiated
+            self._rewire(frozenset({leg.leg}), now)
 
     def _close_leg(self, leg: Leg, command: CloseLeg, now: float) -> None:
         self._carry_out(self._rooms.receive(command, now), now)
@@ -283,9 +284,10 @@ class Engine:
         legs = [self._legs[name] for name in sorted(affected) if name in self._legs]
         for leg in legs:
             leg.set_gates(self._rooms.gates(leg.leg))
-        ways = {leg.leg: self._rooms.roads(leg.leg) for leg in legs}
         rooms = {tuple(sorted((leg.leg, *self._rooms.company(leg.leg)))) for leg in legs}
-        self._mixing.arrange([([self._legs[name] for name in room], ways[room[0]]) for room in rooms])
+        whole = [([self._legs[name] for name in room], self._rooms.roads(room[0])) for room in rooms]
+        self._mixing.arrange(whole)
+        ways = {leg.leg: roads for members, roads in whole for leg in members}
         for leg in legs:
             roads = ways[leg.leg]
             for medium, track in leg.tracks.items():

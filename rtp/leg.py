@@ -10,9 +10,8 @@ from rtp.counts import stream_report
 from rtp.dtls import Certificate
 from rtp.dtmf import events
 from rtp.lost_wishes import LostWishes
-from rtp.overlay import RATE, Overlay, can_mix
 from rtp.picture import PATIENCE_SECONDS, way
-from rtp.player import Player
+from rtp.playing import Playing
 from rtp.prompts import Prompts
 from rtp.protection import Protection
 from rtp.reports import Reports
@@ -28,66 +27,8 @@ PAUSE_FRAMES: Final = 4
 """20 ms frames of silence between two digits (Q.24: at least 40 ms)."""
 MAX_DIGITS: Final = 64
 """Waiting digits of one leg; a conference code is shorter."""
-OVERLAID: Final = ("tone:zip",)
-"""What is played over relayed sound and not in its place: who is put through is heard at once, with the tone (bar Q4)."""
 TIMING: Final = Codec("PCMA", 8, 8000)
 """Stands in for a codec where a play has nobody to hear it but must still end in its time."""
-
-
-FRAME: Final = RATE // 50
-"""Samples of 20 ms of what is laid over."""
-
-
-class Playing:
-    """One `Play` as it goes on."""
-
-    def __init__(self, play: Play, codec: Codec, prompts: Prompts, number: int) -> None:
-        """`number`: the play as a source of the sender."""
-        self.play = play
-        self.number = number
-        self.overlay: Overlay | None = None
-        """What is laid over relayed sound; None for a play that goes in its place."""
-        if play.items == OVERLAID and not play.loop:
-            self.overlay = Overlay(prompts.samples(play.items[0], RATE))
-        self._prompts = prompts
-        self.encode(codec)
-
-    def encode(self, codec: Codec) -> None:
-        """Go on in this codec: from the beginning, or behind what was heard over relayed sound."""
-        self.codec = codec
-        self.player = Player(self.play.items, self.play.loop, codec, self._prompts)
-        self.given = 0
-        """Frames the player gave or left out."""
-        if not can_mix(codec):
-            self.overlay = None
-
-    def next_frame(self) -> bytes | None:
-        """The next 20 ms, behind what was heard over relayed sound."""
-        if self.overlay is not None:
-            while (self.given + 1) * FRAME <= self.overlay.used:
-                self.given += 1
-                self.player.next_frame()
-            self.overlay.skip(FRAME)
-        self.given += 1
-        return self.player.next_frame()
-
-    def skip(self, frames: int) -> None:
-        """Take note that so many of the present item were sent without us."""
-        self.given += frames
-        self.player.skip(frames)
-
-    @property
-    def position(self) -> tuple[int, int, int, int]:
-        """Where it stands, for `seek`."""
-        used = 0 if self.overlay is None else self.overlay.used
-        return (*self.player.position, self.given, used)
-
-    def seek(self, item: int, frame: int, given: int, used: int) -> None:
-        """Go on where `position` was asked."""
-        self.player.position = (item, frame)
-        self.given = given
-        if self.overlay is not None:
-            self.overlay.skip(used)
 
 
 class Leg:
@@ -155,13 +96,13 @@ class Leg:
         self.tracks[track.medium] = track
         self.activity.watch(track)
         if track.medium == "audio":
-            self.activity.out = track.sender.out
+            track.sender.rouse(self.activity)
         else:
             self.lost_wishes = LostWishes(
                 self._around.loop, lambda: track.source.gaps, lambda now: self._pass_lost_wish(track, now)
             )
         self.reports[track.medium] = reports
-        self.set_gates(self._gates)
+        self._apply_gates()
         return reports
 
     def protect(self, medium: Medium, stream: Stream | None, certificate: Certificate, now: float) -> None:
@@ -209,7 +150,12 @@ class Leg:
 
     def set_gates(self, gates: Gates) -> None:
         """Take the gates; silent mode is in force for the very next packet."""
-        self._gates = gates
+        if gates != self._gates:
+            self._gates = gates
+            self._apply_gates()
+
+    def _apply_gates(self) -> None:
+        gates = self._gates
         self._set_badge(shown=gates.still)
         for track in self.tracks.values():
             track.sender.set_silent(silent=gates.silent)
@@ -254,7 +200,7 @@ class Leg:
             if self._playing is None and self._holding is None:
                 step, payload = samples_per_frame(codec), silence(codec)
                 self.activity.roll(sender, SILENCE, codec, step, (payload,), 0, endless=True)
-        elif playing in {self._playing, self._holding} and playing.overlay is None and playing.codec == codec:
+        elif playing in {self._playing, self._holding} and playing.codec == codec:
             self._rolled = playing
             frames, start = playing.player.rest
             self.activity.roll(
@@ -305,17 +251,23 @@ class Leg:
     def _begin(self, play: Play) -> Playing:
         audio = self._audio
         codec = audio.sender.codec if audio is not None else None
-        return Playing(play, codec or TIMING, self._prompts, next(self._around.numbers))
+        playing = Playing(play, codec or TIMING, self._prompts, next(self._around.numbers))
+        if playing.overlay is not None:
+            playing.overlay.before = self._recall
+        return playing
 
     def _override(self) -> None:
         self._recall()
         playing = self._playing
         overlay = playing.overlay if playing is not None else None
         overridden = (playing is not None and overlay is None) or bool(self._digits)
-        self.activity.busy = playing is not None or overridden or self._holding is not None
         audio = self._audio
         if audio is None:
             return
+        busy = playing is not None or overridden or self._holding is not None
+        if busy != self.activity.busy:
+            self.activity.busy = busy
+            audio.sender.rouse(self.activity)
         if overlay is not audio.sender.overlay:
             audio.sender.lay(overlay)
         if overridden != audio.sender.overridden:

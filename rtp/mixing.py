@@ -141,7 +141,10 @@ class Mixing:
 
     def arrange(self, rooms: Sequence[tuple[Sequence[Leg], Roads]]) -> None:
         """Take what is heard in some rooms, whole, before their tracks are wired; who left is a room of one."""
-        whole = [({leg.leg: leg.tracks for leg in legs}, roads) for legs, roads in rooms]
+        concerned = [
+            (legs, roads) for legs, roads in rooms if roads.mix or roads.show or self._attended(legs)
+        ]
+        whole = [({leg.leg: leg.tracks for leg in legs}, roads) for legs, roads in concerned]
         landings = {name: self._landing(name, roads) for tracks, roads in whole for name in tracks}
         names = [name for tracks, _ in whole for name in tracks]
         voices = {n: v for bank in self._banks.values() for n in names if (v := bank.voices.pop(n, None))}
@@ -181,6 +184,14 @@ class Mixing:
             self._loop.at(now + GATHER_SECONDS, self._gather, "mixing")
 
     # --- who is where ----------------------------------------------------------------------------------------------
+
+    def _attended(self, legs: Iterable[Leg]) -> bool:
+        """Whether one of these legs speaks into a mix, hears one, or has its picture copied, as it was arranged before."""
+        return any(
+            any(leg.leg in bank.ears for bank in self._banks.values())
+            or any(track.audience is not None for track in leg.tracks.values())
+            for leg in legs
+        )
 
     def _fill(self, tracks: Mapping[str, Tracks], roads: Roads, before: Mapping[str, Voice]) -> Bank:
         """Put the voices and ears of one room into a bank."""

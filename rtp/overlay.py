@@ -6,6 +6,7 @@ G.711 only: its samples stand alone, so sound can be mixed into the middle of a 
 are not mixed; there the tone goes first.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -33,6 +34,8 @@ class Overlay:
         self._tone = tone
         self.used = 0
         """Samples that were heard."""
+        self.before: Callable[[], object] = int
+        """Called before it is laid over a packet: whoever plays it in the place of sound says so first how far it has come."""
 
     @property
     def ended(self) -> bool:
@@ -55,6 +58,7 @@ class Overlay:
 
     def mixed(self, codec: Codec, payload: bytes) -> bytes:
         """Give a payload of a codec that `can_mix` with the next part of the tone; it is as long as before."""
+        self.before()
         part = self._tone[self.used : self.used + len(payload)]
         self.used += len(payload)
         if not len(part):

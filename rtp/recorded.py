@@ -32,13 +32,16 @@ class Recorded:
         if place is not None and place[1] != "guest":
             caller = self._legs.get(self._rooms.guest(leg.leg) or "")
             guest = self._evidence_of(leg.talk if caller is None else caller.evidence)
+        heard = Both((own, guest)) if own is not None and guest is not None else own or guest
         for track in leg.tracks.values():
-            track.sender.evidence = own
-            track.evidence = Both(own, guest) if own is not None and guest is not None else own or guest
+            if track.sender.evidence != own:
+                track.sender.evidence = own
+            if track.evidence != heard:
+                track.evidence = heard
 
     def bind_call(self, call: str) -> None:
         """Hear that a capture was opened or closed."""
-        legs = [leg for leg in self._legs.values() if call in {leg.evidence, leg.talk}]
+        legs = [leg for leg in self._legs.values() if call == leg.evidence or call == leg.talk]  # noqa: PLR1714  # asked of every leg
         company = {name for leg in legs for name in self._rooms.company(leg.leg)}
         for leg in (*legs, *(self._legs[name] for name in company)):
             self.bind(leg)

@@ -60,11 +60,14 @@ class Rooms:
             case Leave(leg):
                 return self._leave(leg)
             case SetGates(leg, silent, host_picture, held, still):
-                self._gates[leg] = Gates(
-                    silent=silent, host_picture=host_picture and not still, held=held, still=still
-                )
+                gates = Gates(silent=silent, host_picture=host_picture and not still, held=held, still=still)
+                if gates == self.gates(leg):
+                    return []
+                self._gates[leg] = gates
                 return [Rewire(frozenset(self._members(leg) or {leg}))]
             case SetStaff(leg, mode):
+                if mode == self.mode(leg):
+                    return []
                 self._modes[leg] = mode
                 return [Rewire(frozenset(self._members(leg) or {leg}))]
             case CloseLeg(leg):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from rtp.activity import FILL_SECONDS
+from rtp.activity import FILL_SECONDS, Restlessness
 from rtp.call_evidence import PacketWriter
 from rtp.codecs import samples_per_frame, silence
 from rtp.control import Address, Codec, Stream
@@ -55,6 +55,7 @@ class Sender:
     """The sending half of a track. `packets` and `octets` (payload bytes) count what was really sent."""
 
     __slots__ = (
+        "_activity",
         "_codecs",
         "_connected",
         "_least_step",
@@ -98,6 +99,7 @@ class Sender:
         self._least_step = 50 if audio else 0  # 1/50 s between two sources' packets
         self.remote: Address | None = None
         self._connected = False
+        self._activity: Restlessness | None = None
         self.evidence: PacketWriter | None = None
         self.sending = False
         """The peer takes this medium."""
@@ -137,6 +139,11 @@ class Sender:
 
     # --- what decides where packets go -----------------------------------------------------------------------------
 
+    def rouse(self, activity: Restlessness) -> None:
+        """State there from now on whether a beat may have something to do: where nothing can be sent, only while it is busy."""
+        self._activity = activity
+        self._stir()
+
     def configure(self, stream: Stream | None) -> None:
         """Take the peer's codecs and direction; None: the medium was refused."""
         self._codecs = stream.send if stream else ()
@@ -148,6 +155,8 @@ class Sender:
 
     def target(self, remote: Address | None, *, connected: bool) -> None:
         """Send to this address from now on; `connected`: the socket is."""
+        if (remote, connected) == (self.remote, self._connected):
+            return
         self.remote = remote
         self._connected = connected
         self._rewire()
@@ -190,6 +199,13 @@ class Sender:
         heard = not self.silent if self._marker else True
         self.relay_open = self.sending and heard and not self.overridden and self.remote is not None
         self.straight = self.relay_open and self.overlay is None
+        self._stir()
+
+    def _stir(self) -> None:
+        activity = self._activity
+        if activity is not None:
+            reached = self.sending and self.remote is not None
+            activity.out = self.out if reached or activity.busy else None
 
     @property
     def _way(self) -> Transmit:

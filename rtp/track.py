@@ -48,7 +48,7 @@ class Track(Asking, Unheard, Carried):
 
     # Slots, because a packet finds its track cold in the cache: each dictionary less is a microsecond less.
     __slots__ = (
-        "_around", "_believed", "_connected", "_detector", "_dropped", "_fd", "_gaps", "_loop", "_named", "_number",
+        "_around", "_believed", "_connected", "_detector", "_dropped", "_fd", "_gaps", "_laid", "_loop", "_named", "_number",
         "_permitted_until", "_presence", "_recv", "_routes", "_seconds_per_byte",
         "_unheard", "ask_picture", "audience", "burst", "destination", "evidence", "fed_by", "flood_stated", "flooded", "group", "heard",
         "latch", "leg", "local", "local_rtcp", "medium", "overrun", "pair", "pictures", "reader", "rejected", "remote", "sender",
@@ -102,6 +102,7 @@ class Track(Asking, Unheard, Carried):
         self._unheard: tuple[bytes, int, int] | None = None  # the newest packet that went to nobody
         self._detector = Detector()
         self._routes: list[Route | None] = [None] * 128
+        self._laid: object = None  # what decided on them
         self._dropped: frozenset[str] = frozenset()
         self._loop.add(self._fd, self._read_open, f"{leg}.{medium}")
 
@@ -159,6 +160,21 @@ class Track(Asking, Unheard, Carried):
                 destination.fed_by = self
                 destination.sender.out.part()
         self.destination = destination
+        laid = (
+            destination,
+            self.stream,
+            destination.stream if destination is not None else None,
+            self.audience,
+        )
+        if laid == self._laid:
+            return
+        self._laid = laid
+        self._lay(destination)
+        if destination is not None and before is not destination and self.medium == "video":
+            self.want_picture(now)
+
+    def _lay(self, destination: "Track | None") -> None:
+        """Lay a route for each payload type the peer may send."""
         self._routes = [None] * 128
         receive = with_noise(self.stream.receive if self.stream else (), self.medium)
         accepted = destination.stream.send if destination is not None and destination.stream else ()
@@ -180,8 +196,6 @@ class Track(Asking, Unheard, Carried):
             log.warning("codec_not_shared", leg=self.leg, medium=self.medium, codecs=sorted(missed))
         self._dropped = frozenset(missed)
         self._watch()
-        if destination is not None and before is not destination and self.medium == "video":
-            self.want_picture(now)
 
     def _own_number(self) -> int:
         return self._number

@@ -153,9 +153,8 @@ class NativeTrack(Track):
 
     # --- what C is told -----------------------------------------------------------------------------------------------
 
-    def wire(self, destination: Track | None, now: float) -> None:
-        """As in Python; C learns the routes."""
-        super().wire(destination, now)
+    def _lay(self, destination: Track | None) -> None:
+        super()._lay(destination)
         self._publish()
 
     def want_picture(self, now: float) -> None:

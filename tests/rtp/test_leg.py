@@ -303,3 +303,18 @@ def test_the_codec_of_a_play_follows_a_new_offer():
     g722 = Codec("G722", 9, 8000)
     setting.audio.configure(stream(codecs=(g722,)), frozenset({PHONE[0]}), setting.wire.loop.now)
     assert {p.payload_type for p in setting.beats(3)} == {9}
+
+
+def test_a_leg_to_which_nothing_can_be_sent_needs_no_beat_but_for_a_play():
+    setting = Setting(remote=None)
+    now = setting.wire.loop.now
+    assert setting.leg.content(now)
+    setting.leg.play(ZIP)
+    assert not setting.leg.content(now)
+    assert setting.beats(12) == []
+    assert setting.wire.events == [PlayEnded("leg", "zip")]
+    assert setting.leg.content(setting.wire.loop.now)
+    for more, content in (({}, False), ({"sending": False}, True), ({}, False)):
+        setting.audio.configure(stream("audio", (PCMA, EVENTS), **more), frozenset({PHONE[0]}), now)
+        assert setting.leg.content(setting.wire.loop.now) is content
+    assert [p.payload for p in setting.beats(3)] == [SILENT] * 3

@@ -120,3 +120,14 @@ def test_a_mode_belongs_to_the_leg_and_survives_joins():
     assert state.receive(SetStaff("fire", "whisper"), 0.0) == [Rewire(frozenset({"fire"}))]
     state.receive(CloseLeg("fire"), 0.0)
     assert state.mode("fire") == "listen"
+
+
+def test_who_sets_what_is_set_changes_no_edge():
+    state = rooms(
+        Join("r", "a", "guest"), SetGates("a", silent=True, host_picture=True), SetStaff("b", "barge")
+    )
+    assert state.receive(SetGates("a", silent=True, host_picture=True), 0.0) == []
+    assert state.receive(SetStaff("b", "barge"), 0.0) == []
+    assert state.receive(SetStaff("c", "listen"), 0.0) == []
+    assert state.receive(SetGates("a", silent=False, host_picture=True), 0.0) == [Rewire(frozenset("a"))]
+    assert state.receive(SetGates("a", silent=True, host_picture=True), 0.0) == [Rewire(frozenset("a"))]

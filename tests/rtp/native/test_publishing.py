@@ -257,10 +257,10 @@ def test_evidence_that_is_no_tape_keeps_packets_in_python(talking):
     from rtp.native.track import make_tape
 
     first, second = make_tape(), make_tape()
-    talking.guest.evidence = Both(first, second)
+    talking.guest.evidence = Both((first, second))
     assert talking.say(5) == 5
     assert (first.waiting, second.waiting) == (5, 5)
-    talking.host.sender.evidence = Both(first, second)
+    talking.host.sender.evidence = Both((first, second))
     assert talking.say(5) == 0, "C writes one copy of what leaves"
     assert (first.waiting, second.waiting) == (15, 15)
     talking.guest.evidence = talking.host.sender.evidence = None
