@@ -102,9 +102,14 @@ def answer(leg: Leg, now: float, headers: Iterable[tuple[str, str]] = ()) -> lis
     return [*out, Respond(leg.transaction, response)]
 
 
-def cancelled(leg: Leg, cancel: Request) -> list[Effect | LegEvent]:
-    """Hear that the INVITE was cancelled before it was answered. A CANCEL that comes later changes nothing (RFC 5407 §3.1.2)."""
-    if leg.state not in {State.OPENING, State.READY}:
+def cancelled(leg: Leg, transaction: str, cancel: Request) -> list[Effect | LegEvent]:
+    """Hear that the INVITE was cancelled before it was answered. A CANCEL that comes later changes nothing (RFC 5407 §3.1.2).
+
+    That of a re-INVITE, still waiting for its ports, leaves the session as it was (RFC 3261 §9.2, RFC 6141 §3.4).
+    """
+    if leg.waiting is not None and leg.waiting[0] == transaction:
+        return hold.put_off(leg, 487)
+    if leg.transaction != transaction or leg.state not in {State.OPENING, State.READY}:
         return []
     return [
         *leg.reject(487),

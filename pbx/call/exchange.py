@@ -211,8 +211,8 @@ class Exchange:
                 leg = self.leg_in_dialog(request)
                 return [] if leg is None else self.run(answer.ack(leg, request, flow), now)
             case Cancelled(transaction, request, _):
-                leg = self.leg(self._invites.get(transaction, ""))
-                return [] if leg is None else self.run(answer.cancelled(leg, request), now)
+                leg = self.leg(self._invites.get(transaction, "")) or self.leg_in_dialog(request)
+                return [] if leg is None else self.run(answer.cancelled(leg, transaction, request), now)
             case ResponseArrived(ref) | TransactionFailed(ref) if ref.startswith(REF):
                 return self.run(by_presence.outcome(self, event, now), now)
             case ResponseArrived() | TransactionFailed() if taken := trunk_outcomes.outcome(self, event, now):
