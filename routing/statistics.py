@@ -10,7 +10,8 @@ Definitions, both of them in use:
   that moment. A seat that never sent sound counts against it.
 
 Times are wall-clock seconds. A caller belongs to the bucket of its arrival, a dispatcher's time to the buckets in which it
-passed. Nothing is sampled or rounded before the end. A caller's district is the last one found before a desk had the caller. The
+passed. Who dials again while the first call still stands is one caller, for the calls share one place: it arrived with the first, and
+is gone when the last of them is. Nothing is sampled or rounded before the end. A caller's district is the last one found before a desk had the caller. The
 occupancy of a queue or district is that of the dispatchers who serve it: whoever serves two counts in both.
 """
 
@@ -27,6 +28,7 @@ WITHIN: Final = 15.0
 Period = Literal["hour", "day", "month"]
 ARRIVED, THROUGH, HEARD, LOST, ENDED, DESK = "arrived", "through", "heard", "lost", "ended", "desk"
 DISTRICT: Final = "district"
+ATTACHED: Final = "attached"
 START: Final = "start"
 """The exchange began: whatever a desk was before, it is so no more."""
 
@@ -38,7 +40,8 @@ class Event:
     at: float
     what: str
     """`arrived`, `through` (put through to `desk`), `heard` (the desk's first sound), `lost` (left the desk, waits
-    again), `ended`, `district` (the caller is in `district`), and `desk` (`desk` is `state` now)."""
+    again), `ended`, `district` (the caller is in `district`), `attached` (to another call of the same person, both being of
+    `incident`), and `desk` (`desk` is `state` now)."""
     call: str = ""
     queue: str = ""
     desk: str = ""
@@ -48,6 +51,8 @@ class Event:
     district: str = ""
     serves: tuple[str, ...] = ()
     """Queues of whoever sits at the desk; none: every queue."""
+    incident: str = ""
+    """What the calls of one person belong to; that of a call alone is its own id."""
 
 
 @dataclass(slots=True)
@@ -156,12 +161,27 @@ def percentile(ordered: list[float], p: float) -> float | None:
 
 
 def callers(events: Iterable[Event]) -> dict[str, Caller]:
-    """Return every caller by call."""
+    """Return every caller by call, by the first of its calls where several share a place."""
     found: dict[str, Caller] = {}
+    shared: dict[str, str] = {}  # call → the first one of its place
+    there: dict[str, dict[str, None]] = {}  # first call of a place → those of its calls that stand
+    incidents: dict[str, str] = {}  # incident → the first call of the place its calls share
     for event in events:
-        if event.what == ARRIVED:
-            found.setdefault(event.call, Caller(event.at, event.queue))
-        caller = found.get(event.call)
+        match event.what:
+            case "arrived" if event.call not in found:
+                found[event.call] = Caller(event.at, event.queue)
+                there[event.call] = {event.call: None}
+                incidents[event.call] = event.call
+            case "attached" if event.call in there:
+                first = incidents.get(event.incident, event.call)
+                if first in there and first != event.call:
+                    there[first] |= there.pop(event.call)
+                    shared[event.call] = first
+                    del found[event.call]
+                else:  # the other is gone, or was never heard of: this one begins a place
+                    incidents[event.incident] = event.call
+        place = shared.get(event.call, event.call)
+        caller = found.get(place)
         if caller is None:
             continue
         match event.what:
@@ -170,8 +190,11 @@ def callers(events: Iterable[Event]) -> dict[str, Caller]:
                     caller.first, caller.given, caller.agent = event.at, event.at, event.agent or event.desk
             case "heard" if caller.given is not None and caller.heard is None:
                 caller.heard = event.at
-            case "ended" if caller.ended is None:
-                caller.ended = event.at
+            case "ended" if (standing := there.get(place)) is not None:
+                standing.pop(event.call, None)
+                if not standing:
+                    caller.ended = event.at
+                    del there[place]
             case "district" if caller.first is None:
                 caller.district = event.district
     return found
@@ -318,7 +341,9 @@ def from_record(record: Mapping[str, Any]) -> Event | None:
     at, what = record.get("at"), record.get("what")
     if not isinstance(at, int | float) or not isinstance(what, str):
         return None
-    words = {k: str(record.get(k, "")) for k in ("call", "queue", "desk", "agent", "state", "district")}
+    words = {
+        k: str(record.get(k, "")) for k in ("call", "queue", "desk", "agent", "state", "district", "incident")
+    }
     serves = record.get("serves")
     queues = tuple(str(queue) for queue in serves) if isinstance(serves, list) else ()
     return Event(float(at), what, **words, serves=queues)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pbx.call import ledger
 from recordings.events import read_events
 from recordings.folder import EVENTS_NAME
-from routing.statistics import ARRIVED, DESK, DISTRICT, ENDED, HEARD, LOST, START, THROUGH, Event
+from routing.statistics import ARRIVED, ATTACHED, DESK, DISTRICT, ENDED, HEARD, LOST, START, THROUGH, Event
 
 _WHAT: Final = {
     "call_arrived": ARRIVED,
@@ -22,6 +22,7 @@ _WHAT: Final = {
     "desk_lost": LOST,
     "call_ended": ENDED,
     "district": DISTRICT,
+    "same_incident": ATTACHED,
 }
 SLACK: Final = 5.0
 """Seconds by which the clock of a file system may lag behind ours."""
@@ -51,7 +52,7 @@ def of_call(records: list[dict[str, Any]]) -> Iterator[Event]:
     )
     for record in records:
         what = _WHAT.get(str(record.get("event")))
-        if what is not None:
+        if what is not None and (what != ATTACHED or record.get("why") == ATTACHED):
             yield _event(record, what, queue)
 
 
@@ -60,4 +61,5 @@ def _event(record: Mapping[str, Any], what: str, queue: str) -> Event:
     district = str(record.get("district") or "") if what == DISTRICT else ""
     at = datetime.fromisoformat(str(record["at"])).timestamp()
     agent = str(record.get("agent") or desk)
-    return Event(at, what, str(record["call"]), queue, desk, agent, district=district)
+    incident = str(record.get("incident") or "") if what == ATTACHED else ""
+    return Event(at, what, str(record["call"]), queue, desk, agent, district=district, incident=incident)

@@ -13,6 +13,7 @@ from routing.queues import Rules
 from routing.simulation import Plan, Simulation
 from routing.statistics import (
     ARRIVED,
+    ATTACHED,
     DESK,
     DISTRICT,
     ENDED,
@@ -69,6 +70,38 @@ def test_both_service_levels():
     assert set(found.queues) == {"north", "south"}
     assert found.agents["li"].answered == 1
     assert found.queues["south"].service_level is None
+
+
+def dials_again(*, first_ends):
+    """A caller whose phone changes networks after 5 s, dials again, and is put through 10 s after it first arrived."""
+    return [
+        Event(DAY + 0, ARRIVED, "a", "north"),
+        Event(DAY + 5, ARRIVED, "b", "north"),
+        Event(DAY + 5, ATTACHED, "b", "north", incident="a"),
+        Event(DAY + first_ends, ENDED, "a", "north"),
+        Event(DAY + 10, THROUGH, "b", "north", "d1", "li"),
+        Event(DAY + 60, ENDED, "b", "north"),
+    ]
+
+
+@pytest.mark.parametrize("first_ends", [7, 30, 90])
+def test_who_dials_again_before_the_first_call_is_given_up_is_one_caller(first_ends):
+    total = of(dials_again(first_ends=first_ends)).total
+    assert (total.arrived, total.answered, total.abandoned, total.waits) == (1, 1, 0, [10.0])
+
+
+def test_a_caller_who_dialled_again_has_given_up_when_the_last_of_its_calls_has():
+    events = [event for event in dials_again(first_ends=7) if event.what != THROUGH]
+    total = of(events).total
+    assert (total.arrived, total.abandoned, total.abandoned_soon) == (1, 1, 0)
+    total = of([event for event in events if event.at < 60 + DAY]).total
+    assert (total.arrived, total.abandoned) == (1, 0), "one of them stands"
+
+
+def test_a_call_of_an_incident_whose_calls_are_over_is_a_caller_by_itself():
+    late = [Event(DAY + 100, ARRIVED, "c", "north"), Event(DAY + 100, ATTACHED, "c", "north", incident="a")]
+    assert of([*dials_again(first_ends=7), *late]).total.arrived == 2
+    assert of(late).total.arrived == 1, "what was before is not known"
 
 
 def test_a_seat_that_sends_no_sound_counts_against_picking_up():
