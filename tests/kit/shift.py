@@ -46,13 +46,14 @@ class Book(World):
 
     def __init__(self, **how):
         self.book = Callbacks()
+        self.booked = 0  # notes it has heard
         super().__init__(**how)
 
     def run(self, effects):
-        heard = len(self.notes)
         super().run(effects)
-        for note in self.notes[heard:]:
-            self.book.noted(note, WALL + self.now)
+        while self.booked < len(self.notes):
+            self.booked += 1
+            self.book.noted(self.notes[self.booked - 1], WALL + self.now)
         self.check_book()
 
     def check_book(self):

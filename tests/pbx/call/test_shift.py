@@ -6,8 +6,9 @@ import random
 
 import pytest
 
-from tests.kit.shift import VERBS, Shift
-from tests.kit.world import World
+from tests.kit.shift import SEATS, VERBS, Book, Shift
+from tests.kit.watcher import WatchedWorld
+from tests.kit.world import HOST, World
 from tests.pbx.call.test_live_state import Kept, said
 
 STEPS = 150
@@ -70,6 +71,34 @@ def test_shifts_do_what_dispatchers_can():
         "take",
     } <= done
     assert done <= set(VERBS)
+
+
+class Watched(Book, WatchedWorld):
+    """A shift somebody watches from another phone."""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_who_watched_a_shift_knows_what_who_asks_anew_is_told(seed):
+    shift, chance = Shift(seed, kind=Watched), random.Random(seed)
+    world = shift.world
+    lamps = {
+        (event, desk): world.watch("d6", event, f"sip:{desk}@{HOST}", expires=3600)
+        for event in ("dialog", "conference", "presence")
+        for desk in SEATS
+    }
+    for _ in range(STEPS):
+        shift.step()
+        world.wait(chance.choice(PAUSES))
+    world.wait(5.0)
+    told = 0
+    for (event, desk), key in lamps.items():
+        assert world.state_of(key).startswith("active")
+        fresh = world.watch("d5", event, f"sip:{desk}@{HOST}", expires=3600)
+        mine, theirs = world.told[key], world.told[fresh]
+        for what in ("lit", "users", "count", "active", "presence"):
+            assert getattr(mine, what) == getattr(theirs, what), (event, desk, what)
+        told += len(world.notified[key])
+    assert told > 3 * len(lamps)
 
 
 @pytest.mark.parametrize("seed", range(4))
