@@ -62,6 +62,8 @@ _UDP_HOPS: Final = 0x1140
 """IPv6 has the same two in the other order: next header, hop limit."""
 _U64: Final = 0xFFFF_FFFF_FFFF_FFFF
 _END: Final = b"\0\0\0\0"
+FEW: Final = 4096
+"""Bytes below which summing up one by one is quicker than to begin with arrays, which takes 40 µs: some SIP messages of a call."""
 
 
 class PcapngError(ValueError):
@@ -197,8 +199,12 @@ def records(data: bytes) -> list[Record]:
 
 def _sums(packets: Sequence[Record]) -> list[int]:
     """Sum the 16-bit words of each payload modulo 65535 (RFC 1071 §2: the sum may be taken in either byte order)."""
-    if not packets:
-        return []
+    if sum(len(packet[3]) for packet in packets) < FEW:
+        # 2^16 is 1 modulo 65535, so a number is what its 16-bit words add up to.
+        return [
+            int.from_bytes(data + b"\0" if len(data) & 1 else data, "big") % 65_535
+            for _at, _from, _to, data, _comments in packets
+        ]
     # An odd payload counts as if followed by a zero byte; an empty one needs a word for `reduceat` to stand on.
     even = [
         data + b"\0" if len(data) & 1 else data or b"\0\0" for _at, _from, _to, data, _comments in packets

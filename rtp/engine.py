@@ -20,7 +20,6 @@ from rtp.control import (
     ConfigureLeg,
     Dtmf,
     Event,
-    EvidenceClosed,
     EvidenceOpened,
     FirstRelayed,
     Holdings,
@@ -199,7 +198,7 @@ class Engine:
         missing = [medium for medium in command.media if medium not in leg.tracks]
         pairs: list[Pair] = []
         try:
-            used = len(self._draining) + sum(len(one.tracks) for one in self._legs.values())
+            used = len(self._draining) + sum([len(one.tracks) for one in self._legs.values()])
             captures = len(self._evidence.calls)
             self._ports.admit(len(missing), used=used, captures=captures, urgent=command.urgent)
             before = {pair.medium: pair.rtp for pair in command.ports}
@@ -324,8 +323,8 @@ class Engine:
     def collect(self) -> None:
         """Take over what the evidence thread has done."""
         for event in self._evidence.collect():
-            if isinstance(event, EvidenceOpened | EvidenceClosed):
-                self._recorded.bind_call(event.call)
+            if isinstance(event, EvidenceOpened) and self._parts.tape is None:
+                self._recorded.bind_call(event.call)  # packets go straight to the open file from now on
             self._emit(event)
 
     # --- time ------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from rtp.reports import Reports
 from rtp.route import Surroundings
 from rtp.sender import SILENCE, Sender
 from rtp.track import Track
-from rtp.wiring import Gates
+from rtp.wiring import UNSET, Gates
 
 HOLD_TONE: Final = "tone:waiting"
 DIGIT_MS: Final = 100
@@ -49,7 +49,7 @@ class Leg:
         self.reports: dict[Medium, Reports] = {}
         self.protections: dict[Medium, Protection] = {}
         """Of the media that ever were encrypted, or had RTCP on their RTP port."""
-        self._gates = Gates()
+        self._gates = UNSET
         self.lost_wishes: LostWishes | None = None
         """Of who has a picture."""
         self._prompts = prompts

@@ -3,7 +3,10 @@
 (what the source may send, what the destination takes) ─▶ payload type ─▶ the destination's codec, transcoded or not
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from rtp.control import Codec
@@ -15,6 +18,7 @@ TRANSCODED: Final = frozenset({"PCMA", "PCMU", "G722", "OPUS", "AMR", "AMR-WB"})
 MADE: Final = TRANSCODED - {"AMR-WB"}
 """What it writes."""
 AMR: Final = frozenset({"AMR", "AMR-WB"})
+NOISE: Final = Codec(NAME, PAYLOAD_TYPE, CLOCK_RATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +92,11 @@ def with_noise(receive: tuple[Codec, ...], medium: str) -> tuple[Codec, ...]:
     """What a peer may send, and comfort noise: some phones send it though nobody agreed to it (RFC 3389 §4)."""
     if medium != "audio" or not receive or any(codec.payload_type == PAYLOAD_TYPE for codec in receive):
         return receive
-    return (*receive, Codec(NAME, PAYLOAD_TYPE, CLOCK_RATE))
+    return (*receive, NOISE)
 
 
-def payload_map(receive: tuple[Codec, ...], send: tuple[Codec, ...], medium: str) -> dict[int, Mapped]:
+@lru_cache(256)  # phones of one make offer the same, call after call; SDP bounds what one entry can hold
+def payload_map(receive: tuple[Codec, ...], send: tuple[Codec, ...], medium: str) -> Mapping[int, Mapped]:
     """Map every payload type the source may use. `receive`: of the source's leg, `send`: of the destination's."""
     mapped = {}
     for source in receive:
@@ -101,4 +106,4 @@ def payload_map(receive: tuple[Codec, ...], send: tuple[Codec, ...], medium: str
             destination = sound(send)
             transcode = destination is not None
         mapped[source.payload_type] = Mapped(source, destination, transcode)
-    return mapped
+    return MappingProxyType(mapped)

@@ -19,6 +19,9 @@ class Player:
         self._prompts = prompts
         self._item = 0
         self._frame = 0
+        self._fetched = -1
+        self._payloads: tuple[bytes, ...] = ()
+        """Of the item fetched last."""
         self._mode: int | None = None
         self._lower: Transcoder | None = None
 
@@ -52,7 +55,7 @@ class Player:
         """All payloads of the present item, and the number of the next; () when it is over, or when each is made anew."""
         if self._item == len(self._items) or self._lower is not None:
             return (), 0
-        return self._prompts.frames(self._items[self._item], self._codec), self._frame
+        return self._frames, self._frame
 
     def skip(self, frames: int) -> None:
         """Leave out payloads of the present item."""
@@ -61,7 +64,7 @@ class Player:
     def next_frame(self) -> bytes | None:
         """The payload of the next 20 ms, or None when the play has ended (and ever after)."""
         while self._item < len(self._items):
-            frames = self._prompts.frames(self._items[self._item], self._codec)
+            frames = self._frames
             if self._frame < len(frames):
                 self._frame += 1
                 return self._in_mode(frames[self._frame - 1])
@@ -70,6 +73,14 @@ class Player:
                 self._item += 1
             self._frame = 0
         return None
+
+    @property
+    def _frames(self) -> tuple[bytes, ...]:
+        """All payloads of the present item."""
+        if self._fetched != self._item:
+            self._fetched = self._item
+            self._payloads = self._prompts.frames(self._items[self._item], self._codec)
+        return self._payloads
 
     def _in_mode(self, frame: bytes) -> bytes:
         made = self._lower.push(frame) if self._lower is not None else []

@@ -103,13 +103,13 @@ def _pair(host: str, port: int) -> Pair | None:
 
 def _bound(host: str, port: int) -> socket.socket:
     try:
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     except OSError as error:
         if error.errno in _NO_FILES:
             raise NoPorts(error.errno, error.strerror) from error
         raise
     try:
-        sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         sock.bind((host, port))
     except OSError:

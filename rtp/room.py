@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from rtp.control import CloseLeg, Join, Leave, Role, SetGates, SetStaff, StaffMode
-from rtp.wiring import Edge, Gates, Roads, roads, wiring
+from rtp.wiring import UNSET, Edge, Gates, Roads, roads, wiring
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Rooms:
 
     def gates(self, leg: str) -> Gates:
         """The gates of a leg; all open when none were set."""
-        return self._gates.get(leg, Gates())
+        return self._gates.get(leg, UNSET)
 
     def place(self, leg: str) -> tuple[str, Role] | None:
         """The room a leg is in, and as what."""

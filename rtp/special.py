@@ -108,17 +108,18 @@ class Pauses:
         self._on_pause = on_pause
         self._route: Route | None = None
         self._special: Special | None = None
-        self._payload_type, self._silence = 0, b""
+        self._codec: Codec | None = None
         if sound is not None:
-            codec, self._route = sound
+            self._codec, self._route = sound
             self._special = self._route.special  # of its own: who else listens takes the noise itself
-            self._payload_type, self._silence = codec.payload_type, silence(codec)
 
     def push(self, data: bytes, sequence: int, timestamp: int, now: float) -> None:
         """Take one packet."""
-        route = self._route
-        if route is not None and route.sender is not None and route.codec is not None:
-            quiet = bytes((0x80, data[1] & MARKER | self._payload_type)) + data[2:HEADER_SIZE] + self._silence
+        route, codec = self._route, self._codec
+        if codec is not None and route is not None and route.sender is not None and route.codec is not None:
+            quiet = (
+                bytes((0x80, data[1] & MARKER | codec.payload_type)) + data[2:HEADER_SIZE] + silence(codec)
+            )
             if self._special is not None:
                 self._special(quiet, sequence, timestamp, now)
             else:

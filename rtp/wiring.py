@@ -8,7 +8,7 @@ No input gives an edge from a guest to a guest: a room has at most one guest, an
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from rtp.control import Medium, Role, StaffMode
 
@@ -25,6 +25,10 @@ class Gates:
     still: bool = False
     """In its place the site's still image is sent (`badge`)."""
     held: bool = False
+
+
+UNSET: Final = Gates()
+"""Of a leg for which none were set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +66,11 @@ def _between(  # noqa: PLR0917  # one edge's whole case
 ) -> Iterable[Edge]:
     """The edges from one leg to another. `mode`: what the source may do while it is staff."""
     if role == "guest":
-        held: Gate = "held" if gates.get(source, Gates()).held else "open"
+        held: Gate = "held" if gates.get(source, UNSET).held else "open"
         yield Edge(source, destination, "audio", held)
         yield Edge(source, destination, "video", held)
         return
-    gate = gates.get(destination, Gates()) if other == "guest" else Gates()
+    gate = gates.get(destination, UNSET) if other == "guest" else UNSET
     sound: Gate = "silent" if gate.silent else "held" if gate.held else "open"
     if role == "staff" and sound == "open":
         heard = mode == "barge" or (mode == "whisper" and other == "host")

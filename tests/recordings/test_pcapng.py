@@ -63,6 +63,13 @@ def test_checksums_are_right(pair, data) -> None:
     assert datagram[6:8] != b"\0\0", "zero would mean: none was computed (RFC 768)"
 
 
+@given(pairs, st.lists(st.binary(max_size=400), min_size=1, max_size=6), st.integers(0, 2))
+def test_a_checksum_is_the_same_among_few_bytes_and_among_many(pair, payloads, more) -> None:
+    packets: list[pcapng.Record] = [(1, *pair, data, ()) for data in payloads]
+    many: list[pcapng.Record] = [(1, *pair, bytes(pcapng.FEW + more), ())]
+    assert pcapng.encode_batch(packets + many)[: len(packets)] == pcapng.encode_batch(packets)
+
+
 def test_ipv4_and_ipv6_mixed_are_mapped() -> None:
     [packet] = load(section() + encode(1, A, B6, b"x"))
     # RFC 4291 §2.5.5.2
