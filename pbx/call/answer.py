@@ -43,9 +43,7 @@ def ports(
             return hold.answer_offer(leg, transaction, request, now)
         except SipError as error:
             return [Respond(transaction, request.response(error.status, headers=error.headers))]
-    if lost and modify.free(leg):
-        return [modify.reinvite(leg, leg.negotiation.offer(), "reinvite")]
-    return []
+    return modify.renew(leg, now) if lost else []
 
 
 def no_ports(leg: Leg) -> list[Effect | LegEvent]:

@@ -77,7 +77,17 @@ def answered(
     except SipError:
         leg.negotiation.withdraw()
         return out
-    return [*out, *leg.configure()]
+    return [*out, *leg.configure(), *renew(leg, now)]
+
+
+def renew(leg: Leg, now: float) -> list[Effect | LegEvent]:
+    """Offer new keys where those that were agreed died with a media process; later while another exchange is under way."""
+    if not leg.negotiation.lost or leg.state is not State.CONFIRMED:
+        return []
+    if free(leg):
+        return [reinvite(leg, leg.negotiation.offer(), "reinvite")]
+    leg.again = (now + BUSY_SECONDS, "reinvite")
+    return []
 
 
 def _refused(leg: Leg, ref: str, response: Response, now: float, *, draw: int) -> list[Effect | LegEvent]:
@@ -136,4 +146,6 @@ def expire(leg: Leg, now: float) -> list[Effect | LegEvent]:
     if leg.again is None or now < leg.again[0]:
         return []
     kind, leg.again = leg.again[1], None
-    return [LegFree(leg.id)] if kind == "reinvite" else refresh(leg, now)
+    if kind == "reinvite":
+        return renew(leg, now) or ([] if leg.again else [LegFree(leg.id)])
+    return refresh(leg, now)

@@ -53,6 +53,7 @@ class Negotiation:
         self.session = session
         self._languages = languages
         self._lost = False  # the keys agreed on are to be replaced
+        self._outlived: Description | None = None  # the offer that was under way when they died
         self._ours: Description | None = None  # what we said in the exchange that ended last
         self._written: tuple[Description, bytes] | None = None  # the one written last
         self._version = 0
@@ -111,7 +112,13 @@ class Negotiation:
         if not before or before == fingerprint or not self._crypto:
             return False
         self._lost = True
+        self._outlived = self._offered
         return True
+
+    @property
+    def lost(self) -> bool:
+        """Whether an offer must bring new keys, because those that were agreed died with a media process."""
+        return self._lost
 
     def port(self, medium: Medium) -> int | None:
         """Return our RTP port of a medium."""
@@ -182,10 +189,13 @@ class Negotiation:
             own=self._own,
             encryption=self._encryption,
         )
+        # What was offered before the media process died names a certificate nobody has any more.
+        outlived = self._lost and self._offered is self._outlived
         self._ours = self._offered
         if not early:
             self._offered = None
         self._agreed(answered, streams)
+        self._lost = outlived
 
     def withdraw(self) -> None:
         """Forget an offer that was refused; what was agreed before stands (RFC 3264 §8)."""

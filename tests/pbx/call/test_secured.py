@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from pbx.call import modify
 from pbx.call.effects import SendRequest
 from pbx.call.encrypting import EncryptionRules
 from pbx.call.media_events import media_said
@@ -120,23 +121,70 @@ def test_a_desks_own_rule(policy, profile):
     assert len(byes(world)) == (policy == "mandatory")  # a phone that answers in the clear is let go
 
 
-def test_after_a_crash_of_the_media_process_a_desk_is_asked_for_new_keys():
+FINGERPRINT = "a=fingerprint:sha-256 " + ":".join(["AB"] * 32)
+DTLS_ANSWER = SECRET_CALL.decode().replace(KEY, FINGERPRINT).replace("RTP/SAVP", "UDP/TLS/RTP/SAVP").encode()
+DESK_PORTS = (PortPair("audio", 20000, 20001),)
+
+
+def dtls_desk():
+    """A desk whose keys are agreed: the world, its leg, what it was offered."""
     world = World(desks=("d1",), media_answers=False)
     site(world, policy="dtls")
     world.sign_in("d1", answer=False)
     leg = world.exchange.room("d1").leg
-    ports = (PortPair("audio", 20000, 20001),)
-    world.says(LegOpened(leg, ports, b"1" * 32))
+    world.says(LegOpened(leg, DESK_PORTS, b"1" * 32))
     first = parse(world.desk_invite("d1").request.body).media[0]
     world.legs.add(leg)
-    fingerprint = "a=fingerprint:sha-256 " + ":".join(["AB"] * 32)
-    answer = SECRET_CALL.decode().replace(KEY, fingerprint).replace("RTP/SAVP", "UDP/TLS/RTP/SAVP").encode()
-    world.pick_up("d1", body=answer)
+    world.pick_up("d1", body=DTLS_ANSWER)
     assert isinstance(world.exchange.legs[leg].negotiation.streams[0].crypto, Dtls)
+    return world, leg, first
+
+
+def media_crashes(world, leg):
     world.run(media_said(world.exchange, Holdings("", (), ()), world.now))
-    world.says(LegOpened(leg, ports, b"2" * 32))
-    (again,) = [e.request for e in world.sent if isinstance(e, SendRequest) and "/reinvite/" in e.ref]
-    media = parse(again.body).media[0]
-    assert media.attribute("fingerprint") == "sha-256 " + (b"2" * 32).hex(":").upper()
+    world.says(LegOpened(leg, DESK_PORTS, b"2" * 32))
+
+
+def offers(world):
+    """The audio of each re-INVITE to the desk."""
+    sent = [e.request for e in world.sent if isinstance(e, SendRequest) and "/reinvite/" in e.ref]
+    return [parse(request.body).media[0] for request in sent]
+
+
+def fingerprint(byte):
+    return "sha-256 " + (byte * 32).hex(":").upper()
+
+
+def test_after_a_crash_of_the_media_process_a_desk_is_asked_for_new_keys():
+    world, leg, first = dtls_desk()
+    media_crashes(world, leg)
+    (media,) = offers(world)
+    assert media.attribute("fingerprint") == fingerprint(b"2")
     assert media.attribute("setup") == "actpass"
     assert media.attribute("tls-id") != first.attribute("tls-id")
+    world.answer_reinvite("d1", DTLS_ANSWER)
+    world.wait(30.0)
+    assert len(offers(world)) == 1
+
+
+def test_whose_phone_was_asking_something_itself_is_asked_for_new_keys_later():
+    world, leg, _ = dtls_desk()
+    media_crashes(world, leg)
+    world.answer_reinvite("d1", b"", status=491)
+    world.wait(10.0)
+    assert [media.attribute("fingerprint") for media in offers(world)] == [fingerprint(b"2")] * 2
+
+
+def test_an_answer_to_what_was_offered_before_the_crash_brings_no_keys():
+    world, leg, _ = dtls_desk()
+    found = world.exchange.legs[leg]
+    world.run(
+        world.exchange.run([modify.reinvite(found, found.negotiation.offer(), "reinvite")], world.now, leg)
+    )
+    media_crashes(world, leg)
+    assert [media.attribute("fingerprint") for media in offers(world)] == [fingerprint(b"1")]
+    world.answer_reinvite("d1", DTLS_ANSWER)
+    assert [media.attribute("fingerprint") for media in offers(world)[1:]] == [fingerprint(b"2")]
+    world.answer_reinvite("d1", DTLS_ANSWER)
+    world.wait(30.0)
+    assert len(offers(world)) == 2
