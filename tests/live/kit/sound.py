@@ -4,6 +4,7 @@ WAV files are read by hand because phones write the length into the header only 
 are also read while a call is up.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +45,19 @@ class Sound:
 
     def share(self, frequency: float, width: float = 15.0) -> float:
         """Give the share (0…1) of the power that lies within `width` Hz of a frequency."""
+        return self.shares((frequency,), width)[0]
+
+    def shares(self, frequencies: Sequence[float], width: float = 15.0) -> list[float]:
+        """Give `share` of each frequency; the spectrum, which is what costs, is made once."""
         if len(self.samples) < self.rate // 4:
-            return 0.0
+            return [0.0] * len(frequencies)
         power = self._power()
         total = float(power.sum())
         step = self.rate / len(self.samples)
-        low, high = max(0, int((frequency - width) / step)), int((frequency + width) / step) + 1
-        return float(power[low:high].sum()) / total if total else 0.0
+        lines = [
+            slice(max(0, int((one - width) / step)), int((one + width) / step) + 1) for one in frequencies
+        ]
+        return [float(power[line].sum()) / total if total else 0.0 for line in lines]
 
     def _power(self) -> Samples:
         spectrum = np.fft.rfft(self.samples * np.hanning(len(self.samples)))

@@ -144,5 +144,7 @@ class Speaker(Phone):
         for start in np.arange(0.0, heard.seconds - WINDOW, WINDOW / 2):
             window = heard.part(float(start), float(start) + WINDOW)
             if window.rms > 100:
-                found |= {mark for mark in marks - found if window.share(tone_of(mark), 5.0) > SHARE}
+                missing = sorted(marks - found)
+                shares = window.shares([tone_of(mark) for mark in missing], 5.0)
+                found |= {mark for mark, share in zip(missing, shares, strict=True) if share > SHARE}
         return found
