@@ -278,7 +278,12 @@ class Visitor(asyncio.Protocol):
         return inside
 
     def eof_received(self) -> bool | None:
-        return self._app.eof_received() if self._stands else None
+        open_still = self._app.eof_received() if self._stands else None
+        # To close a socket costs the kernel more than to hear that its peer is gone: the loop would close thousands in one pass.
+        if open_still or self._raw is None or self.gate.turns.free():
+            return open_still
+        self.gate.turns.later(self._raw.close)
+        return True
 
     def pause_writing(self) -> None:
         self._stuck = asyncio.get_running_loop().time()

@@ -158,6 +158,13 @@ class Connection(Link, asyncio.Protocol):
         elif self._raw:
             self._waiting.extend(self._framed(self._clock()))
 
+    def eof_received(self) -> bool:
+        """Hear that the peer is gone. True: the connection is closed when its turn comes, for thousands may go at once."""
+        if self._turns is None or self._transport is None or self._turns.free():
+            return False
+        self._turns.later(self._transport.close)
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.forget()
         self._transport = None

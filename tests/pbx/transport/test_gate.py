@@ -245,6 +245,21 @@ async def test_a_fault_in_its_turn_ends_a_connection(monkeypatch: pytest.MonkeyP
     assert [type(fault) for fault in faults] == [ValueError]
 
 
+async def test_a_crowd_that_goes_at_once_is_closed_in_turns() -> None:
+    rig = Rig()
+    clock = Clock()
+    rig.gate.turns = Turns(clock=lambda: clock.now)
+    came = [rig.come(n, f"192.0.2.{n}") for n in range(3)]
+    assert rig.gate.turns.free()
+    assert not came[0][0].eof_received(), "there is time: the loop closes it at once"
+    clock.advance(1.0)
+    assert came[1][0].eof_received()
+    assert came[2][0].eof_received()
+    assert [transport.closed for _, transport in came] == [None, None, None]
+    await asyncio.sleep(0)
+    assert [transport.closed for _, transport in came] == [None, "closed", "closed"]
+
+
 async def test_a_crowd_that_is_lost_at_once_ends_in_turns() -> None:
     rig = Rig()
     clock = Clock()

@@ -268,6 +268,19 @@ async def test_what_a_lost_connection_kept_is_given_back_in_its_turn() -> None:
     assert kept() is None
 
 
+async def test_who_is_gone_is_closed_in_its_turn() -> None:
+    connection, transport, _ = crowded()
+    assert connection.eof_received(), "the loop leaves it open"
+    assert transport.closed is None
+    await asyncio.sleep(0)
+    assert transport.closed == "closed"
+
+
+def test_who_is_gone_is_closed_at_once_where_nobody_waits() -> None:
+    connection, _, _, _ = made()
+    assert not connection.eof_received()
+
+
 def test_the_write_queue_is_bounded() -> None:
     connection, transport, owner, _ = made()
     transport.unread = 1000
