@@ -1,18 +1,21 @@
 """Who writes evidence hangs, or dies, and media goes on without it (bar F27): nothing is lost on the way or in the file."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from recordings import pcapng
+from recordings.verify import verify
 from rtp import control as c
 from rtp.packet import Packet
 from tests.kit.native_engine import demand
@@ -29,6 +32,13 @@ OUTAGE: Final = 5.0
 """Seconds the disk hangs: what the bar asks the relay to keep."""
 PATIENCE: Final = 60.0
 KILLS: Final = times(2, 100)
+EVERY: Final = 10
+"""One of so many kills hits a recorder that has been steady; the others come faster, and the supervisor waits up to 5 s between them."""
+STEADY_SECONDS: Final = 10.0
+AGAIN_SECONDS: Final = 1.0
+"""A steady recorder is started again within (the bar)."""
+WORK_SECONDS: Final = 1.0
+"""A recorder that has a call to seal is killed within."""
 STALL: Final = 0.5
 """Seconds the phones may be behind."""
 WORKER: Final = """
@@ -135,9 +145,22 @@ def test_the_recorder_is_killed_and_hangs_under_a_call(
     exchange.until(
         lambda: len(_numbers(desk.heard, 71)) > 25, "the dispatcher doesn't hear the caller", timeout=PATIENCE
     )
+    short, dice, ended = oracle(72), random.Random(110), []
     for turn in range(KILLS):
+        # Who is killed is at work, and has a folder to seal and a film to make.
+        exchange.until(partial(_works, exchange, turn + 1), "no recorder", timeout=PATIENCE)
+        short.call(timeout=PATIENCE)
+        ended.append(exchange.call_of(short.user)["call"])
+        short.bye()
+        exchange.wait_gone(ended[-1], timeout=PATIENCE)
+        steady = turn % EVERY == EVERY - 1
+        time.sleep(STEADY_SECONDS if steady else dice.uniform(0.0, WORK_SECONDS))
         killed = kill(exchange, "recorder", timeout=PATIENCE)
-        measure(f"recorder started again, time {turn + 1}", (time.monotonic() - killed) * 1000, "ms")
+        again = time.monotonic() - killed
+        measure(
+            f"recorder that {'ran' if steady else 'had begun'} started again, time {turn + 1}", again, "s"
+        )
+        assert not steady or again <= AGAIN_SECONDS
     stopped = children(exchange.pid)["recorder"]
     os.kill(stopped, signal.SIGSTOP)
     try:
@@ -163,6 +186,19 @@ def test_the_recorder_is_killed_and_hangs_under_a_call(
     assert all(number < numbers[0] + 100 for number in missing), missing
     folder = exchange.evidence(call, timeout=PATIENCE)
     assert at110("verify", folder).returncode == 0
+    films = 0
+    for one in ended:
+        verdict = verify(exchange.evidence(one, timeout=PATIENCE))
+        assert verdict.intact, f"{one}: {verdict.problems}"
+        # A film whose making ended three recorders is given up, whoever ended them.
+        assert verdict.failed in ("", "the renderer ended the process"), f"{one}: {verdict.failed}"
+        films += not verdict.failed
+    measure("of the calls meanwhile, films were made of", films, f"of {len(ended)}")
+    assert films >= len(ended) / 2
+
+
+def _works(exchange: Exchange, started: int) -> bool:
+    return exchange.log.count('"event":"recorder_ready"') >= started
 
 
 def _numbers(heard: list, mark: int) -> list[int]:  # type: ignore[type-arg]
