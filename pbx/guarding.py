@@ -35,6 +35,10 @@ class LiveLeg(Protocol):
     flow: Flow
     invite: Request | None
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The media it has ports for, or will have."""
+
 
 class Registered(Protocol):
     """What is asked of the registrar."""
@@ -45,9 +49,10 @@ class Registered(Protocol):
 class Line(Protocol):
     """What is asked of the calls for help that have not begun; `pbx.call.reception.Reception` is one."""
 
-    @property
-    def full(self) -> bool: ...
+    pairs: int
+
     def __len__(self) -> int: ...
+    def late(self, source: str, now: float) -> bool: ...
     def holds(self, call_id: str) -> bool: ...
 
 
@@ -59,10 +64,13 @@ class Peers:
         legs: Callable[[], Collection[LiveLeg]],
         call_of: Callable[[str], str | None],
         registrar: Registered,
-        calls: int = 1_000_000,
+        pairs: int = 1_000_000,
     ) -> None:
-        """`calls`: how many the media ports suffice for."""
-        self._capacity = calls
+        """`pairs`: of media ports; a call takes one for its sound and one for its picture."""
+        self._pairs = pairs
+        self._held = 0
+        """Pairs of the legs as they were looked at last."""
+        self._legs_seen = 0
         self._legs = legs
         self._call_of = call_of
         self._registrar = registrar
@@ -84,21 +92,28 @@ class Peers:
         self._look(now)
         return call_id in self._dialogs or self._call_of(call_id) is not None or self.reception.holds(call_id)
 
-    def free(self) -> int:
-        """Tell for how many more calls there are media ports; who dials again keeps them busy for half a minute more."""
-        if self.reception.full:
-            return 0
-        return max(0, self._capacity - len(self._legs()) - len(self.reception))
+    def free(self, now: float) -> int:
+        """Tell for how many more calls there are media ports, with sound alone. Ports of calls that ended lately count, though they
+        drain for half a minute: the media process alone knows of them, and whoever it has none for hears so.
+        """
+        self._look(now)
+        since = len(self._legs()) - self._legs_seen  # each has one pair at least
+        return max(0, self._pairs - self._held - since - self.reception.pairs)
 
-    def crowded(self) -> bool:
-        """Tell whether so many calls for help wait that no more can."""
-        return self.reception.full
+    def crowded(self, host: str, now: float) -> bool:
+        """Tell whether a call for help would not begin in time, or those that wait will take the last port. Who comes when nobody
+        waits begins at once, and hears the truth from the media process.
+        """
+        line = self.reception
+        return len(line) > 0 and (line.late(host, now) or self.free(now) == 0)
 
     def _look(self, now: float) -> None:
         if now - self._looked_at < STALE_SECONDS:
             return
         self._looked_at = now
         legs = list(self._legs())
+        self._legs_seen = len(legs)
+        self._held = sum([len(leg.asked) or 1 for leg in legs])
         self._flows = {(leg.flow.transport, leg.flow.remote) for leg in legs}
         self._dialogs = {leg.invite.call_id for leg in legs if leg.invite is not None}
 

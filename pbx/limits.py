@@ -40,6 +40,8 @@ class Limits(Section, frozen=True, kw_only=True):
     emergency_spare_rate: Rate = 100.0
     emergency_spare_burst: Count = 50
     """Emergency INVITEs over both, of all sources together; they take turns while a port is free, the slower the fewer are left."""
+    emergency_wait_seconds: Seconds = 32.0
+    """A call for help that would begin later than this, at the pace at which calls begin, hears 503 at once."""
     known_rate: Rate = 200.0
     known_burst: Count = 600
     """A registered phone, or one with a live call."""

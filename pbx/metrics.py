@@ -62,6 +62,9 @@ class Metrics:
         self.to_begin = Gauge(
             "at110_calls_to_begin", "Calls for help that heard 100 and have not begun", registry=r
         )
+        self.may_wait = Gauge(
+            "at110_calls_may_wait", "Calls for help that begin in time at the present pace", registry=r
+        )
         self.shed_pressure = Gauge("at110_shed_pressure", "Overload 0…3: how many ranks are shed", registry=r)
         self.packets = Counter(
             "at110_media_packets_total", "Media packets, by what happened", ["what"], registry=r

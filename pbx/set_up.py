@@ -61,9 +61,10 @@ def site(settings: Settings) -> Site:
     )
 
 
-def calls_for(settings: Settings) -> int:
-    """How many calls the media ports suffice for: two ports of sound and two of picture each."""
-    return (settings.media.port_max - settings.media.port_min + 1) // 4
+def port_pairs(settings: Settings) -> int:
+    """How many pairs of media ports there are; a call takes one for its sound and one for its picture."""
+    first = settings.media.port_min + settings.media.port_min % 2
+    return (settings.media.port_max - first + 1) // 2
 
 
 def emergency(settings: Settings) -> EmergencySettings:

@@ -50,7 +50,7 @@ from pbx.people import ApiPeople
 from pbx.registrar import Effect as BindingChange
 from pbx.registrar import Registrar
 from pbx.scribe import Scribe
-from pbx.set_up import calls_for, emergency, site
+from pbx.set_up import emergency, port_pairs, site
 from pbx.settings import Settings
 from pbx.sip.digest import NonceCounts, Nonces
 from pbx.sip.flow import Flow
@@ -138,7 +138,7 @@ class Signalling:
         self._media = media_link(settings, self._on_media, self._tasks)
         self._certificates = listening.certificates(settings, dt.datetime.now(dt.UTC))
         peers = Peers(
-            self._exchange.legs.values, self._exchange.call_of, self._registrar, calls_for(settings)
+            self._exchange.legs.values, self._exchange.call_of, self._registrar, port_pairs(settings)
         )
         sources = tuple(source for trunk in settings.trunk for source in trunk.sources)
         self._guard = make_guard(settings.limits, emergency(settings), peers, sources)
@@ -163,7 +163,8 @@ class Signalling:
         layer = KeptLayer()
         self._control = Control(self._exchange, self._answering, layer, rim, outgoing=outgoing)
         peers.reception = reception = self._control.reception
-        self._control.beginning.backlog = lambda: self._endpoint.backlog
+        reception.patience = settings.limits.emergency_wait_seconds
+        self._control.beginning.wire(lambda: self._endpoint.backlog, self._guard.crowd)
         known = Machines(self._exchange, layer, self._flows, self._watch, self._keeping, reception)
         self._survival.take(known, settings.state, os.environ)
         self._control.settled = self._survival.settle
@@ -299,6 +300,7 @@ class Signalling:
             self._packets.forget(self._exchange.legs)
             self._metrics.registrations.set(len(self._registrar))
             self._metrics.to_begin.set(len(self._control.reception))
+            self._metrics.may_wait.set(self._control.reception.most(time.monotonic()))
             self._metrics.outbox_pending.set(self._outbox.pending)
             self._metrics.outbox_refused.set(self._outbox.refused)
 

@@ -16,6 +16,7 @@ from pbx.call.effects import Effect, Respond
 from pbx.call.exchange import Exchange
 from pbx.call.reception import Reception, Waiting
 from pbx.call.sip_notes import SipNotes
+from pbx.guard.guard import MAX_RETRY_AFTER
 from pbx.sip import effects as sip
 from pbx.sip.transactions import TransactionLayer
 
@@ -62,14 +63,23 @@ class Beginning:
         self._soon: asyncio.Handle | None = None
         self._begun = 0.0
         """When a call began last, monotonic seconds."""
-        self.backlog: Callable[[], float] = lambda: 0.0
-        """Tells which share 0…1 of the socket's buffer has not been heard yet."""
+        self.wire(lambda: 0.0, lambda: None)
+
+    def wire(self, backlog: Callable[[], float], turned_away: Callable[[], None]) -> None:
+        """`backlog` tells which share 0…1 of the socket's buffer has not been heard yet; `turned_away` hears of each call that would
+        not have begun in time: of one behind a proxy, whose own address is known only here.
+        """
+        self._backlog, self._turned_away = backlog, turned_away
 
     def arrived(self, event: sip.RequestArrived, now: float) -> Iterable[Wish]:
         """Answer a new request; a call for help waits its turn."""
         source = self._answering.help_from(event)
-        if source is None or self._reception.full or self._exchange.draining:
+        if source is None or self._exchange.draining:
             return self._answering.request(event, now, time.time())
+        if self._reception.late(source, now):
+            self._turned_away()
+            again = (("Retry-After", str(1 + int(self._exchange.mint("draw")) % MAX_RETRY_AFTER)),)
+            return self._layer.answer_once(event.transaction, 503, now, headers=again)
         self._reception.arrive(event, source, now)
         self.go_on()
         return self._layer.trying(event.transaction, now)
@@ -101,13 +111,15 @@ class Beginning:
         self._soon = None
         now = time.monotonic()
         until = now + BEGIN_SECONDS
-        if self.backlog() > UNHEARD:
+        if self._backlog() > UNHEARD:
             if now < self._begun + AT_LEAST:
                 self.go_on()
                 return
             until = now
         self._begun = now
         while (one := self._reception.next()) is not None:
+            if one.cancelled is None:
+                self._reception.began(time.monotonic())
             self._turn("sip", partial(self._begin, one))
             self._end()  # what the journal takes is a part of what a call costs, and what goes out too
             if time.monotonic() >= until:

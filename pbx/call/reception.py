@@ -8,9 +8,14 @@ in → out: an INVITE that asks for help → its place; a CANCEL → it is the l
 
 Why: a call costs ten times and more what hearing its INVITE costs. Who begins calls as INVITEs come lets the hang-ups of
 those it has begun wait behind INVITEs it can't serve, until nobody is served at all. So a new call begins only when those
-that stand have had what they asked for. Its phone hears 100 at once and repeats nothing (RFC 3261 §17.1.1.2); nobody is
-turned away before `MAX_WAITING` are here (then by the guard, with 503: to begin what comes after them at once would let all
-of them wait for ever), and the oldest goes first, but the sources take turns, so that who sends a hundred waits behind itself.
+that stand have had what they asked for. Its phone hears 100 at once and repeats nothing (RFC 3261 §17.1.1.2), and the oldest goes
+first, but the sources take turns, so that who sends a hundred waits behind itself.
+
+Who may wait: whoever would begin within `patience` at the present pace. A phone that heard 100 sits still without a ring and
+tries nothing else; one that hears 503 tries again or another way, and its owner sees that nobody has heard. So who would wait
+longer than phones repeat an INVITE that nobody answers is told 503 at once, by the guard: a port that can't be reached in that
+time is not free to this caller. The pace is what this machine does now (`pace`), so that no number has to be guessed for it. What
+stands in front of a call is counted with the turns that sources take: others are heard though one of them fills the line.
 """
 
 from collections import Counter, OrderedDict
@@ -20,14 +25,15 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from pbx.call.pace import Pace
 from pbx.sip.effects import Cancelled, RequestArrived
 from pbx.sip.errors import SipError
 from pbx.sip.flow import Flow, restore_flow
 from pbx.sip.message import Request
 from pbx.sip.parser import parse
 
-MAX_WAITING: Final = 4000
-"""Calls that wait, some 40 MiB; by default there are media ports for no more."""
+PATIENCE: Final = 32.0
+"""Seconds after which a phone that heard nothing gives its INVITE up (RFC 3261 timer B, 64·T1)."""
 MAX_GIVEN_UP: Final = 1000
 """Calls that were given up and are still to be taken down; more than that no watch can call back (`callbacks.MAX_TASKS`)."""
 WORST_WAIT: Final = 20.0
@@ -52,10 +58,17 @@ class Reception:
     """See the module."""
 
     def __init__(self) -> None:
+        self.patience = PATIENCE
+        """Seconds in which a call is to begin, or better hears 503."""
+        self._pace = Pace()
+        self.pairs = 0
+        """Pairs of media ports that those who wait will ask for."""
         self._waiting: dict[str, Waiting] = {}
         """By transaction, the oldest first."""
         self._lines: OrderedDict[str, dict[str, None]] = OrderedDict()
         """Source → its transactions, the oldest first; the source whose turn is next comes first."""
+        self._sources: list[int] = []
+        """How many sources have at least one call here, at least two, …"""
         self._given_up: dict[str, Waiting] = {}
         """Those that were cancelled, the oldest first."""
         self._call_ids: Counter[str] = Counter()
@@ -69,10 +82,22 @@ class Reception:
         """Whether nothing is to be done, for those that were given up either."""
         return not (self._waiting or self._given_up)
 
-    @property
-    def full(self) -> bool:
-        """Whether no more can wait."""
-        return len(self._waiting) >= MAX_WAITING
+    def late(self, source: str, now: float) -> bool:
+        """Tell whether one more call from this address would not begin in time, at the pace of now."""
+        most = self.most(now)
+        if len(self._waiting) < most:
+            return False
+        turns = len(self._lines.get(source, ())) + 1
+        # Before the n-th call of a source each other one has n turns, or as many as it has calls.
+        return turns > most or sum(self._sources[:turns]) >= most
+
+    def most(self, now: float) -> int:
+        """Tell how many begin in time, at the pace of now."""
+        return self._pace.within(self.patience, now)
+
+    def began(self, now: float) -> None:
+        """Hear that a call that `next` gave began."""
+        self._pace.began(now, more=bool(self._waiting))
 
     def holds(self, call_id: str) -> bool:
         """Tell whether a call with this Call-ID has not begun."""
@@ -95,7 +120,12 @@ class Reception:
         transaction = one.event.transaction
         if one.cancelled is None:
             self._waiting[transaction] = one
-            self._lines.setdefault(one.source, {})[transaction] = None
+            line = self._lines.setdefault(one.source, {})
+            line[transaction] = None
+            if len(line) > len(self._sources):
+                self._sources.append(0)
+            self._sources[len(line) - 1] += 1
+            self.pairs += _pairs(one.event.request)
         else:
             self._given_up[transaction] = one
         self._call_ids[one.event.request.call_id] += 1
@@ -130,6 +160,10 @@ class Reception:
             one = self._given_up.pop(transaction)
         else:
             line = self._lines[one.source]
+            self._sources[len(line) - 1] -= 1
+            if not self._sources[-1]:
+                self._sources.pop()
+            self.pairs -= _pairs(one.event.request)
             del line[transaction]
             if not line:
                 del self._lines[one.source]
@@ -196,6 +230,12 @@ def _restored(transaction: str, data: Any, asked: Callable[[str], Request | None
         raise LookupError(transaction)
     event = RequestArrived(transaction, request, restore_flow(flow))
     return Waiting(event, str(source), float(since), cancelled)
+
+
+def _pairs(request: Request) -> int:
+    """Pairs of ports a call will ask for, by a look at its offer: one for sound, one more for a picture."""
+    body = request.body
+    return 1 + (b"\nm=video " in body and b"\nm=video 0 " not in body)
 
 
 def _request(data: bytes) -> Request:

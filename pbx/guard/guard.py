@@ -4,7 +4,7 @@ in → out: bytes and the flow they came on → None (go on), or a `Refusal` (an
 
     emergency INVITE ──▶ buckets of its own, per flow and per address; never shed
             too much └──▶ while a port is free: it waits its turn in `lane`, one source after the other
-            no more can wait at all ──▶ 503, whoever asks
+            it would not begin in time ──▶ 503, whoever asks
     everything else  ──▶ bucket of the flow ─▶ bucket of the address ─▶ shed by rank when overloaded
             too much └──▶ a registered flow, a live call's flow or Call-ID: a wide bucket; others: dropped in silence
 
@@ -61,11 +61,11 @@ class Standing(Protocol):
     def dialog(self, call_id: str, now: float) -> bool:
         """Tell whether a live call or desk has this Call-ID; strangers can't guess one."""
 
-    def free(self) -> int:
+    def free(self, now: float) -> int:
         """Tell for how many more calls there are media ports."""
 
-    def crowded(self) -> bool:
-        """Tell whether so many calls for help wait that no more can."""
+    def crowded(self, host: str, now: float) -> bool:
+        """Tell whether a call for help from this IP address would not begin in time, for those that wait, or find no port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Guard:
         self.counts: Counter[str] = Counter()
         """What was turned away, by reason: `flow`, `host`, `known`, `emergency`, `shed_other`, `shed_register`, `shed_owner`; of
         emergency INVITEs what did not go on at once too: `emergency_waits`, `emergency_repeated`, `emergency_late`; and those that
-        came when no more could wait: `emergency_crowded`."""
+        would not have begun in time: `emergency_crowded`."""
         self._news: list[tuple[str, str]] = []
         self._told: dict[str, float] = {}
         self._standing = standing
@@ -149,7 +149,7 @@ class Guard:
         trunk = bool(self._trunks) and self._is_trunk(host)
         # What a trunk calls us by is told by its settings; what is a call for help is known once it is parsed.
         if data.startswith(b"INVITE ") and (trunk or self._emergencies.asked(data)):
-            if self._standing.crowded() and (refusal := self._crowded(data, flow, now)) is not None:
+            if self._standing.crowded(host, now) and (refusal := self._crowded(data, flow, now)) is not None:
                 return refusal
             return None if trunk or self.is_upstream(host) else self._emergency(data, flow, now)
         if trunk:
@@ -180,7 +180,7 @@ class Guard:
             case "over":
                 self.counts["emergency_repeated"] += 1
                 return _KEPT
-        free = self._standing.free()
+        free = self._standing.free(now)
         if self._may(data, flow, free, now):
             self._lane.passed(key, now)
             return None
@@ -194,13 +194,17 @@ class Guard:
         return self._turned_away(data, flow, now)
 
     def _crowded(self, data: bytes, flow: Flow, now: float) -> Refusal | None:
-        """Turn away a call for help because no more can wait: with an answer, for who hears nothing sends it seven times, and
+        """Turn away a call for help that would wait too long: with an answer, for who hears nothing sends it seven times, and
         who is refused can be helped elsewhere. None: it is one that was heard before, or of a call that stands.
         """
         if not opens(data) or self._standing.dialog(call_id(data), now):
             return None
-        self.counts["emergency_crowded"] += 1
+        self.crowd()
         return self._answer(data, flow, now)
+
+    def crowd(self) -> None:
+        """Count a call for help that was found to come too late for its turn only when it had been parsed."""
+        self.counts["emergency_crowded"] += 1
 
     def _may(self, data: bytes, flow: Flow, free: int, now: float) -> bool:
         """Tell whether its source may have one more emergency INVITE."""
@@ -217,7 +221,7 @@ class Guard:
 
     def waiting(self, now: float) -> list[tuple[bytes, Flow]]:
         """Return the emergency INVITEs that waited and whose turn it is now; to be asked ten times a second."""
-        turns = self._lane.turns(self._standing.free(), now)
+        turns = self._lane.turns(self._standing.free(now), now)
         self.counts["emergency_late"] += self._lane.late - self.counts["emergency_late"]
         return turns
 

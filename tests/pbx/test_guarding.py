@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from pbx.call.reception import MAX_WAITING
 from pbx.guarding import PROBE_SECONDS, Peers, make_guard, watch_guard
 from pbx.limits import Limits
 from pbx.metrics import Metrics
@@ -24,6 +23,7 @@ OTHER = Flow("udp", HERE, ("192.0.2.8", 5062))
 class Leg:
     flow: Flow
     invite: Request | None
+    asked: tuple[str, ...] = ("audio",)
 
 
 class Registrar:
@@ -60,22 +60,47 @@ def test_what_is_known_of_legs_is_a_tenth_of_a_second_old_at_most():
 
 def test_free_ports_are_counted_at_once():
     legs = []
-    known = Peers(lambda: legs, lambda call_id: None, Registrar(), 2)
-    assert known.free() == 2
-    legs += [Leg(PHONE, None), Leg(OTHER, None)]
-    assert known.free() == 0
-    legs.append(Leg(OTHER, None))
-    assert known.free() == 0, "a desk's leg is one more"
+    known = Peers(lambda: legs, lambda call_id: None, Registrar(), 5)
+    assert known.free(0.0) == 5
+    legs += [Leg(PHONE, None), Leg(OTHER, None, ("audio", "video"))]
+    assert known.free(0.05) == 3, "a tenth of a second old: each has one pair at least"
+    assert known.free(0.2) == 2
+    arrive(known, 1)
+    assert known.free(0.2) == 1
+    legs += [Leg(OTHER, None), Leg(OTHER, None)]
+    assert known.free(0.2) == 0, "a desk's leg is one more"
+    legs.clear()
+    assert known.free(0.4) == 4
 
 
-def test_when_no_more_can_wait_the_guard_hears_of_it():
-    known = peers()
-    assert not known.crowded()
-    for n in range(MAX_WAITING):
+def arrive(known, count):
+    for n in range(count):
         request = sip.request("INVITE", call_id=f"call-{n}", branch=f"z9hG4bK{n}")
-        known.reception.arrive(RequestArrived(f"t{n}", request, PHONE), "198.51.100.7", 0.0)
-    assert known.crowded()
-    assert known.free() == 0
+        known.reception.arrive(RequestArrived(f"t{n}", request, PHONE), "192.0.2.9", 0.0)
+
+
+def test_the_guard_hears_who_would_not_begin_in_time():
+    known = peers()
+    assert not known.crowded("192.0.2.9", 0.0)
+    arrive(known, 1600)  # what begins in 32 s where nothing is known better
+    assert known.crowded("192.0.2.9", 0.0)
+    assert not known.crowded("192.0.2.8", 0.0), "another address has its turn after one call of that"
+    assert known.free(0.0) > 0
+
+
+def test_when_those_that_wait_take_the_last_ports_no_more_wait():
+    legs = [Leg(PHONE, None)] * 7
+    known = Peers(lambda: legs, lambda call_id: None, Registrar(), 10)
+    arrive(known, 2)
+    assert not known.crowded("192.0.2.8", 0.0)
+    arrive(known, 0)
+    legs.append(Leg(PHONE, None))
+    assert known.crowded("192.0.2.8", 0.0)
+    legs *= 2
+    assert known.crowded("192.0.2.8", 0.2)
+    while (known.reception.next()) is not None:
+        pass
+    assert not known.crowded("192.0.2.8", 0.2), "who begins at once is answered by the media process"
 
 
 async def test_load_counts_and_news_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,13 +59,14 @@ class Sipp:
         address: str = ADDRESS,
         sip_port: int | None = None,
         lives: bool = True,
+        media_ports: int | None = None,
     ) -> None:
         """Start `scenario` (a file name without .xml).
 
         `keys` are values for `[name]` in the scenario, `fields` the lines of the CSV file, `rate` calls a second,
         `transport` SIPp's -t (u1 UDP, t1 TCP), `auth_uri` the URI its digests are made for, without `sip:` (by itself
         SIPp takes the exchange's address without a user), `address` its own, for a peer that is told by it, `lives` whether
-        it answers an OPTIONS its scenario knows nothing of.
+        it answers an OPTIONS its scenario knows nothing of, `media_ports` how many are kept free for its RTP: by default four a call.
         """
         self.scenario, self.folder = scenario, folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +75,7 @@ class Sipp:
             text = text.replace(f"[{name}]", str(value))
         (folder / "scenario.xml").write_text(text, "latin-1")
         self.sip_port = ports.block(4) if sip_port is None else sip_port
-        self.media_port = ports.block(4 * calls + 8)
+        self.media_port = ports.block(4 * calls + 8 if media_ports is None else media_ports)
         self._statistics, self._errors = folder / "statistics.csv", folder / "errors.log"
         command = [
             "sipp", f"{exchange[0]}:{exchange[1]}", "-sf", str(folder / "scenario.xml"), "-s", service,

@@ -116,7 +116,7 @@ async def test_while_much_is_to_be_heard_a_call_begins_now_and_then(shell, monke
     now = 1000.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     beginning, waiting = shell.control.beginning, 0.5
-    beginning.backlog = lambda: waiting
+    beginning.wire(lambda: waiting, lambda: None)
     shell.hear(*[invite(str(number)) for number in range(4)])
     await a_pass()
     assert len(shell.calls) == 1
@@ -176,11 +176,31 @@ async def test_what_is_no_call_for_help_is_answered_at_once(shell):
     assert shell.control.reception.empty
 
 
-async def test_who_is_too_many_to_wait_begins_at_once(shell, monkeypatch):
-    monkeypatch.setattr("pbx.call.reception.MAX_WAITING", 1)
-    shell.hear(invite("a"), invite("b"))
-    assert shell.said == [(100, "INVITE")]
-    assert len(shell.calls) == 1
+async def test_who_would_not_begin_in_time_behind_a_proxy_is_told_so(shell, monkeypatch):
+    monkeypatch.setattr("pbx.call.pace.LEAST", 1)
+    turned_away = []
+    shell.control.reception.patience = 0.0
+    shell.control.beginning.wire(lambda: 0.0, lambda: turned_away.append(1))
+    shell.hear(invite("a"), invite("b"), invite("b"))
+    assert shell.said == [(100, "INVITE"), (503, "INVITE"), (503, "INVITE")], "a repetition is answered alike"
+    one, again = shell.sent[1:]
+    assert one.to.tag == again.to.tag is not None
+    assert 1 <= int(one.headers.get("Retry-After")) <= 10
+    assert (len(turned_away), len(shell.control.reception), len(shell.layer)) == (2, 1, 1), "nothing is kept"
+    shell.hear(of("ACK", "b", to_tag=one.to.tag))
+    assert (shell.calls, len(shell.said)) == ([], 3)
+
+
+async def test_the_pace_is_told_by_what_begins(shell, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(module, "BEGIN_SECONDS", 0.0)
+    shell.hear(*[invite(str(number)) for number in range(30)])
+    before = shell.control.reception.most(now)
+    while not shell.control.reception.empty:
+        now += 1.0
+        await a_pass()
+    assert shell.control.reception.most(now) < before / 4, "one a second"
 
 
 async def test_a_fault_of_ours_leaves_nobody_waiting(shell, monkeypatch):

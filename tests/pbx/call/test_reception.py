@@ -1,7 +1,7 @@
 """Who begins when: the order of calls for help, and that offering more than can be served takes nothing from what is."""
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 
 import pytest
 from hypothesis import given
@@ -86,14 +86,86 @@ def test_of_very_many_that_gave_up_the_oldest_is_forgotten(monkeypatch):
     assert order(it) == ["b", "c"]
 
 
-def test_it_is_full_of_those_that_wait_alone(monkeypatch):
-    monkeypatch.setattr(module, "MAX_WAITING", 2)
-    it = filled("a")
-    assert not it.full
-    it.arrive(invite("b"), "198.51.100.7", 1.0)
-    assert it.full
+def crowd(monkeypatch, **sources):
+    """So many calls of each source; four begin in time."""
+    monkeypatch.setattr("pbx.call.pace.LEAST", 4)
+    it = Reception()
+    it.patience = 0.0
+    for source, count in sources.items():
+        for n in range(count):
+            it.arrive(invite(f"{source}{n}", host=source), source, 1.0)
+    return it
+
+
+def test_who_would_not_begin_in_time_is_late(monkeypatch):
+    it = crowd(monkeypatch, ann=3)
+    assert it.most(1.0) == 4
+    assert not it.late("ann", 1.0)
+    it.arrive(invite("ann3"), "ann", 1.0)
+    assert it.late("ann", 1.0)
+    it.cancel(cancel("ann0"))
+    assert not it.late("ann", 1.0), "who gave up stands in nobody's way"
+
+
+def test_the_pace_of_now_says_how_many_begin_in_time():
+    it = filled(*map(str, range(1700)))
+    assert it.late("198.51.100.7", 0.0), "50 a second are supposed, 1,600 in 32 s"
+    for n in range(1, 600):
+        it.next()
+        it.began(n / 100)
+    assert it.most(6.0) > 2400, "100 a second were begun"
+    assert not it.late("198.51.100.7", 6.0)
+
+
+@pytest.mark.parametrize(
+    ("sources", "late"),
+    [
+        ({"flood": 9}, {"flood"}),  # in front of a stranger stands one of them
+        ({"flood": 9, "ann": 1, "bob": 1}, {"flood", "ann", "bob"}),  # before ann's second: 2 of flood, 1 of ann, 1 of bob
+        ({"flood": 9, "ann": 1}, {"flood"}),
+        ({"a": 1, "b": 1, "c": 1, "d": 1}, {"a", "b", "c", "d", "stranger"}),
+        ({"a": 2, "b": 2}, {"a", "b"}),
+    ],
+)  # fmt: skip
+def test_what_stands_in_front_is_counted_with_the_turns_of_the_sources(monkeypatch, sources, late):
+    it = crowd(monkeypatch, **sources)
+    assert {source for source in (*sources, "stranger") if it.late(source, 1.0)} == late
+
+
+def test_nobody_is_late_before_as_many_begin_in_its_place(monkeypatch):
+    """What `late` counts is what a call would have in front of it."""
+    it = crowd(monkeypatch, flood=7, ann=2, bob=1)
+    for source in ("flood", "ann", "bob", "stranger"):
+        monkeypatch.setattr("pbx.call.pace.LEAST", 1)
+        front = (
+            next(
+                n
+                for n in range(1, 20)
+                if monkeypatch.setattr("pbx.call.pace.LEAST", n) or not it.late(source, 1.0)
+            )
+            - 1
+        )
+        twin = crowd(monkeypatch, flood=7, ann=2, bob=1)
+        twin.arrive(invite("last"), source, 2.0)
+        assert front >= order(twin).index("last"), source
+
+
+def test_pairs_of_ports_they_will_ask_for():
+    it = filled("a", "b")
+    assert it.pairs == 2
+    seen = sip.request(
+        branch="z9hG4bKv", call_id="v", body=b"v=0\r\nm=audio 9 RTP/AVP 8\r\nm=video 9 RTP/AVP 99\r\n"
+    )
+    it.arrive(RequestArrived("INVITE v", seen, flow()), "198.51.100.7", 2.0)
+    off = sip.request(
+        branch="z9hG4bKo", call_id="o", body=b"v=0\r\nm=audio 9 RTP/AVP 8\r\nm=video 0 RTP/AVP 99\r\n"
+    )
+    it.arrive(RequestArrived("INVITE o", off, flow()), "198.51.100.7", 2.0)
+    assert it.pairs == 5
     it.cancel(cancel("a"))
-    assert not it.full
+    assert it.pairs == 4
+    order(it)
+    assert it.pairs == 0
 
 
 def test_call_ids_are_known_until_the_call_begins():
@@ -181,6 +253,10 @@ def test_nobody_is_lost_begun_twice_or_overtaken_by_one_of_its_source(steps):
     for what, number in steps:
         getattr(line, what)(number)
         assert len(line.it) == len(line.waiting)
+        held = Counter(host for _, host in line.waiting).values()
+        assert line.it._sources == [
+            sum(n >= many for n in held) for many in range(1, max(held, default=0) + 1)
+        ]
     while not line.it.empty:
         line.next(0)
     assert sorted(line.begun, key=int) == [str(n + 1) for n in range(line.made)]

@@ -34,10 +34,10 @@ class Peers:
     def dialog(self, call_id, now):
         return call_id in self.dialogs
 
-    def free(self):
+    def free(self, now):
         return self.ports
 
-    def crowded(self):
+    def crowded(self, host, now):
         return self.many
 
 
@@ -313,7 +313,7 @@ def test_without_a_free_port_it_is_answered_on_a_stream_and_left_to_retransmissi
 
 
 @pytest.mark.parametrize("rules", [{}, {"upstreams": ("198.51.100.7",)}, {"trunks": ("198.51.100.7",)}])
-def test_when_no_more_can_wait_whoever_calls_for_help_is_told_so_at_once(rules):
+def test_whoever_calls_for_help_and_would_not_begin_in_time_is_told_so_at_once(rules):
     it, peers = guard(**rules)
     assert it.judge(help_call(0), udp(), 0.0) is None
     peers.dialogs.add("help-0")

@@ -260,3 +260,13 @@ def test_fields_put_first_hold_no_line_break():
         with pytest.raises(ValueError, match="CR or LF"):
             headers.put_first([("Via", "x"), ("To", value)])
     assert len(headers) == 3
+
+
+def test_what_was_forgotten_is_read_again():
+    headers = Headers.parse("Via: SIP/2.0/UDP a;branch=z9hG4bK1\r\nTo: <sip:b@c>\r\nVia: SIP/2.0/UDP d")
+    headers.set("To", "<sip:b@e>")
+    before = (headers.lines("via"), headers.get("To"), headers.encode(), headers.parsed("To", str))
+    headers.forget()
+    assert (headers.lines("via"), headers.get("To"), headers.encode(), headers.parsed("To", str)) == before
+    headers.add("To", "<sip:f@g>")
+    assert headers.lines("To") == ["<sip:b@e>", "<sip:f@g>"]
