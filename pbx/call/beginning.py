@@ -82,7 +82,9 @@ class Beginning:
             return self._layer.answer_once(event.transaction, 503, now, headers=again)
         self._reception.arrive(event, source, now)
         self.go_on()
-        return self._layer.trying(event.transaction, now)
+        effects = self._layer.trying(event.transaction, now)
+        event.request.headers.forget()  # it may wait for half a minute, and thousands with it
+        return effects
 
     def given_up(self, one: Waiting, forgotten: Waiting | None) -> list[Wish]:
         """Answer the INVITE of a call that was cancelled before it began."""
@@ -90,7 +92,10 @@ class Beginning:
             request = forgotten.event.request
             self._notes.forget(request.call_id)
             log.error("given_up_and_forgotten", number=request.from_.uri.user_text, address=forgotten.source)
+        assert one.cancelled is not None, "somebody gave up"
         response = one.event.request.response(487, to_tag=self._exchange.mint("tag"))
+        one.event.request.headers.forget()  # it is taken down when nobody else waits any more
+        one.cancelled.request.headers.forget()
         return [Respond(one.event.transaction, response)]
 
     def resume(self) -> None:

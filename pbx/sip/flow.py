@@ -8,7 +8,7 @@ We don't do this: `maddr`, or any response to an address that a Via names, see `
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import structs
 
@@ -84,7 +84,14 @@ def stamp(request: Request, remote: tuple[str, int]) -> None:
     request.set_via(structs.replace(via, params=params))
 
 
-def response_flow(request: Request, flow: Flow) -> Flow:
+class Routed(Protocol):
+    """What says where answers go."""
+
+    @property
+    def via(self) -> Via: ...
+
+
+def response_flow(request: Routed, flow: Flow) -> Flow:
     """Where responses to `request`, which came on `flow`, are sent; see `answer_flow`."""
     return flow if flow.reliable else answer_flow(request.via, flow)
 
@@ -117,7 +124,7 @@ def default_port(transport: str) -> int:
     return _DEFAULT_PORTS.get(transport, DEFAULT_PORT)
 
 
-def fallback_flow(request: Request, flow: Flow) -> Flow | None:
+def fallback_flow(request: Routed, flow: Flow) -> Flow | None:
     """Where responses go when `flow` itself has broken; None when there is no second way.
 
     RFC 3261 §18.2.2: "If that connection is no longer open, the server SHOULD open a connection to the IP address in

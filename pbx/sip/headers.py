@@ -194,6 +194,11 @@ class Headers:
         """Have `parsed` know what it would read, `name` as it is written: for who writes a header of a value, or copies both."""
         self._parsed[name] = value
 
+    def forget(self) -> None:
+        """Keep the lines alone; what was read of them is read again when it is asked for."""
+        self._index = None
+        self._parsed = {}
+
     def opened(self) -> tuple[dict[str, list[str]], dict[str, object]]:
         """Give the lines by name in lower case, and what `parsed` keeps by name: for who reads many fields at once. Never change
         the former.

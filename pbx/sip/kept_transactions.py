@@ -32,28 +32,31 @@ class KeptLayer(TransactionLayer):
     def __init__(self, timers: Timers | None = None) -> None:
         super().__init__(*(() if timers is None else (timers,)))
         self._changed: dict[int, Transaction] = {}
-        self._told: set[int] = set()
+        self._told: dict[int, bool] = {}
+        """Transactions that were told of, and whether the records hold their requests."""
 
     def changes(self) -> Iterator[Change]:
-        """Give what changed since this was asked last. A request, which never changes, is a record of its own."""
+        """Give what changed since this was asked last. A request, which never changes, is a record of its own, for as long as it
+        has no final answer.
+        """
         changed, self._changed = self._changed, {}
         for order, transaction in changed.items():
             if self._clients.get(transaction.key) is not transaction and (
                 self._servers.get(transaction.key) is not transaction
             ):
-                if order in self._told:
-                    self._told.discard(order)
+                if (whole := self._told.pop(order, None)) is not None:
                     yield f"{order}", None
-                    yield f"{order}/request", None
+                    if whole:
+                        yield f"{order}/request", None
                 continue
-            if order not in self._told:
-                if not _is_kept(transaction):
-                    continue
-                self._told.add(order)
-                if isinstance(transaction, ClientTransaction):
-                    yield f"{order}/request", [True, transaction.data]
-                else:
-                    yield f"{order}/request", [False, transaction.request.encode()]
+            whole = self._told.get(order)
+            if whole is None and not _is_kept(transaction):
+                continue
+            has = self._told[order] = _has_request(transaction)
+            if has and not whole:
+                yield f"{order}/request", _request_of(transaction)
+            elif whole and not has:
+                yield f"{order}/request", None
             yield f"{order}", transaction.state()
 
     def resume(self, records: Mapping[str, Any], now: float, grace: float) -> list[str]:
@@ -64,8 +67,9 @@ class KeptLayer(TransactionLayer):
         bad: list[str] = []
         for name in sorted((name for name in records if name.isdecimal()), key=int):
             try:
-                state, request = records[name], records[f"{name}/request"]
-                ours, data = request
+                state = records[name]
+                over = state.get("asked") is not None
+                ours, data = (False, None) if over else records[f"{name}/request"]
                 due = state["machine"]["due"]
                 due.update({timer: max(due[timer], now + grace) for timer in PATIENT & due.keys()})
                 self._take_up(ours, {**state, "request": data})
@@ -83,23 +87,19 @@ class KeptLayer(TransactionLayer):
         else:
             transaction = ServerTransaction.restore(data, self._timers)
             self._servers[transaction.key] = transaction
-            request = transaction.request
-            if request.to.tag is None:
-                sameness = (
-                    request.call_id, request.from_.tag or "", str(request.cseq.number), request.method
-                )  # fmt: skip
-                self._first.setdefault(sameness, transaction.key)
+            if transaction.asked.opens:
+                self._first.setdefault(transaction.asked.sameness, transaction.key)
         self._count = max(self._count, transaction.order)
         self._by_flow.enter(transaction)
         self._wakeups.note(transaction)
-        self._told.add(transaction.order)
+        self._told[transaction.order] = _has_request(transaction)
 
     def holds(self, ref: str) -> bool:
         """Whether a request that was sent under `ref` still waits for its end."""
         return any(client.ref == ref for client in self._clients.values())
 
     def asked(self, transaction: str) -> Request | None:
-        """Return the request of a server transaction; None: there is none of this name."""
+        """Return the request of a server transaction; None: there is none of this name, or it has its final answer."""
         server = self._servers.get(transaction)
         return None if server is None else server.request
 
@@ -129,4 +129,15 @@ class KeptLayer(TransactionLayer):
 def _is_kept(transaction: Transaction) -> bool:
     if isinstance(transaction, ClientTransaction):
         return transaction.ref is None or not transaction.ref.startswith(NOT_OURS)
-    return transaction.request.method not in NOT_KEPT
+    return transaction.asked.method not in NOT_KEPT
+
+
+def _has_request(transaction: Transaction) -> bool:
+    return isinstance(transaction, ClientTransaction) or transaction.request is not None
+
+
+def _request_of(transaction: Transaction) -> tuple[bool, bytes]:
+    if isinstance(transaction, ClientTransaction):
+        return True, transaction.data
+    assert transaction.request is not None, "it was looked whether it is there"
+    return False, transaction.request.encode()

@@ -2,12 +2,14 @@
 
 in → out: a request is given to the TU once, as `RequestArrived`; its repetitions are answered with the last response;
 what the TU answers is transmitted to `response_flow`. The first final response counts, later ones are ignored, except
-that a 2xx to INVITE may be given again to be transmitted again (§13.3.1.4).
+that a 2xx to INVITE may be given again to be transmitted again (§13.3.1.4). Once that is said the request is forgotten, and of
+a 2xx to an INVITE over UDP the bytes too: nobody transmits them again but the TU.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pbx.sip.asked import Asked, known_of, restore_asked
 from pbx.sip.client_transaction import classify
 from pbx.sip.effects import AckArrived, Cancelled, Effect, RequestArrived, ServerTimeout, Transmit
 from pbx.sip.flow import DEFAULT_PORT, Flow, fallback_flow, response_flow, restore_flow
@@ -114,6 +116,7 @@ class ServerTransaction:
     """One request of a peer and what we answer."""
 
     __slots__ = (
+        "asked",
         "fallback",
         "flow",
         "key",
@@ -126,11 +129,14 @@ class ServerTransaction:
         "to_tag",
     )
 
-    def __init__(self, request: Request, flow: Flow, *, key: str, order: int, timers: Timers) -> None:
+    def __init__(self, request: Request | Asked, flow: Flow, *, key: str, order: int, timers: Timers) -> None:
         """`request` has its top Via stamped with the source (`pbx.transport` does); `flow` is what it came on; `key` is
         its `server_key`.
         """
-        self.request = request
+        self.request = None if isinstance(request, Asked) else request
+        """None once it has its final response."""
+        self.asked = request if isinstance(request, Asked) else known_of(request)
+        """What is known of it to the end."""
         self.source = flow
         """What the request came on last."""
         self.flow = response_flow(request, flow)
@@ -145,7 +151,7 @@ class ServerTransaction:
         self.to_tag: str | None = None
         """Our tag, once a response had one."""
         self.key = key
-        invite = request.method == "INVITE"
+        invite = self.asked.method == "INVITE"
         table, state = (INVITE, State.PROCEEDING) if invite else (NON_INVITE, State.TRYING)
         self.machine = Machine(table, timers, state, reliable=flow.reliable)
 
@@ -162,10 +168,11 @@ class ServerTransaction:
     @property
     def by_branch(self) -> bool:
         """Whether the branch alone tells the transaction (a peer that follows RFC 3261)."""
-        return self.key.startswith(f"{self.request.method} {MAGIC_COOKIE}")
+        return self.key.startswith(f"{self.asked.method} {MAGIC_COOKIE}")
 
     def start(self, flow: Flow, now: float) -> list[Effect]:
         """Give the request to the TU; `flow` is what it came on."""
+        assert self.request is not None, "it is new"
         self.machine.step(Input.START, now)
         return [RequestArrived(self.key, self.request, flow)]
 
@@ -189,7 +196,11 @@ class ServerTransaction:
             return []
         self.last = data
         self.to_tag = response.to.tag or self.to_tag
-        return [Transmit(self.last, self.flow)]
+        if response.status >= 200:
+            self.request = None
+            if self.machine.state is State.ACCEPTED and not self.source.reliable:
+                self.last = None
+        return [Transmit(data, self.flow)]
 
     def cancel(self, request: Request, flow: Flow, now: float) -> list[Effect]:
         """Take a CANCEL for this INVITE; the layer answers it.
@@ -210,7 +221,7 @@ class ServerTransaction:
     def moved(self, flow: Flow) -> list[Effect]:
         """The peer is reached over `flow` now; what was said last may have been lost on the way."""
         self.source = flow
-        self.flow, self.fallback = response_flow(self.request, flow), fallback_flow(self.request, flow)
+        self.flow, self.fallback = response_flow(self.asked, flow), fallback_flow(self.asked, flow)
         return [] if self.last is None else [Transmit(self.last, self.flow)]
 
     def abandon(self) -> None:
@@ -236,7 +247,7 @@ class ServerTransaction:
         effects = self._resend(actions)
         if Action.TIMEOUT in actions:
             effects.append(ServerTimeout(self.key))
-        if Action.SEND_100 in actions and self.last is None:
+        if Action.SEND_100 in actions and self.last is None and self.request is not None:
             self.last = self.request.response(100).encode()
             effects.append(Transmit(self.last, self.flow))
         return effects
@@ -246,7 +257,7 @@ class ServerTransaction:
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data for `restore`."""
-        return {"request": self.request.encode(), **self.state()}
+        return {"request": None if self.request is None else self.request.encode(), **self.state()}
 
     def state(self) -> dict[str, Any]:
         """What of `snapshot` changes in its life."""
@@ -257,16 +268,22 @@ class ServerTransaction:
             "last": self.last,
             "to_tag": self.to_tag,
             "machine": self.machine.snapshot(),
+            "asked": self.asked.snapshot() if self.request is None else None,
+            "key": self.key if self.request is None else None,
         }
 
     @classmethod
     def restore(cls, data: Mapping[str, Any], timers: Timers) -> "ServerTransaction":
         """Undo `snapshot`."""
-        request = parse(data["request"])
-        assert isinstance(request, Request), "a server transaction keeps a request"
         flow = restore_flow(data["flow"])
-        key = server_key(request, request.method)
-        self = cls(request, flow, key=key, order=data["order"], timers=timers)
+        if data.get("asked") is None:
+            request = parse(data["request"])
+            assert isinstance(request, Request), "a server transaction keeps a request"
+            key = server_key(request, request.method)
+            self = cls(request, flow, key=key, order=data["order"], timers=timers)
+        else:
+            known = restore_asked(data["asked"])
+            self = cls(known, flow, key=str(data["key"]), order=data["order"], timers=timers)
         self.flow = flow
         self.fallback = None if data["fallback"] is None else restore_flow(data["fallback"])
         self.last = data["last"]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2s
 from typing import Any, Final, TypeVar
 
+from pbx.sip.asked import Sameness
 from pbx.sip.by_flow import ByFlow
 from pbx.sip.client_transaction import ClientTransaction, client_key
 from pbx.sip.effects import (
@@ -61,7 +62,7 @@ class TransactionLayer:
         self._servers: dict[str, ServerTransaction] = {}
         self._invites: dict[str, str] = {}
         """TU's ref → key of the INVITE client transaction it may cancel."""
-        self._first: dict[tuple[str, ...], str] = {}
+        self._first: dict[Sameness, str] = {}
         """What makes requests the same → server transaction that took it first (§8.2.2.2)."""
         self._by_flow = ByFlow()
         self._wakeups: Wakeups[Transaction] = Wakeups()
@@ -95,7 +96,7 @@ class TransactionLayer:
         # the UAS core SHOULD generate a 482 (Loop Detected) response".
         if (
             message.to.tag is None
-            and self._first.setdefault(_sameness(message), transaction.key) != transaction.key
+            and self._first.setdefault(transaction.asked.sameness, transaction.key) != transaction.key
         ):
             return self._answer(transaction, 482, flow, now)
         effects = transaction.start(flow, now)
@@ -123,7 +124,7 @@ class TransactionLayer:
     def _receive_cancel(self, cancel: Request, flow: Flow, now: float, *, key: str) -> list[Effect]:
         invite = self._servers.get(server_key(cancel, "INVITE"))
         transaction = self._serve(cancel, flow, key=key)
-        if invite is None or invite.request.call_id != cancel.call_id:
+        if invite is None or invite.asked.call_id != cancel.call_id:
             # RFC 3261 §9.2: "If the UAS did not find a matching transaction for the CANCEL according to the procedure
             # above, it SHOULD respond to the CANCEL with a 481 (Call Leg/Transaction Does Not Exist)."
             return self._answer(transaction, 481, flow, now)
@@ -148,6 +149,7 @@ class TransactionLayer:
         *,
         to_tag: str | None = None,
     ) -> list[Effect]:
+        assert transaction.request is not None, "nobody has answered it"
         transaction.start(flow, now)
         tag = to_tag or _tag(transaction.key)
         effects = transaction.respond(transaction.request.response(status, to_tag=tag), now)
@@ -242,7 +244,7 @@ class TransactionLayer:
         already, such as the layer's own 100, is answered as by `respond`.
         """
         server = self._servers.get(transaction)
-        if server is None:
+        if server is None or server.request is None:
             return []
         response = server.request.response(
             status, reason, to_tag=server.to_tag or _tag(transaction), headers=headers
@@ -334,7 +336,7 @@ class TransactionLayer:
             if transaction.ref is not None and self._invites.get(transaction.ref) == transaction.key:
                 del self._invites[transaction.ref]
         elif self._servers.pop(transaction.key, None) is not None:
-            sameness = _sameness(transaction.request)
+            sameness = transaction.asked.sameness
             if self._first.get(sameness) == transaction.key:
                 del self._first[sameness]
 
@@ -370,7 +372,9 @@ class TransactionLayer:
             self._by_flow.enter(server)
             self._wakeups.note(server)
         self._invites = dict(data["invites"])
-        self._first = {tuple(sameness): key for sameness, key in data["first"]}
+        self._first = {
+            (call_id, tag, number, method): key for (call_id, tag, number, method), key in data["first"]
+        }
         return self
 
 
@@ -387,7 +391,3 @@ def _restored(
     except SipError:
         # A stamp made a line longer than the parser takes: better one transaction lost than the whole restart.
         return None
-
-
-def _sameness(request: Request) -> tuple[str, ...]:
-    return (request.call_id, request.from_.tag or "", str(request.cseq.number), request.method)

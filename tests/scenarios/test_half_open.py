@@ -74,7 +74,7 @@ class Flood:
 def begun(stand):
     """When each dialog that has left a trace was begun, by Call-ID."""
     return {leg.invite.call_id for leg in stand.exchange.legs.values()} | {
-        t.request.call_id for t in stand.layer._servers.values()
+        t.asked.call_id for t in stand.layer._servers.values()
     }
 
 

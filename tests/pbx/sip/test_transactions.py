@@ -809,7 +809,7 @@ class Script:
         if kind < 6 and self.names:
             name, status = pick.choice(self.names[-6:]), pick.choice((100, 180, 200, 200, 404, 487))
             server = layer._servers.get(name)
-            answer = (server.request if server else request()).response(status, to_tag="t")
+            answer = ((server and server.request) or request()).response(status, to_tag="t")
             return lambda layer, now: layer.respond(name, answer, now)
         if kind == 6:
             self.count += 1
