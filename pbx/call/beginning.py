@@ -79,7 +79,9 @@ class Beginning:
         if self._reception.late(source, now):
             self._turned_away()
             again = (("Retry-After", str(1 + int(self._exchange.mint("draw")) % MAX_RETRY_AFTER)),)
-            return self._layer.answer_once(event.transaction, 503, now, headers=again)
+            # Its transaction stays for those it sends again: taken in a moment later they would begin for a phone that gave up.
+            refusal = event.request.response(503, to_tag=self._exchange.mint("tag"), headers=again)
+            return [Respond(event.transaction, refusal)]
         self._reception.arrive(event, source, now)
         self.go_on()
         effects = self._layer.trying(event.transaction, now)

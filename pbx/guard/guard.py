@@ -24,6 +24,7 @@ from pbx.guard.glance import Emergencies, Rank, branch, call_id, method, opens
 from pbx.guard.lane import Lane
 from pbx.guard.load import Load
 from pbx.guard.refusal import acknowledges, refuse
+from pbx.guard.refused import Refused
 from pbx.sip.flow import Flow, answer_flow
 from pbx.sip.message import Request
 from pbx.targets import EmergencySettings
@@ -130,6 +131,7 @@ class Guard:
         self._emergency_flows: Buckets[Address] = Buckets(rules.emergency_per_flow, rules.flows)
         self._emergency_hosts: Buckets[str] = Buckets(rules.emergency_per_host, rules.hosts)
         self._lane = Lane(rules.emergency_spare)
+        self._refused = Refused()
         self._known: Buckets[Address] = Buckets(rules.known, rules.flows)
         self._upstreams = tuple(ipaddress.ip_network(text) for text in rules.upstreams)
         self._trunks = tuple(ipaddress.ip_network(text) for text in rules.trunks)
@@ -149,8 +151,11 @@ class Guard:
         trunk = bool(self._trunks) and self._is_trunk(host)
         # What a trunk calls us by is told by its settings; what is a call for help is known once it is parsed.
         if data.startswith(b"INVITE ") and (trunk or self._emergencies.asked(data)):
-            if self._standing.crowded(host, now) and (refusal := self._crowded(data, flow, now)) is not None:
-                return refusal
+            wait = self._refused.said(data, now)
+            if wait is not None or self._standing.crowded(host, now):
+                refusal = self._crowded(data, flow, wait, now)
+                if refusal is not None:
+                    return refusal
             return None if trunk or self.is_upstream(host) else self._emergency(data, flow, now)
         if trunk:
             return _KEPT if acknowledges(data) else None
@@ -193,14 +198,20 @@ class Guard:
         self.counts["emergency"] += 1
         return self._turned_away(data, flow, now)
 
-    def _crowded(self, data: bytes, flow: Flow, now: float) -> Refusal | None:
+    def _crowded(self, data: bytes, flow: Flow, wait: int | None, now: float) -> Refusal | None:
         """Turn away a call for help that would wait too long: with an answer, for who hears nothing sends it seven times, and
-        who is refused can be helped elsewhere. None: it is one that was heard before, or of a call that stands.
+        who is refused can be helped elsewhere. None: it is one that was heard before, or of a call that stands. `wait`: what it was told
+        when it came first; None: it is no repetition.
         """
         if not opens(data) or self._standing.dialog(call_id(data), now):
             return None
+        if wait is not None:
+            self.counts["emergency_repeated"] += 1
+            return self._answer(data, flow, now, wait)
         self.crowd()
-        return self._answer(data, flow, now)
+        wait = self._wait()
+        self._refused.add(data, wait, now)
+        return self._answer(data, flow, now, wait)
 
     def crowd(self) -> None:
         """Count a call for help that was found to come too late for its turn only when it had been parsed."""
@@ -273,12 +284,14 @@ class Guard:
         # A dispatcher who comes on duty is what empties the queue: the phone is registered, with a password, or in a call.
         return Rank.OWNER if name == b"INVITE" and standing is not None else Rank.OTHER
 
-    def _answer(self, data: bytes, flow: Flow, now: float) -> Refusal:
-        wait = 1 + min(MAX_RETRY_AFTER - 1, int(self._draw() * MAX_RETRY_AFTER))
+    def _wait(self) -> int:
+        return 1 + min(MAX_RETRY_AFTER - 1, int(self._draw() * MAX_RETRY_AFTER))
+
+    def _answer(self, data: bytes, flow: Flow, now: float, wait: int | None = None) -> Refusal:
         made = refuse(
             data,
             flow.remote,
-            retry_after=wait,
+            retry_after=self._wait() if wait is None else wait,
             share=self.load.share(Rank.OTHER),
             sequence=self._epoch + now,
         )
@@ -310,7 +323,7 @@ class Guard:
     def remembered(self) -> int:
         """How many flows and addresses are remembered."""
         buckets = (self._flows, self._hosts, self._emergency_flows, self._emergency_hosts, self._known)
-        return sum(len(bucket) for bucket in buckets) + len(self._lane)
+        return sum(len(bucket) for bucket in buckets) + len(self._lane) + len(self._refused)
 
 
 def _within(host: str, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:

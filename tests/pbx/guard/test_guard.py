@@ -332,6 +332,21 @@ def test_whoever_calls_for_help_and_would_not_begin_in_time_is_told_so_at_once(r
     assert it.judge(help_call(40), udp(), 1.0) is None
 
 
+def test_who_heard_503_hears_it_again_for_as_long_as_phones_repeat():
+    it, peers = guard(upstreams=("198.51.100.7",))
+    peers.many = True
+    first = it.judge(help_call(1), udp(), 0.0)
+    peers.many = False
+    for at in (0.5, 1.5, 3.5, 7.5, 15.5, 31.5):
+        assert it.judge(help_call(1), udp(), at) == first, "there is room by now, but nobody waits for it"
+    assert (it.counts["emergency_crowded"], it.counts["emergency_repeated"]) == (1, 6)
+    assert it.judge(help_call(2), udp(), 16.0) is None
+    again = message("INVITE", uri="sip:110@192.0.2.1", call_id="help-1", branch="z9hG4bKagain", cseq=2)
+    assert it.judge(again, udp(), 16.0) is None, "who tries again is a new call"
+    assert it.judge(help_call(1), udp(), 64.1) is None
+    assert it.remembered < 5
+
+
 def test_the_ack_of_a_503_goes_no_further_and_harms_no_connection():
     it, peers = guard(upstreams=("198.51.100.7",))
     peers.many = True
