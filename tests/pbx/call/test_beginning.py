@@ -132,6 +132,28 @@ async def test_while_much_is_to_be_heard_a_call_begins_now_and_then(shell, monke
     assert len(shell.calls) == 4
 
 
+async def test_where_beginning_a_call_takes_long_twice_as_long_is_heard(shell, monkeypatch):
+    now, begin = 1000.0, shell.world.answering.request
+
+    def slow(*what):
+        nonlocal now
+        now += 0.03
+        return begin(*what)
+
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(shell.world.answering, "request", slow)
+    shell.control.beginning.wire(lambda: 0.5, lambda: None)
+    shell.hear(*[invite(str(number)) for number in range(3)])
+    await a_pass()
+    assert (len(shell.calls), now) == (1, 1000.03)
+    now = 1000.0 + module.AT_LEAST
+    await a_pass()
+    assert len(shell.calls) == 1
+    now = 1000.0901
+    await a_pass()
+    assert len(shell.calls) == 2
+
+
 async def test_a_repetition_is_answered_by_its_transaction(shell):
     shell.hear(invite(), invite())
     assert shell.said == [(100, "INVITE")] * 2
