@@ -15,6 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -250,6 +251,18 @@ class Recorder:
             log.error(event, file=about.name, reason=str(error))
 
 
+def stand_back(more: int) -> None:
+    """Let this process come after others, by `more` steps of nice(2).
+
+    sched(7), "The autogroup feature": where it is on, "the nice value has an effect only for scheduling relative to other
+    threads in the same session", and this process has a session of its own; so the session stands back too.
+    """
+    os.nice(more)
+    if os.getsid(0) == os.getpid():  # else it is the session of whoever started us
+        with suppress(OSError):  # a kernel without it, or one that was asked by somebody else this moment
+            Path("/proc/self/autogroup").write_text(str(min(19, os.getpriority(os.PRIO_PROCESS, 0))))
+
+
 def run(settings: RecorderSettings) -> None:
     """Be the recorder process, until SIGTERM or SIGINT: a film being made then is left for the next start.
 
@@ -259,7 +272,7 @@ def run(settings: RecorderSettings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
-    os.nice(settings.niceness)
+    stand_back(settings.niceness)
     recorder = Recorder(settings, stopping=stop.is_set)
     recorder.prepare()
     looks = Looks(Path(settings.evidence), Path(settings.spool).parent, stopping=stop.is_set)
