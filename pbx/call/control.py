@@ -49,10 +49,10 @@ from pbx.randomness import Randomness
 from pbx.sip import effects as sip
 from pbx.sip.flow import Flow
 from pbx.sip.grammar import Params
-from pbx.sip.locate import Ask, Hop, Question, Records
+from pbx.sip.locate import Ask, Question, Records
 from pbx.sip.message import Request, Response
 from pbx.sip.outgoing import Effect as Step
-from pbx.sip.outgoing import Outgoing, Try
+from pbx.sip.outgoing import GiveUp, Outgoing, Try
 from pbx.sip.transactions import TransactionLayer
 from pbx.sip.wakeups import earliest
 from pbx.trunks import overload
@@ -213,12 +213,13 @@ class Control:
             case sip.ResponseArrived(ref) | sip.TransactionFailed(ref) if ref.startswith(REF):
                 return list(self._answering.watching.outcome(effect, now))
             case sip.ResponseArrived() | sip.TransactionFailed():
-                further = self._outgoing.ended(effect)
-                return list(self.exchange.sip(effect, now)) if further is None else self._steps(further, now)
+                heard = self._outgoing.heard(effect)
+                further = self._outgoing.ended(heard, now)
+                return list(self.exchange.sip(heard, now)) if further is None else self._steps(further, now)
             case sip.AckArrived() | sip.Cancelled() | sip.StrayResponse() | sip.ServerTimeout():
                 return list(self.exchange.sip(effect, now))
-            case SendElsewhere(ref, request, target):
-                return self._steps(self._outgoing.send(ref, request, now, target), now)
+            case SendElsewhere(ref, request, target, patience):
+                return self._steps(self._outgoing.send(ref, request, now, target, patience=patience), now)
             case AnswerOnce(transaction, response):
                 return list(
                     self._layer.answer_once(
@@ -240,7 +241,7 @@ class Control:
             case SendCancel(ref, headers):
                 self._answering.cancelled(ref)
                 given_up = self._steps(self._outgoing.cancel(ref), now)
-                return [*given_up, *self._layer.cancel(ref, now, headers=headers)]
+                return [*given_up, *self._layer.cancel(self._outgoing.name(ref), now, headers=headers)]
             case FetchLocation(call, uri):
                 self._rim.places.fetch(uri, partial(self._fetched, call, uri))
             case AskDistrict(call, place):
@@ -285,8 +286,10 @@ class Control:
             match step:
                 case Ask(question):
                     self._rim.lookup.ask(question, partial(self._looked_up, question))
-                case Try(ref, request, hop):
-                    out += self._try(ref, request, hop, now)
+                case Try():
+                    out += self._try(step, now)
+                case GiveUp(name):
+                    out += self._layer.cancel(name, now)
                 case sip.TransactionFailed():
                     out += self.exchange.sip(step, now)
         return out
@@ -303,19 +306,19 @@ class Control:
 
         self._guarded("dns", work)
 
-    def _try(self, ref: str, request: Request, hop: Hop, now: float) -> list[Effect | sip.Effect]:
-        site = self.exchange.site
+    def _try(self, step: Try, now: float) -> list[Effect | sip.Effect]:
+        site, request, hop = self.exchange.site, step.request, step.hop
         local = site.places.source(hop.transport, hop.address) or (site.legs.bind, 0)
         flow = Flow(hop.transport, local, (hop.address, hop.port))
         self._rim.transport.expect(hop.transport, flow.remote, hop.name)
-        trunk_outcomes.found(self.exchange, ref, flow)
+        trunk_outcomes.found(self.exchange, step.ref, flow, now)
         contact = request.contact
         if contact is not None:
             request = request.copy()
             uri = contact.uri
             fitting = self.exchange.contact(uri.user or "", flow, secure=uri.scheme == "sips")
             request.headers.set("Contact", str(structs.replace(contact, uri=fitting.uri)))
-        return self._request(ref, request, flow, now, via=overload.ASKING)
+        return self._request(step.name, request, flow, now, via=overload.ASKING)
 
     def _transmit(self, data: bytes, flow: Flow) -> None:
         self._sip_notes.went(data, flow)
@@ -324,7 +327,8 @@ class Control:
     # --- time -----------------------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        due = earliest(self._layer.next_due, self.exchange.next_due, self._answering.next_due)
+        own = self._outgoing.next_due
+        due = earliest(self._layer.next_due, own, self.exchange.next_due, self._answering.next_due)
         if self._timer is not None and (due is None or due < self._timer_at or self._timer.cancelled()):
             self._timer.cancel()
             self._timer = None
@@ -339,6 +343,8 @@ class Control:
 
         def work() -> None:
             self._run(self._layer.expire(now), now)
+            # Before the calls: a peer is given up only when none of its hops is left.
+            self._run(self._steps(self._outgoing.expire(now), now), now)
             self._run(self.exchange.expire(now), now)
             self._run(self._answering.expire(now), now)
 

@@ -53,6 +53,8 @@ class SendElsewhere(Struct, frozen=True):
     ref: str
     request: Request
     target: Uri | None = None
+    patience: float | None = None
+    """Seconds a hop may say nothing while there is another; None: as long as its transaction lives."""
 
 
 class SendAck(Struct, frozen=True):

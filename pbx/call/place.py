@@ -43,7 +43,7 @@ def send(leg: Leg, now: float) -> Effect:
     if line is None or line.target is None:
         return SendRequest(leg.invite_ref, leg.invite, leg.flow)
     line.deadline = now + line.attempt
-    return SendElsewhere(leg.invite_ref, leg.invite, line.target.hop)
+    return SendElsewhere(leg.invite_ref, leg.invite, line.target.hop, line.attempt)
 
 
 def answered(leg: Leg, response: Response, flow: Flow, now: float) -> list[Effect | LegEvent]:

@@ -90,8 +90,8 @@ def sent(exchange: Exchange, effect: SendRequest) -> None:
         leg.line.sent(effect.ref, effect.request)
 
 
-def found(exchange: Exchange, ref: str, flow: Flow) -> None:
-    """Hear where a request to a trunk, or to who tells a caller's place, really goes."""
+def found(exchange: Exchange, ref: str, flow: Flow, now: float) -> None:
+    """Hear where a request to a trunk, or to who tells a caller's place, really goes; each such hop has its time to answer."""
     if ref.startswith(PRESENCE):
         by_presence.sent(exchange, ref, flow)
         return
@@ -102,6 +102,8 @@ def found(exchange: Exchange, ref: str, flow: Flow) -> None:
     if leg is None or leg.line is None or (trunk := exchange.trunks.get(leg.line.trunk)) is None:
         return
     trunk.found(flow)
+    if ref == leg.invite_ref and leg.line.deadline is not None:
+        leg.line.deadline = now + leg.line.attempt
 
 
 def take(exchange: Exchange, item: PeerSaid | Counted, now: float) -> list[Item]:

@@ -144,7 +144,7 @@ class Trunk:
 
     def _send(self, ref: str, request: Request, peer: Peer) -> SendElsewhere:
         self._asked[ref] = request
-        return SendElsewhere(ref, request, peer.hop)
+        return SendElsewhere(ref, request, peer.hop, self.settings.attempt_seconds)
 
     def outcome(self, event: ResponseArrived | TransactionFailed, now: float) -> list[Effect]:
         """Hear what became of a request of `expire` or `stop`."""

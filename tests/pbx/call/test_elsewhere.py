@@ -70,9 +70,11 @@ class Shell:
     def say(self, name: str, kind: str, *records: object) -> None:
         self.asked.pop((name, kind))(records, 60.0)  # type: ignore[arg-type,operator]
 
-    def invite(self, ref: str = "leg-9/invite/1") -> None:
+    def invite(
+        self, ref: str = "leg-9/invite/1", method: str = "OPTIONS", *, patience: float | None = None
+    ) -> None:
         request = Request.build(
-            "OPTIONS",
+            method,
             parse_uri("sip:119@carrier.example"),
             from_=parse_name_addr("<sip:110@pbx.example>;tag=x"),
             to=parse_name_addr("<sip:119@carrier.example>"),
@@ -80,7 +82,7 @@ class Shell:
             cseq=1,
             contact=parse_name_addr(f"<sip:110@{HOST}:5060>;isfocus"),
         )
-        self.control.act(lambda _now: [SendElsewhere(ref, request)])
+        self.control.act(lambda _now: [SendElsewhere(ref, request, patience=patience)])
 
     def answer(self, request: Request, flow: Flow, status: int) -> None:
         message = request.response(status, to_tag="t")
@@ -129,6 +131,32 @@ async def test_the_next_server_is_tried_when_one_fails(shell: Shell) -> None:
     assert shell.told == []
     shell.control.on_flow_failed(second[1])
     assert shell.told == [TransactionFailed("leg-9/invite/1", "transport")]
+
+
+async def test_the_next_server_is_tried_when_one_says_nothing(shell: Shell) -> None:
+    shell.invite("leg-9/invite/1", "INVITE", patience=4.0)
+    shell.say("carrier.example", "NAPTR", Naptr(1, 1, "s", "SIP+D2T", "_sip._tcp.carrier.example"))
+    shell.say("_sip._tcp.carrier.example", "SRV", Srv(1, 1, 5060, "a.carrier.example"))
+    shell.say("a.carrier.example", "AAAA")
+    shell.say("a.carrier.example", "A", "198.51.100.7", "198.51.100.8")
+    (first,) = shell.sent
+    await asyncio.sleep(0)  # the turn ends
+    assert shell.control._timer_at - asyncio.get_running_loop().time() <= 4.0, (
+        "its own timers are timer B, 32 s"
+    )
+    shell.control._outgoing._sending["leg-9/invite/1"].due = 0.0
+    shell.control._tick()
+    assert [flow.remote[0] for _, flow in shell.sent] == ["198.51.100.7", "198.51.100.8"]
+    second = shell.sent[-1]
+    # RFC 3261 §9.1: the first is cancelled as soon as it says anything.
+    shell.answer(*first, 100)
+    assert (shell.sent[-1][0].method, shell.sent[-1][1].remote[0]) == ("CANCEL", "198.51.100.7")
+    shell.answer(*second, 180)
+    shell.control.act(lambda _now: [SendCancel("leg-9/invite/1")])
+    assert (shell.sent[-1][0].method, shell.sent[-1][1].remote[0]) == ("CANCEL", "198.51.100.8")
+    shell.answer(*second, 487)
+    told = [(e.ref, e.response.status) for e in shell.told if isinstance(e, ResponseArrived)]
+    assert told == [("leg-9/invite/1~0", 100), ("leg-9/invite/1", 180), ("leg-9/invite/1", 487)]
 
 
 async def test_a_dead_resolver_delays_nobody_else(shell: Shell) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from pbx.call import trunk_outcomes
 from pbx.call.encrypting import EncryptionRules
 from pbx.call.hangup import hang_up
 from pbx.call.seats import Impossible
@@ -117,6 +118,22 @@ def test_a_silent_peer_is_given_up_soon():
     assert world.out("BYE")[-1][1].to.tag == "late"
     world.accept(second)
     assert world.acks()[-1].to.tag == "far"
+
+
+def test_each_server_of_a_peer_has_its_time_to_answer():
+    """RFC 3263 §4.3: a peer is given up when the last of the servers its name leads to was silent."""
+    world = TrunkWorld()
+    leg = world.exchange.legs[world.place()]
+    world.wait(3.9)
+    trunk_outcomes.found(world.exchange, leg.invite_ref, world.peer_flow("198.51.100.8"), world.now)
+    world.wait(3.9)
+    assert len(world.out("INVITE")) == 1
+    world.wait(0.2)
+    assert len(world.out("INVITE")) == 2, "the next peer"
+    world.respond(world.out("INVITE")[1], 180)
+    trunk_outcomes.found(world.exchange, leg.invite_ref, world.peer_flow("198.51.100.8"), world.now)
+    world.wait(30.0)
+    assert len(world.out("INVITE")) == 2, "who rings has no such time"
 
 
 def test_a_peer_that_dies_after_100_is_given_up():
