@@ -1,0 +1,175 @@
+"""The media of calls on the pure exchange: offers and answers, holds, pictures added and aligned, a media process that comes back."""
+
+from dataclasses import replace
+
+from pbx.call.call import State
+from pbx.call.effects import SendRequest, ToMedia
+from pbx.call.media_events import media_said
+from pbx.sip.effects import AckArrived
+from rtp.control import Holdings, OpenLeg
+from tests.kit.world import HOST, World, sdp
+
+
+def test_reinvite_hold_and_resume():
+    world = World()
+    world.sign_in("d1")
+    world.invite("bob")
+    world.ack("bob")
+    held = world.in_dialog(
+        "bob", "INVITE", cseq=2, body=sdp(direction="sendonly"), content_type="application/sdp"
+    )
+    answer = world.answers[held][-1]
+    assert answer.status == 200
+    assert b"a=recvonly" in answer.body
+    assert world.noted("caller_hold")[-1].fields["held"] is True
+    world.run(world.exchange.sip(_ack(world, "bob", 2), world.now))
+    again = world.in_dialog("bob", "INVITE", cseq=3, body=sdp(), content_type="application/sdp")
+    assert b"a=sendrecv" in world.answers[again][-1].body
+    assert world.noted("caller_hold")[-1].fields["held"] is False
+    assert world.call("bob").state is State.TALKING
+
+
+def _ack(world, name, cseq):
+    tag = world.last_answer(name).to.tag
+    return AckArrived(world.request("ACK", f"sip:110@{HOST}", name, to_tag=tag, cseq=cseq), world.flow(name))
+
+
+def test_picture_added_later_gets_ports_first():
+    world = World()
+    world.invite("bob", body=sdp(video=None))
+    world.ack("bob")
+    world.media_answers = False
+    added = world.in_dialog("bob", "INVITE", cseq=2, body=sdp(), content_type="application/sdp")
+    assert added not in world.answers
+    world.media()
+    answer = world.answers[added][-1]
+    assert answer.status == 200
+    assert b"m=video 0" not in answer.body
+
+
+def test_offer_in_the_200_answer_in_the_ack():
+    world = World()
+    world.sign_in("d1")
+    world.invite("bob", body=b"")
+    offer = world.last_answer("bob")
+    assert b"m=audio" in offer.body
+    world.ack("bob", body=sdp())
+    assert {s.medium for s in world.exchange.leg(world.call("bob").leg).negotiation.streams} == {
+        "audio",
+        "video",
+    }
+
+
+def test_useless_sdp_is_refused_with_488():
+    world = World()
+    world.invite("bob", body=b"v=0\r\nnonsense")
+    assert world.last_answer("bob").status in {400, 488}
+    assert world.call("bob") is None
+
+
+def test_a_refusal_for_the_media_says_so():
+    """RFC 3261 §13.3.1.3, §20.43."""
+    world = World()
+    world.sign_in("d1")
+    for method in ("INVITE", "UPDATE"):
+        asked = world.desk_request("d1", method, body=b"v=1\r\n", content_type="application/sdp")
+        refusal = world.answers[asked][-1]
+        assert (refusal.status, refusal.headers.get("Warning")) == (
+            488,
+            '305 at110 "Incompatible media format"',
+        )
+
+
+def test_caller_with_no_medium_we_know_is_answered_all_the_same():
+    world = World()
+    world.invite(
+        "bob",
+        body=b"v=0\r\no=- 1 1 IN IP4 192.0.2.77\r\ns=-\r\nc=IN IP4 192.0.2.77\r\nt=0 0\r\nm=application 9 TCP x\r\n",
+    )
+    assert world.last_answer("bob").status == 200
+    assert b"m=application 0" in world.last_answer("bob").body
+
+
+def test_media_process_that_came_back_is_told_everything_again():
+    world = World()
+    world.sign_in("d1")
+    world.invite("bob")
+    world.ack("bob")
+    before = world.rooms.copy()
+    world.rooms.clear()
+    effects = media_said(world.exchange, Holdings("", (), ()), world.now)
+    opened = [e.command for e in effects if isinstance(e, ToMedia) and isinstance(e.command, OpenLeg)]
+    assert all(command.ports for command in opened)
+    world.run(effects)
+    assert world.rooms == before
+    assert world.noted("media_restarted")
+
+
+def test_after_a_restart_of_media_a_leg_listens_where_it_did():
+    """A phone that came in over another listener has its ports on that one's address, which may be of the other family."""
+    world = World()
+    world.invite("bob")
+    world.ack("bob")
+    leg = world.exchange.legs[world.call("bob").leg]
+    leg.setup = replace(leg.setup, bind="::1")
+    effects = media_said(world.exchange, Holdings("", (), ()), world.now)
+    hosts = [e.command.host for e in effects if isinstance(e, ToMedia) and isinstance(e.command, OpenLeg)]
+    assert hosts == ["::1"]
+
+
+VP8_ONLY = (
+    b"v=0\r\no=- 1 1 IN IP4 192.0.2.77\r\ns=-\r\nc=IN IP4 192.0.2.77\r\nt=0 0\r\n"
+    b"m=audio 4000 RTP/AVP 8\r\nm=video 4002 RTP/AVP 98\r\na=rtpmap:98 VP8/90000\r\n"
+)
+BOTH = VP8_ONLY.replace(b"192.0.2.77", b"192.0.2.88").replace(
+    b"RTP/AVP 98\r\n",
+    b"RTP/AVP 96 98\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 profile-level-id=42e01f;packetization-mode=1\r\n",
+)
+
+
+def reinvites(world):
+    return [e for e in world.sent if isinstance(e, SendRequest) and "/reinvite/" in e.ref]
+
+
+def test_desk_is_asked_for_a_picture_its_guest_can_decode():
+    world = World(desks=("d1",))
+    world.sign_in("d1", answer=False)
+    world.pick_up("d1", body=BOTH)
+    world.invite("bob")
+    assert reinvites(world) == []
+    world.ack("bob")
+    world.bye("bob")
+    world.invite("vera", body=VP8_ONLY)
+    asked = reinvites(world)
+    assert len(asked) == 1
+    assert b"VP8" in asked[0].request.body
+    assert b"H264" not in asked[0].request.body
+    # While it is pending the desk's own re-INVITE meets 491 (glare).
+    glare = world.desk_request("d1", "INVITE", body=sdp(), content_type="application/sdp")
+    assert world.answers[glare][-1].status == 491
+    world.answer_reinvite("d1", VP8_ONLY.replace(b"192.0.2.77", b"192.0.2.88"))
+    streams = world.desk_leg("d1").negotiation.streams
+    assert [s.receive[0].name for s in streams] == ["PCMA", "VP8"]
+    # The next guest speaks H.264 only: asked again, for the phone said before that it knows it.
+    world.ack("vera")
+    world.bye("vera")
+    world.invite("hans")
+    assert b"H264" in reinvites(world)[-1].request.body
+
+
+def test_desk_that_knows_one_picture_codec_is_left_alone():
+    world = World(desks=("d1",))
+    world.sign_in("d1")
+    world.invite("vera", body=VP8_ONLY)
+    assert reinvites(world) == []
+
+
+def test_refused_reinvite_leaves_all_as_it_was():
+    world = World(desks=("d1",))
+    world.sign_in("d1", answer=False)
+    world.pick_up("d1", body=BOTH)
+    before = world.desk_leg("d1").negotiation.streams
+    world.invite("vera", body=VP8_ONLY)
+    world.answer_reinvite("d1", b"", status=488)
+    assert world.desk_leg("d1").negotiation.streams == before
+    assert world.call("vera").state is State.TALKING
