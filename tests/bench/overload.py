@@ -88,12 +88,16 @@ class Crowd:
         return [line for line in self.lines if not line.ended and not line.refused]
 
     def clear(self) -> float:
-        """Give up what was not answered, and wait until all is over; how many seconds that took."""
+        """Give up what was not answered, and wait until all is over; how many seconds that took.
+
+        RFC 3261 §9.1: "If no provisional response has been received, the CANCEL request MUST NOT be sent; rather, the client MUST
+        wait for the arrival of a provisional response before sending the request." Until then it repeats its INVITE.
+        """
         start = time.monotonic()
-        for line in self.open:
-            if not line.answered:
-                self.site.phones.cancel(line)
         while self.open and time.monotonic() < start + REST_SECONDS:
+            for line in self.open:
+                if line.first and not line.answered and not line.cancelled:
+                    self.site.phones.cancel(line)
             self.pump(time.monotonic() + 0.2)
         return time.monotonic() - start
 
