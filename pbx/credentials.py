@@ -8,7 +8,7 @@ import hashlib
 import os
 import secrets
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -44,6 +44,10 @@ class Credentials(msgspec.Struct, frozen=True):
         return f"Credentials({len(self.dispatchers)} dispatchers, {len(self.callers)} callers)"
 
 
+NO_MD5: Final = "0" * 32
+"""Stands where an account takes no MD5 (bars S4): no password gives it, and a response made of it is as wrong as any other."""
+
+
 class Account(msgspec.Struct, frozen=True):
     """Somebody who may register. A verified name is one the authority checked, never what a phone says."""
 
@@ -70,7 +74,10 @@ class Account(msgspec.Struct, frozen=True):
     @property
     def ha1_by_algorithm(self) -> dict[str, str]:
         """As `pbx.sip.digest.verify` wants it."""
-        return {"SHA-256": self.ha1_sha256, "MD5": self.ha1_md5}
+        stored = {"SHA-256": self.ha1_sha256}
+        if self.ha1_md5 != NO_MD5:
+            stored["MD5"] = self.ha1_md5
+        return stored
 
 
 def load_or_create(path: Path) -> Credentials:

@@ -1,12 +1,17 @@
 """Demo accounts: fresh, private, stable."""
 
+import hashlib
 import json
 import subprocess
+from dataclasses import replace
 
 import msgspec
 import pytest
 
-from pbx.credentials import Account, accounts, ha1, load_or_create, write_private
+from pbx import identity
+from pbx.credentials import NO_MD5, Account, accounts, ha1, load_or_create, write_private
+from pbx.sip.digest import Credentials, NonceCounts, Nonces, authorize, verify
+from tests.kit.world import REALM, World
 
 
 def test_the_file_has_the_promised_shape_and_is_private(tmp_path):
@@ -101,3 +106,47 @@ def test_replacing_a_private_file_is_whole_or_not_at_all(tmp_path, monkeypatch):
     write_private(path, b"new")
     assert path.read_bytes() == b"new"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["f"]
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_an_account_may_take_no_md5(takes):
+    """Bars S4. Not even of who knows what stands in its place."""
+    kept = Account(
+        user="alice",
+        role="caller",
+        realm=REALM,
+        ha1_sha256=ha1("alice", REALM, "pw", "SHA-256"),
+        ha1_md5=ha1("alice", REALM, "pw", "MD5") if takes else NO_MD5,
+    )
+    assert set(kept.ha1_by_algorithm) == ({"SHA-256", "MD5"} if takes else {"SHA-256"})
+    known = {"alice": identity.Account("alice", REALM, kept.ha1_by_algorithm, "caller")}
+    nonces = Nonces(b"n" * 32)
+    settings = identity.IdentitySettings(REALM)
+    gate = identity.Authenticator(settings, known, nonces, NonceCounts(), secret=b"s" * 32)
+
+    def asked(algorithm, user="alice", password="pw"):
+        uri = f"sip:{REALM}"
+        value = f'Digest realm="{REALM}", nonce="{nonces.issue(1.0, "h")}", algorithm={algorithm}, qop="auth"'
+        token = authorize(value, user=user, password=password, method="REGISTER", uri=uri, cnonce="c", nc=1)
+        request = World().request("REGISTER", uri, "alice", headers=(("Authorization", token),))
+        request.headers.set("To", f"<sip:alice@{REALM}>")
+        return gate.check(request, 1.0, "h", to_tag="t")
+
+    assert isinstance(asked("SHA-256"), identity.Authenticated)
+    found = asked("MD5")
+    assert isinstance(found, identity.Authenticated) is takes
+    if not takes:
+        wrong = asked("MD5", password="guessed")
+        assert (found.why, wrong.why) == ("wrong", "wrong")
+        assert [name for name, _ in found.response.headers] == [name for name, _ in wrong.response.headers]
+
+
+def test_what_stands_for_no_md5_is_no_password():
+    """Who makes a response of it gets as far as with any guess."""
+    said = Credentials("alice", REALM, "n", "sip:at110", "", "MD5", qop="auth", cnonce="c", nc=1)
+    a2 = hashlib.md5(b"REGISTER:sip:at110").hexdigest()
+    response = hashlib.md5(f"{NO_MD5}:n:00000001:c:auth:{a2}".encode()).hexdigest()
+    forged = replace(said, response=response)
+    assert verify(forged, "REGISTER", b"", {"MD5": NO_MD5}), "which is why it must not be stored as one"
+    kept = Account(user="alice", role="caller", realm=REALM, ha1_sha256="0" * 64, ha1_md5=NO_MD5)
+    assert not verify(forged, "REGISTER", b"", kept.ha1_by_algorithm)
