@@ -31,6 +31,8 @@ AT_LEAST: Final = 0.05
 HEARING: Final = 2.0
 """Times as long as that call took, at least, is heard before the next: on a machine on which beginning one takes 30 ms, one each 50 ms
 would leave less than half of the time for hearing, and phones that are not heard repeat."""
+FEW: Final = 8
+"""Calls that may wait with what was read of their requests: so few begin in a moment, and it would be read again."""
 AGAIN_SECONDS: Final = "5"
 """Retry-After for those that did not begin because the exchange is being stopped."""
 
@@ -90,7 +92,8 @@ class Beginning:
         self._reception.arrive(event, source, now)
         self.go_on()
         effects = self._layer.trying(event.transaction, now)
-        event.request.headers.forget()  # it may wait for half a minute, and thousands with it
+        if len(self._reception) > FEW:
+            event.request.headers.forget()  # it may wait for half a minute, and thousands with it
         return effects
 
     def given_up(self, one: Waiting, forgotten: Waiting | None) -> list[Wish]:

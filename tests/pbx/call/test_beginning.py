@@ -214,6 +214,15 @@ async def test_who_would_not_begin_in_time_behind_a_proxy_is_told_so(shell, monk
     assert (len(shell.control.reception), len(shell.said)) == (1, 3), "nor later: its phone has given up"
 
 
+async def test_of_requests_that_wait_long_the_lines_alone_are_kept(shell):
+    shell.hear(*[invite(str(number)) for number in range(module.FEW + 4)])
+    read = [one.event.request.headers._parsed != {} for one in shell.control.reception]
+    assert read == [True] * module.FEW + [False] * 4
+    shell.hear(of("CANCEL", "0"))
+    *_, gone = shell.control.reception
+    assert gone.cancelled.request.headers._parsed == gone.event.request.headers._parsed == {}
+
+
 async def test_the_pace_is_told_by_what_begins(shell, monkeypatch):
     now = 1000.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
