@@ -23,6 +23,7 @@ from tests.kit.size import times
 from tests.live.conftest import Measure, NewOracle
 from tests.live.kit import wire
 from tests.live.kit.exchange import Exchange, at110
+from tests.live.kit.oracle import Oracle
 from tests.live.kit.processes import children, kill
 from tests.live.kit.worker import FRAME, PORTS, MediaProcess, Phone, Signalling, free_ports
 
@@ -145,13 +146,14 @@ def test_the_recorder_is_killed_and_hangs_under_a_call(
     exchange.until(
         lambda: len(_numbers(desk.heard, 71)) > 25, "the dispatcher doesn't hear the caller", timeout=PATIENCE
     )
-    short, dice, ended = oracle(72), random.Random(110), []
+    dice, ended = random.Random(110), []
     for turn in range(KILLS):
         # Who is killed is at work, and has a folder to seal and a film to make.
         exchange.until(partial(_works, exchange, turn + 1), "no recorder", timeout=PATIENCE)
-        short.call(timeout=PATIENCE)
-        ended.append(exchange.call_of(short.user)["call"])
-        short.bye()
+        with Oracle(72, exchange=exchange.sip, user=f"short-{turn}-") as short:
+            short.call(timeout=PATIENCE)
+            ended.append(exchange.call_of(short.user)["call"])
+            short.bye()
         exchange.wait_gone(ended[-1], timeout=PATIENCE)
         steady = turn % EVERY == EVERY - 1
         time.sleep(STEADY_SECONDS if steady else dice.uniform(0.0, WORK_SECONDS))
