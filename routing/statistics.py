@@ -28,7 +28,8 @@ WITHIN: Final = 15.0
 Period = Literal["hour", "day", "month"]
 ARRIVED, THROUGH, HEARD, LOST, ENDED, DESK = "arrived", "through", "heard", "lost", "ended", "desk"
 DISTRICT: Final = "district"
-ATTACHED: Final = "attached"
+ATTACHED, REDIALLED = "attached", "redialled"
+AGAIN: Final = (ATTACHED, REDIALLED)
 START: Final = "start"
 """The exchange began: whatever a desk was before, it is so no more."""
 
@@ -41,7 +42,7 @@ class Event:
     what: str
     """`arrived`, `through` (put through to `desk`), `heard` (the desk's first sound), `lost` (left the desk, waits
     again), `ended`, `district` (the caller is in `district`), `attached` (to another call of the same person, both being of
-    `incident`), and `desk` (`desk` is `state` now)."""
+    `incident`), `redialled` (the last call of `incident` is over), and `desk` (`desk` is `state` now)."""
     call: str = ""
     queue: str = ""
     desk: str = ""
@@ -178,8 +179,10 @@ def callers(events: Iterable[Event]) -> dict[str, Caller]:
                     there[first] |= there.pop(event.call)
                     shared[event.call] = first
                     del found[event.call]
-                else:  # the other is gone, or was never heard of: this one begins a place
+                else:  # the other was never heard of: this one begins a place
                     incidents[event.incident] = event.call
+            case "redialled":
+                incidents[event.incident] = event.call
         place = shared.get(event.call, event.call)
         caller = found.get(place)
         if caller is None:

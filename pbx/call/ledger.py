@@ -16,7 +16,7 @@ import msgspec
 
 from pbx.call.effects import Note
 from pbx.call.exchange import Exchange
-from routing.statistics import ATTACHED, START, Event, from_record
+from routing.statistics import AGAIN, START, Event, from_record
 
 DAY: Final = 86_400.0
 NEAR_BYTES: Final = 1 << 20
@@ -30,7 +30,7 @@ _WHAT: Final = {
     "call_ended": "ended",
     "desk_changed": "desk",
     "district": "district",
-    "same_incident": ATTACHED,
+    "same_incident": "",  # what the note says of it
 }
 
 
@@ -46,7 +46,9 @@ class Ledger:
     def line(self, note: Note, wall: float) -> tuple[Path, bytes] | None:
         """Return the file and the line for a note; None when statistics need nothing of it."""
         what = _WHAT.get(note.event)
-        if what is None or self._is_ours(note) or (what == ATTACHED and note.fields["why"] != ATTACHED):
+        if what is None or self._is_ours(note):
+            return None
+        if not what and (what := str(note.fields["why"])) not in AGAIN:
             return None
         found = self._exchange.calls.get(note.call or "")
         desk = str(note.fields.get("desk") or "")
@@ -61,7 +63,7 @@ class Ledger:
             record["serves"] = sorted(self._exchange.acd.rules.profile(record["agent"]).queues)
         elif what == "district":
             record["district"] = note.fields["district"] or ""
-        elif what == ATTACHED:
+        elif what in AGAIN:
             record["incident"] = note.fields["incident"]
         return self._file(wall), msgspec.json.encode(record) + b"\n"
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pbx.call import ledger
 from recordings.events import read_events
 from recordings.folder import EVENTS_NAME
-from routing.statistics import ARRIVED, ATTACHED, DESK, DISTRICT, ENDED, HEARD, LOST, START, THROUGH, Event
+from routing.statistics import AGAIN, ARRIVED, DESK, DISTRICT, ENDED, HEARD, LOST, START, THROUGH, Event
 
 _WHAT: Final = {
     "call_arrived": ARRIVED,
@@ -22,7 +22,7 @@ _WHAT: Final = {
     "desk_lost": LOST,
     "call_ended": ENDED,
     "district": DISTRICT,
-    "same_incident": ATTACHED,
+    "same_incident": "",  # what the record says of it
 }
 SLACK: Final = 5.0
 """Seconds by which the clock of a file system may lag behind ours."""
@@ -52,7 +52,9 @@ def of_call(records: list[dict[str, Any]]) -> Iterator[Event]:
     )
     for record in records:
         what = _WHAT.get(str(record.get("event")))
-        if what is not None and (what != ATTACHED or record.get("why") == ATTACHED):
+        if what == "":
+            what = str(record.get("why")) if record.get("why") in AGAIN else None
+        if what is not None:
             yield _event(record, what, queue)
 
 
@@ -61,5 +63,5 @@ def _event(record: Mapping[str, Any], what: str, queue: str) -> Event:
     district = str(record.get("district") or "") if what == DISTRICT else ""
     at = datetime.fromisoformat(str(record["at"])).timestamp()
     agent = str(record.get("agent") or desk)
-    incident = str(record.get("incident") or "") if what == ATTACHED else ""
+    incident = str(record.get("incident") or "") if what in AGAIN else ""
     return Event(at, what, str(record["call"]), queue, desk, agent, district=district, incident=incident)

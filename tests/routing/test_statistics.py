@@ -19,6 +19,7 @@ from routing.statistics import (
     ENDED,
     HEARD,
     LOST,
+    REDIALLED,
     START,
     THROUGH,
     Event,
@@ -101,6 +102,10 @@ def test_a_caller_who_dialled_again_has_given_up_when_the_last_of_its_calls_has(
 def test_a_call_of_an_incident_whose_calls_are_over_is_a_caller_by_itself():
     late = [Event(DAY + 100, ARRIVED, "c", "north"), Event(DAY + 100, ATTACHED, "c", "north", incident="a")]
     assert of([*dials_again(first_ends=7), *late]).total.arrived == 2
+    again = [Event(DAY + 99, ARRIVED, "d", "north"), Event(DAY + 99, REDIALLED, "d", "north", incident="a")]
+    assert of([*dials_again(first_ends=7), *again, *late]).total.arrived == 2, (
+        "d is there, and c is the same person"
+    )
     assert of(late).total.arrived == 1, "what was before is not known"
 
 
