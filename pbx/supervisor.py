@@ -155,6 +155,7 @@ class Supervisor:
             if (status := child.spare.ended()) is None:
                 return
             log.warning("spare_ended", role=child.role, status=status)
+            child.spare.end()  # its pipe is open still
             child.spare, child.spare_at = None, now + SPARE_SECONDS
         steady = child.popen is not None and now - child.started > STEADY_SECONDS
         if steady and self._ready and now >= child.spare_at and spared(child.role):

@@ -34,7 +34,7 @@ class Overlay:
         self._tone = tone
         self.used = 0
         """Samples that were heard."""
-        self.before: Callable[[], object] = int
+        self.before: Callable[[], object] = lambda: None
         """Called before it is laid over a packet: whoever plays it in the place of sound says so first how far it has come."""
 
     @property
