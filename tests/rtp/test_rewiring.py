@@ -53,7 +53,9 @@ PREPARED = [
 ]
 JOINED = [
     c.SetStaff("d", "barge"),
-    *(c.Join("r", leg, role) for leg, role in (("a", "guest"), ("b", "host"), ("d", "staff"))),
+    c.Join("r", "a", "guest"),
+    c.Join("r", "b", "host"),
+    c.Join("r", "d", "staff"),
     c.Join("s", "e", "guest"),
 ]
 

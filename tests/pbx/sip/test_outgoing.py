@@ -109,17 +109,22 @@ def response(name: str, status: int) -> ResponseArrived:
     return ResponseArrived(name, request(flow=None).response(status, to_tag="t"), UDP)
 
 
+def due(out: Outgoing) -> float | None:
+    """Asked again each time, which a checker of types does not expect of an attribute."""
+    return out.next_due
+
+
 def test_a_silent_hop_is_left_for_the_next() -> None:
     """RFC 3263 §4.3: the next server is tried; whoever calls for help has no 32 s for timer B."""
     out = silent()
-    assert out.next_due == 5.0
+    assert due(out) == 5.0
     assert out.expire(4.9) == []
     given_up, second = out.expire(5.0)
     assert given_up == GiveUp("r")
     assert isinstance(second, Try)
     assert (second.ref, second.name, second.hop.address) == ("r", "r~1", "192.0.2.8")
     assert out.name("r") == "r~1", "that is what a CANCEL is for"
-    assert out.next_due is None, "the last one has as long as its transaction"
+    assert due(out) is None, "the last one has as long as its transaction"
     assert out.expire(100.0) == []
     assert out.heard(TransactionFailed("r~1", "timeout")) == TransactionFailed("r", "timeout")
     assert out.ended(TransactionFailed("r", "timeout"), 40.0) is None
