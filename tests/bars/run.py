@@ -48,6 +48,7 @@ ROWS: Final = (
     Row("B10", "a million packets into films", ("tests/recordings/test_fuzzed_media.py",), alone=False),
     Row("S11", "500 TLS hellos a second, 60 s", ("tests/live/test_tls.py",)),
     Row("L8", "five minutes of a forged flood; L7", ("tests/live/test_flood.py",)),
+    Row("L4", "a rush of calls for help from SIPp", ("tests/live/test_rush.py",)),
     Row("L10", "100 connections that read nothing, 60 s", ("tests/live/test_transports.py",)),
     Row("L11", "10,000 phones for ten minutes; F19, F20", ("tests/live/test_crowds.py",)),
     Row("F24", "400 callers, 512 files", ("tests/live/test_few_files.py",)),
