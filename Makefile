@@ -90,7 +90,7 @@ debian:
 # --- checking -----------------------------------------------------------------------------------------------------
 
 # $(call timed,name,command): run it and say how long it took.
-timed = echo "== $(1)"; $(2); echo "== $(1): $$SECONDS s"
+timed = SECONDS=0; echo "== $(1)"; $(2); echo "== $(1): $$SECONDS s"
 
 test: $(VENV)/.installed-test debian native
 	@$(MAKE) lint
