@@ -1,7 +1,6 @@
 """A key frame that was asked for is asked for again until it comes (RFC 4585 §6.3.1), over a road that loses what it likes."""
 
 import random
-from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -22,12 +21,6 @@ PICTURES = {
 }  # fmt: skip
 BEAT = 1 / 15
 SWEEP = 0.1
-
-
-@pytest.fixture(autouse=True)
-def _disconnect():
-    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        yield
 
 
 class Filmed:

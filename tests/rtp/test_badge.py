@@ -1,7 +1,6 @@
 """The still image on the wire: numbers and timestamps that go on, whatever comes before and after."""
 
 import itertools
-from unittest.mock import patch
 
 import pytest
 
@@ -17,12 +16,6 @@ __all__ = ["engine"]
 pytestmark = pytest.mark.usefixtures("engine")
 STILL = (b"\x67sps", b"\x68pps", b"\x65one", b"\x65two")
 ON = {"silent": False, "host_picture": True}
-
-
-@pytest.fixture(autouse=True)
-def _disconnect():
-    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        yield
 
 
 @pytest.fixture

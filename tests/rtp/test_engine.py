@@ -16,12 +16,6 @@ __all__ = ["engine"]
 pytestmark = pytest.mark.usefixtures("engine")
 
 
-@pytest.fixture(autouse=True)
-def _disconnect():
-    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        yield
-
-
 @pytest.fixture
 def running():
     made = Running()

@@ -1,5 +1,4 @@
 import itertools
-from unittest.mock import patch
 
 import pytest
 
@@ -18,12 +17,6 @@ from tests.kit.media_engine import GUEST, HOST, Running
 from tests.kit.media_wire import EVENTS, H264, PCMA, PHONE, Codec, Wire, engine, packet, rtp_socket, stream
 
 __all__ = ["engine"]
-
-
-@pytest.fixture(autouse=True)
-def _disconnect():
-    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        yield
 
 
 def test_what_codecs_need():

@@ -1,17 +1,9 @@
 """Keys reach whoever hears the leg they are pressed on, relayed or mixed, and pass no gate."""
 
-from unittest.mock import patch
-
 import pytest
 
 from rtp import control as c
 from tests.kit.conversation import ROLES, Conversation
-
-
-@pytest.fixture(autouse=True)
-def _disconnect():
-    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        yield
 
 
 def test_digits_reach_who_hears_the_leg_in_a_mix():

@@ -1,5 +1,4 @@
 import itertools
-from unittest.mock import patch
 
 import pytest
 
@@ -23,12 +22,6 @@ from tests.kit.media_wire import (
 
 SILENT = b"\xd5" * 160
 ZIP = Play("leg", "zip", ("tone:zip",))
-
-
-@pytest.fixture(autouse=True)
-def _disconnect():
-    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        yield
 
 
 class Setting:

@@ -29,12 +29,6 @@ from tests.kit.conversation import (
 from tests.kit.media_wire import PCMA, PCMU
 
 
-@pytest.fixture(autouse=True)
-def _disconnect():
-    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        yield
-
-
 @pytest.mark.parametrize(
     ("mode", "desk", "caller"),
     [

@@ -1,7 +1,5 @@
 """A phone on a bad radio link asks for less, and is sent less from then on (RFC 4867 §4.3.1)."""
 
-from unittest.mock import patch
-
 import numpy as np
 import pytest
 
@@ -18,12 +16,6 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 PROMPTS = Prompts()
 AMR = Codec("AMR", 97, 8000, 1, "octet-align=1")
-
-
-@pytest.fixture(autouse=True)
-def _disconnect():
-    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        yield
 
 
 def mode_of(payload: bytes, codec: Codec = AMR) -> int:

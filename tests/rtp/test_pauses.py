@@ -1,7 +1,6 @@
 """Phones that send nothing while nobody speaks (DTX): missed when they are gone, not while they pause."""
 
 import itertools
-from unittest.mock import patch
 
 import pytest
 
@@ -18,12 +17,6 @@ LOSS_SECONDS = 2.5
 NOISE = b"\x4e"
 STEP = 0.125
 """Seconds between two looks; a binary fraction, so that moments are exact."""
-
-
-@pytest.fixture(autouse=True)
-def _disconnect():
-    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        yield
 
 
 def rest(wire, track, seconds, sign=None):

@@ -1,5 +1,3 @@
-from unittest.mock import patch
-
 import pytest
 
 from rtp import control as c
@@ -14,12 +12,6 @@ from tests.kit.media_wire import PCMA, engine
 __all__ = ["engine"]
 ZIP = c.Play(HOST, "zip", ("tone:zip",))
 TONE = Prompts().frames("tone:zip", "PCMA")
-
-
-@pytest.fixture(autouse=True)
-def _disconnect():
-    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        yield
 
 
 @pytest.fixture

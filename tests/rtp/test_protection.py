@@ -14,12 +14,6 @@ from tests.kit.media_wire import PHONE, Wire, packet, rtcp_socket, rtp_socket, s
 from tests.kit.protected import OURS, PHONE_RTCP, REPORT, SDES, STRANGER, SUITE, THEIRS, Side, dtls, pair
 
 
-@pytest.fixture(autouse=True)
-def _disconnect():
-    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        yield
-
-
 def test_encrypted_and_plain_hear_each_other():
     wire, guest, host = pair()
     assert wire.events == [Secured("guest", "audio", SUITE.name, "sdes")]

@@ -1,7 +1,5 @@
 """Which evidence holds what a leg sends and is sent: its own call's, its guest's, a talk's."""
 
-from unittest.mock import patch
-
 import pytest
 
 from rtp import control as c
@@ -10,12 +8,6 @@ from tests.kit.media_wire import PHONE, engine, packet
 
 __all__ = ["engine"]
 pytestmark = pytest.mark.usefixtures("engine")
-
-
-@pytest.fixture(autouse=True)
-def _disconnect():
-    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        yield
 
 
 @pytest.fixture

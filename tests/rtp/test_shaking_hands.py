@@ -1,7 +1,6 @@
 """DTLS on the ports of a leg: handshakes by OpenSSL's own peers, whose keys become the leg's."""
 
 import random
-from unittest.mock import patch
 
 import pytest
 
@@ -10,12 +9,6 @@ from rtp.dtls import Certificate, Handshake
 from rtp.srtp import Opener, Sealer
 from tests.kit.media_wire import PHONE, Wire, packet, rtcp_socket, sent
 from tests.kit.protected import LIAR, OURS, REPORT, SUITE, THEIRS, Handshaking, Side, dtls, pair
-
-
-@pytest.fixture(autouse=True)
-def _disconnect():
-    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        yield
 
 
 def test_a_handshake_gives_the_keys_of_both_ports():

@@ -1,5 +1,3 @@
-from unittest.mock import patch
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,12 +21,6 @@ __all__ = ["engine"]
 pytestmark = pytest.mark.usefixtures("engine")
 
 STRANGER = ("6.6.6.6", 666)
-
-
-@pytest.fixture(autouse=True)
-def _disconnect():
-    with patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        yield
 
 
 def pair(codecs=(PCMA, EVENTS), theirs=(PCMA, EVENTS)):
