@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pbx.call import visits
 from pbx.call.seats import seat_state
 from pbx.identity import ROOM
-from pbx.packages.seat import Guest, Seat, SeatState, Staff
+from pbx.packages.seat import Guest, Media, Seat, SeatState, Staff
 from pbx.sip.uri import Uri
 
 if TYPE_CHECKING:
@@ -22,8 +22,15 @@ if TYPE_CHECKING:
     from pbx.call.visits import Visit
     from pbx.identity import Account
 
-OF_THE_GUEST: Final = frozenset({"caller_hold"})
+OF_THE_GUEST: Final = frozenset({"caller_hold", "media_negotiated"})
 """Notes of a call that change how it looks from its desk; the others name the desk if they concern one."""
+_DIRECTIONS: Final = {
+    (True, True): "sendrecv",
+    (True, False): "sendonly",
+    (False, True): "recvonly",
+    (False, False): "inactive",
+}
+"""(We receive, we send) → what the other side says of itself."""
 
 
 def concerned(exchange: Exchange, note: Note) -> str | None:
@@ -50,6 +57,17 @@ def seat(exchange: Exchange, account: Account) -> Seat:
         state="signed_out" if state == "calling" else cast("SeatState", state),
         guest=None if guest is None else _guest(exchange, guest, account.realm),
         staff=tuple(_staff(exchange, visit, account.realm) for visit in visits.staff(exchange, desk)),
+        media=_media(exchange, None if room is None else room.leg),
+    )
+
+
+def _media(exchange: Exchange, leg: str | None) -> Media:
+    """Look at what a phone sends and hears."""
+    found = exchange.legs.get(leg or "")
+    if found is None:
+        return ()
+    return tuple(
+        (stream.medium, _DIRECTIONS[stream.receiving, stream.sending]) for stream in found.negotiation.streams
     )
 
 
@@ -57,7 +75,9 @@ def _staff(exchange: Exchange, visit: Visit, realm: str) -> Staff:
     found = exchange.directory.account(visit.who)
     uri = str(Uri("sip", quote(visit.who, safe="", errors="surrogateescape"), None, realm))
     name = visit.who if found is None else found.display_name or found.user
-    return Staff(f"s{visit.visitor}", uri, name, visit.role, visit.mode, visit.up)
+    room = exchange.rooms.peek(visit.visitor)
+    media = _media(exchange, None if room is None else room.leg)
+    return Staff(f"s{visit.visitor}", uri, name, visit.role, visit.mode, visit.up, media)
 
 
 def _guest(exchange: Exchange, call: Call, realm: str) -> Guest:
@@ -70,4 +90,5 @@ def _guest(exchange: Exchange, call: Call, realm: str) -> Guest:
         uri=str(Uri("sip", quote(number, safe="", errors="surrogateescape"), None, realm)),
         label=f"{who.name or number} ({who.mark()})",
         held=call.held or (leg is not None and leg.negotiation.held),
+        media=_media(exchange, call.leg),
     )

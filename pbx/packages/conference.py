@@ -8,7 +8,7 @@ from typing import Final, Self
 
 import msgspec
 
-from pbx.packages.seat import Seat
+from pbx.packages.seat import Media, Seat
 from pbx.packages.xml import document, quoted
 
 CONTENT_TYPE: Final = "application/conference-info+xml"
@@ -26,6 +26,7 @@ class User(msgspec.Struct, frozen=True):
     """`host`, `guest`, or what staff is there as."""
     status: str
     """Of the endpoint (RFC 4575 §5.7): `connected`, `on-hold`, `dialing-out` or, of who only listens, `muted-via-focus`."""
+    media: Media = ()
 
 
 class Conference(msgspec.Struct, frozen=True, tag="conference"):
@@ -40,13 +41,13 @@ class Conference(msgspec.Struct, frozen=True, tag="conference"):
         """Look into the room of a seat."""
         users: list[User] = []
         if seat.state != "signed_out":
-            users.append(User("host", seat.uri, seat.name, "host", "connected"))
+            users.append(User("host", seat.uri, seat.name, "host", "connected", seat.media))
         if seat.guest is not None:
             guest = seat.guest
             status = "on-hold" if guest.held else "connected"
             # The entity is a key: a dispatcher who calls for help from the own desk's account is a second person here.
             entity = guest.uri if guest.uri != seat.uri else f"{guest.uri};guest=1"
-            users.append(User(guest.id, entity, guest.label, "guest", status))
+            users.append(User(guest.id, entity, guest.label, "guest", status, guest.media))
         taken = {user.entity for user in users}
         for staff in seat.staff:
             entity = staff.uri if staff.uri not in taken else f"{staff.uri};staff={staff.id}"
@@ -58,7 +59,7 @@ class Conference(msgspec.Struct, frozen=True, tag="conference"):
                 if staff.mode == "listen"
                 else "connected"
             )
-            users.append(User(staff.id, entity, staff.label, staff.role, status))
+            users.append(User(staff.id, entity, staff.label, staff.role, status, staff.media))
         return cls(seat.room, seat.name, tuple(users))
 
     def full(self, version: int, now: float) -> bytes:
@@ -99,8 +100,13 @@ class Conference(msgspec.Struct, frozen=True, tag="conference"):
 
 def _user(user: User) -> str:
     entity = quoted(user.entity)
+    # RFC 4575 §5.8: a medium has an id of its own within the endpoint, and its direction is the participant's.
+    media = "".join(
+        f'<media id="{number}"><type>{medium}</type><status>{direction}</status></media>'
+        for number, (medium, direction) in enumerate(user.media, 1)
+    )
     return (
         f'<user entity="{entity}" state="full"><display-text>{quoted(user.label)}</display-text>'
         f"<roles><entry>{user.role}</entry></roles>"
-        f'<endpoint entity="{entity}" state="full"><status>{user.status}</status></endpoint></user>'
+        f'<endpoint entity="{entity}" state="full"><status>{user.status}</status>{media}</endpoint></user>'
     )

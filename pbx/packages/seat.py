@@ -5,6 +5,9 @@ from typing import Literal
 
 SeatState = Literal["signed_out", "free", "busy", "wrap_up", "paused", "visiting"]
 
+Media = tuple[tuple[str, str], ...]
+"""Of one phone in a room: each medium (`audio`, `video`) and its direction, `sendrecv` … `inactive`, as that phone has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Guest:
@@ -18,6 +21,7 @@ class Guest:
     """Name or number, and whether it is verified; may hold anything a phone can write."""
     held: bool
     """The caller put us on hold."""
+    media: Media = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Staff:
     """`listen`, `whisper` or `barge`."""
     up: bool
     """In the room; False: still being called."""
+    media: Media = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +54,5 @@ class Seat:
     state: SeatState
     guest: Guest | None
     staff: tuple[Staff, ...] = ()
+    media: Media = ()
+    """Of the dispatcher's own phone."""

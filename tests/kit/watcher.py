@@ -31,6 +31,8 @@ class Told:
     """Dialogs that stand."""
     users: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     """entity → label, role, status."""
+    media: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """entity → what its phone sends and hears: medium, direction."""
     count: int = 0
     active: str = ""
     presence: tuple[str, str | None, tuple[str, ...]] | None = None
@@ -61,9 +63,11 @@ class Told:
         assert users.get("state") == root.get("state")
         if root.get("state") == "full":
             self.users.clear()
+            self.media.clear()
         for one in users:
             if one.get("state") == "deleted":
                 del self.users[one.get("entity")]
+                del self.media[one.get("entity")]
                 continue
             assert one.get("state") == "full"
             text = one.findtext
@@ -72,6 +76,9 @@ class Told:
                 text(f"{CONFERENCE}roles/{CONFERENCE}entry"),
                 text(f"{CONFERENCE}endpoint/{CONFERENCE}status"),
             )
+            media = one.findall(f"{CONFERENCE}endpoint/{CONFERENCE}media")
+            assert len({medium.attrib["id"] for medium in media}) == len(media), "the id is a key"
+            self.media[one.get("entity")] = [tuple(e.text for e in medium) for medium in media]
         self.count = int(root.findtext(f"{CONFERENCE}conference-state/{CONFERENCE}user-count"))
         self.active = root.findtext(f"{CONFERENCE}conference-state/{CONFERENCE}active")
         assert self.count == len(self.users)

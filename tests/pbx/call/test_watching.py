@@ -56,9 +56,11 @@ def test_a_room_shows_host_and_guest_and_who_is_on_hold():
     world.ack("bob")
     world.wait(1.0)
     assert told.users["sip:bob@at110"] == ("bob (未核实 unverified)", "guest", "connected")
+    assert told.media["sip:bob@at110"] == [("audio", "sendrecv"), ("video", "sendrecv")]
     world.in_dialog("bob", "INVITE", cseq=3, body=sdp(direction="sendonly"), content_type="application/sdp")
     world.wait(1.0)
     assert told.users["sip:bob@at110"][2] == "on-hold"
+    assert told.media["sip:bob@at110"][0] == ("audio", "sendonly"), "as the caller's phone has it"
     world.bye("bob")
     world.wait(1.0)
     assert list(told.users) == ["sip:d1@at110"]

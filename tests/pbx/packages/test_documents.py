@@ -108,6 +108,18 @@ def test_a_conference_on_the_wire():
     assert guest.findtext(f"{CONFERENCE}endpoint/{CONFERENCE}status") == "on-hold"
 
 
+def test_what_a_phone_sends_and_hears_stands_in_its_endpoint():
+    # RFC 4575 §5.8.
+    guest = Guest("c1", "sip:b@h", "b", held=False, media=(("audio", "sendrecv"), ("video", "sendonly")))
+    seat = Seat("sip:8001@at110", "sip:room-8001@h", "王丽", "busy", guest)
+    host, caller = ET.fromstring(Conference.of(seat).full(0, 0.0)).find(f"{CONFERENCE}users")
+    assert host.findall(f"{CONFERENCE}endpoint/{CONFERENCE}media") == []
+    found = caller.findall(f"{CONFERENCE}endpoint/*")
+    assert [e.tag.removeprefix(CONFERENCE) for e in found] == ["status", "media", "media"]
+    told = [(e.get("id"), *(part.text for part in e)) for e in found[1:]]
+    assert told == [("1", "audio", "sendrecv"), ("2", "video", "sendonly")]
+
+
 def test_a_guest_who_has_the_hosts_number_is_somebody_else():
     seat = Seat(
         "sip:8001@at110", "sip:room-8001@h", "x", "busy", Guest("c1", "sip:8001@at110", "b", held=False)
