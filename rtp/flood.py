@@ -2,7 +2,12 @@
 
 One limit for each flow, as a time until which what came so far is permitted (the generic cell rate algorithm):
 
-    until = max(until, now)      until − now > BURST_SECONDS: dropped      until += bytes · seconds_per_byte
+    until = max(until, since)    until − now > BURST_SECONDS: dropped      until += bytes · seconds_per_byte
+
+`since` is a moment at which the flow's socket was empty: what is read now came later, whenever it is that we come to read it. So what
+waited while this process was kept from its work, once or again and again, counts with the time in which it came and is no flood, and
+of a flood no more passes than its time permits. A socket that was read in the look before is not known to have been empty: `until`
+stands as it is then, back to `WAITED_SECONDS`. `Loop` tells both (`looked`, `vacant`).
 """
 
 from typing import Any, Final
@@ -13,8 +18,9 @@ FACTOR: Final = 2
 """Bar L9: "excess over 2× negotiated rate"."""
 BURST_SECONDS: Final = 1.0
 """What may come at once, as seconds at the permitted rate: a key frame, or the sound a phone held back while it changed networks."""
-EXCUSED_SECONDS: Final = 2.0
-"""How long after a stall of this process more than that may come at once: what waited in the sockets meanwhile is read by then."""
+WAITED_SECONDS: Final = 10.0
+"""How far back at most it counts what a peer might have sent and did not, while its socket was seen with something to read at every
+look: about as much of sound as the kernel keeps for a socket."""
 LEAST: Final = 40
 """Bytes a smaller packet counts as: it costs us as much as a larger one. At 10 ms a G.711 packet has 92, a digit has 16."""
 SMALLEST_PACKET_SECONDS: Final = 0.010
@@ -72,11 +78,6 @@ def seconds_per_byte(stream: Stream | None) -> float:
 def rtcp_permitted(stream: Stream | None) -> int:
     """Give the bytes a second a peer may send as RTCP of one medium."""
     return max(RTCP_LEAST, permitted(stream) // RTCP_SHARE)
-
-
-def burst(late: float) -> float:
-    """Give the seconds at the permitted rate that may come at once after nothing was read for `late` seconds."""
-    return BURST_SECONDS + late / FACTOR
 
 
 class Limit:

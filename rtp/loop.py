@@ -8,6 +8,7 @@ handler each: those that are ready are given to one function, all at once.
 
 import heapq
 import itertools
+import math
 import select
 import time
 from collections.abc import Callable
@@ -51,11 +52,16 @@ class Loop:
     def __init__(self) -> None:
         self.now = time.monotonic()
         """Monotonic seconds at the beginning of this round."""
+        self.looked = self.now
+        """When the newest look before this one that saw every descriptor was over: one that was not read then or since was empty …"""
+        self.vacant = self.now
+        """… and what it has now came later than this (see `flood`)."""
         self.failures = 0
         """Exceptions of handlers and timers since the start."""
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
         self._later = select.epoll()
+        self._later_looked = self._later_vacant = self.now  # the same of deferred descriptors
         self._deferred: set[int] = set()
         self._handlers: dict[int, Handler] = {}
         self._members: dict[int, Any] = {}
@@ -97,11 +103,23 @@ class Loop:
 
     def serve_deferred(self) -> None:
         """Read what waits at deferred descriptors: many in a row cost half of as many wake-ups."""
+        looks = self.looked, self.vacant
+        self.looked, self.vacant = self._later_looked, self._later_vacant
+        empty = False
         for _ in range(DEFERRED_ROUNDS):
-            ready = self._later.poll(0, MAX_READY)
-            if not ready:
-                return
-            self._serve(ready)
+            empty = not self._take_deferred()
+            if empty:
+                break
+        self.looked, self.vacant = looks
+        # Whatever was read now counts as empty too where none had more.
+        self._later_looked = math.nextafter(self.now, math.inf) if empty else self.now
+        self._later_vacant = self.now
+
+    def _take_deferred(self) -> int:
+        """Read one datagram of each deferred descriptor; how many had one."""
+        ready = self._later.poll(0, MAX_READY)
+        self._serve(ready)
+        return len(ready)
 
     def remove(self, fd: int) -> None:
         """Forget a descriptor; to be called before it is closed."""
@@ -140,11 +158,15 @@ class Loop:
         if timers:
             # Counted from the last round's clock reading: late by what that round took, and one reading cheaper.
             wait = min(wait, max(0.0, timers[0][0] - self.now))
+        before = self.now
         ready = self._poll(wait, MAX_READY)
         self.now = _monotonic()
         self._serve(ready)
         if timers and timers[0][0] <= self.now:
             self._run_timers()
+        if len(ready) < MAX_READY:
+            # Not `now`: between the look and the clock this process may have stood still.
+            self.looked, self.vacant = self.now, before
         return len(ready)
 
     def _serve(self, ready: list[tuple[int, int]]) -> None:

@@ -256,6 +256,8 @@ class Protection:
         except OSError:
             return
         source, now = (canonical(address[0]), address[1]), self._around.loop.now
+        if port == "rtp":
+            self._track.reckon(now)
         if self._crypto is not None and not self._may_be_checked(source, now):
             return
         first = data[0] if len(data) > 1 else 255

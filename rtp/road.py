@@ -15,7 +15,7 @@ from operator import call
 from struct import error as StructError  # noqa: N812  # it is a class, whatever its module calls it
 from typing import TYPE_CHECKING, Final
 
-from rtp.flood import LEAST
+from rtp.flood import BURST_SECONDS, LEAST, WAITED_SECONDS
 from rtp.packet import HEADER, HEADER_SIZE, MARKER
 from rtp.sequence import HALF32, MASK16, MASK32, ticks
 
@@ -56,7 +56,8 @@ def _read(tracks: "list[Track]") -> list[bytes]:
 
 def _take(arrived: "Iterator[tuple[Track, bytes]]", loop: "Loop") -> None:
     """Take datagrams of believed sources and send on what is to be sent on."""
-    now = loop.now
+    now, looked, vacant = loop.now, loop.looked, loop.vacant
+    longest, most = now - WAITED_SECONDS, now + BURST_SECONDS
     unpack, pack = _unpack, _pack
     arrivals: dict[int, int] = {}  # Hz → `now` in ticks
     senders: list[Sender] = []
@@ -65,12 +66,13 @@ def _take(arrived: "Iterator[tuple[Track, bytes]]", loop: "Loop") -> None:
     while True:
         try:
             for track, data in arrived:
+                since = vacant if track.heard < looked else longest
                 track.heard = now
                 size = len(data)
                 until = track._permitted_until
-                if until < now:
-                    until = now
-                elif until - now > track.burst:
+                if until < since:  # noqa: PLR1730  # a call each
+                    until = since
+                if until > most:
                     track.flooded += 1
                     continue
                 weight = size if size > LEAST else LEAST  # noqa: FURB136  # a call each

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from rtp.flood import BURST_SECONDS, EXCUSED_SECONDS
 from rtp.leg import Leg
 from rtp.loop import Loop
 
@@ -37,18 +36,11 @@ class Sweeping:
         self._waiting: deque[Leg] = deque()
         self._late = 0.0
         self._going_on = False
-        self._excused_until = 0.0
 
     def begin(self, legs: Iterable[Leg], now: float, *, late: float) -> None:
         """Sweep these legs. `late`: seconds this sweep comes later than it should; for `look`."""
         self._waiting.clear()
         self._late = late
-        if late > BURST_SECONDS:
-            self._excused_until = now + EXCUSED_SECONDS
-            self._excuse(late)
-        elif self._excused_until and now >= self._excused_until:
-            self._excused_until = 0.0
-            self._excuse(0.0)
         for leg in legs:
             if due(leg, now):
                 self._waiting.append(leg)
@@ -56,11 +48,6 @@ class Sweeping:
                 self._try(leg, now)
         if not self._going_on:
             self._portion(now)
-
-    def _excuse(self, late: float) -> None:
-        for leg in self._legs.values():
-            for track in leg.tracks.values():
-                track.excuse(late)
 
     def _portion(self, now: float) -> None:
         for _ in range(max(PORTION, len(self._legs) // LEGS_FOR_ONE_MORE)):

@@ -16,7 +16,7 @@ from rtp.call_evidence import PacketWriter
 from rtp.carried import Carried
 from rtp.control import Address, Dtmf, MediaLost, MediaStarted, Medium, PortPair, Stream
 from rtp.dtmf import Detector
-from rtp.flood import BURST_SECONDS, LEAST, burst, seconds_per_byte
+from rtp.flood import BURST_SECONDS, LEAST, WAITED_SECONDS, seconds_per_byte
 from rtp.gop import Group
 from rtp.latch import QUIET_SECONDS, Latch, canonical
 from rtp.loop import Handler
@@ -49,8 +49,8 @@ class Track(Asking, Unheard, Carried):
     # Slots, because a packet finds its track cold in the cache: each dictionary less is a microsecond less.
     __slots__ = (
         "_around", "_believed", "_connected", "_detector", "_dropped", "_fd", "_gaps", "_laid", "_loop", "_named", "_number",
-        "_permitted_until", "_presence", "_recv", "_routes", "_seconds_per_byte",
-        "_unheard", "ask_picture", "audience", "burst", "destination", "evidence", "fed_by", "flood_stated", "flooded", "group", "heard",
+        "_permitted_until", "_presence", "_read_at", "_recv", "_routes", "_seconds_per_byte",
+        "_unheard", "ask_picture", "audience", "destination", "evidence", "fed_by", "flood_stated", "flooded", "group", "heard",
         "latch", "leg", "local", "local_rtcp", "medium", "overrun", "pair", "pictures", "reader", "rejected", "remote", "sender",
         "source", "strangers", "stream", "taken", "unauthentic",
     )  # fmt: skip
@@ -97,7 +97,7 @@ class Track(Asking, Unheard, Carried):
         self._presence = Presence()
         self._gaps = 0
         self._permitted_until = self._seconds_per_byte = 0.0
-        self.burst = BURST_SECONDS  # what may come at once, see `flood`
+        self._read_at = float("-inf")  # when `admit` was given something, believed or not
         self._number = next(around.numbers)
         self._unheard: tuple[bytes, int, int] | None = None  # the newest packet that went to nobody
         self._detector = Detector()
@@ -262,6 +262,7 @@ class Track(Asking, Unheard, Carried):
     def admit(self, data: bytes, source: Address) -> bool:
         """Judge a packet of an open socket, or one that `reader` found genuine. `source`: IP in canonical spelling."""
         now = self._loop.now
+        self.reckon(now)
         if (
             len(data) < HEADER_SIZE
             or data[0] & 0xC0 != 0x80
@@ -287,18 +288,18 @@ class Track(Asking, Unheard, Carried):
         return True
 
     def _permits(self, size: int, now: float) -> bool:
-        """Whether the peer may send this much now (bar L9); it is counted then. As in `road`."""
-        until = max(self._permitted_until, now)
-        if until - now > self.burst:
+        """Whether the peer may send this much now (bar L9); it is counted then. As in `road`, behind `reckon`."""
+        if self._permitted_until > now + BURST_SECONDS:
             return False
-        self._permitted_until = until + max(size, LEAST) * self._seconds_per_byte
+        self._permitted_until += max(size, LEAST) * self._seconds_per_byte
         return True
 
-    def excuse(self, late: float) -> None:
-        """Nothing was read for so many seconds: what comes at once now came in time; 0: that is over, and nothing is owed for it."""
-        self.burst = burst(late)
-        if not late:
-            self._permitted_until = min(self._permitted_until, self._loop.now)
+    def reckon(self, now: float) -> None:
+        """Take note that the socket is read, by whomever: count the time since the socket was empty, if it is known when it was; else what was not sent in the last `WAITED_SECONDS`."""
+        loop = self._loop
+        since = loop.vacant if max(self.heard, self._read_at) < loop.looked else now - WAITED_SECONDS
+        self._permitted_until = max(self._permitted_until, since)
+        self._read_at = now
 
     def _believe(self, source: Address) -> None:
         if source != self.remote:

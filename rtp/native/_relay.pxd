@@ -63,7 +63,7 @@ cdef extern from "relay.h" nogil:
         relay_flow *destination
         relay_jitter *voice
         int64_t number
-        double heard, permitted_until, seconds_per_byte, burst
+        double heard, permitted_until, seconds_per_byte
         int64_t flooded, flood_stated, taken, gaps_seen
         unsigned char picture, asking
         relay_tape **tapes
@@ -105,7 +105,7 @@ cdef extern from "relay.h" nogil:
         relay_flow *flow
         uint32_t offset, size
     ctypedef struct relay_loop:
-        double now
+        double now, looked, vacant
         int ready_count, odd_count
         int *ready
         relay_odd *odd
@@ -122,12 +122,12 @@ cdef extern from "relay.h" nogil:
     int relay_restless(relay_phase *, double)
     int relay_stirred(relay_phase *, double, double)
     int relay_beat(relay_beats *, double)
-    int relay_collect(relay_loop *, double)
+    int relay_collect(relay_loop *, double, double, double)
     int relay_steady(relay_flow *, int64_t, int, int64_t, int64_t, const unsigned char *, size_t, double)
     int relay_steady_samples(relay_flow *, int64_t, int, int64_t, int64_t, const int16_t *, size_t, const unsigned char *, double)
     int relay_play(relay_reel *, double)
     void relay_be_prompt()
-    int relay_serve(relay_loop *, relay_flow *, double)
+    int relay_serve(relay_loop *, relay_flow *, double, double, double)
     int relay_tape_open(relay_tape *, size_t)
     void relay_tape_close(relay_tape *)
     void relay_tape_put(relay_tape *, int64_t, uint32_t, const unsigned char *, size_t)

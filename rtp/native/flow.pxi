@@ -108,9 +108,8 @@ cdef class Flow:
     def failed(self, int64_t value):
         self.c.failed = value
 
-    def permit(self, double seconds_per_byte, double burst):
+    def permit(self, double seconds_per_byte):
         self.c.seconds_per_byte = seconds_per_byte
-        self.c.burst = burst
 
     @property
     def fd(self):

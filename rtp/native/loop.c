@@ -44,6 +44,7 @@ int relay_loop_open(relay_loop *loop, int poll, int later)
     memset(loop, 0, sizeof *loop);
     loop->poll = poll;
     loop->later = later;
+    loop->now = loop->before = loop->looked = loop->vacant = relay_monotonic();
     loop->odd_bytes = malloc(RELAY_ODD_BYTES);
     return loop->odd_bytes ? 0 : ENOMEM;
 }
@@ -138,7 +139,7 @@ static int serve(relay_loop *loop, relay_flow *const *flows, int count)
         if (sizes[i] < 0)
             continue;
         served++;
-        if (relay_flood(flow, (size_t)sizes[i], loop->now))
+        if (relay_flood(flow, (size_t)sizes[i], loop))
             continue;
         switch (relay_follow(flow, data[i], (size_t)sizes[i], loop->now)) {
         case FOLLOW_ODD:
@@ -164,12 +165,21 @@ static int serve(relay_loop *loop, relay_flow *const *flows, int count)
     return served;
 }
 
-int relay_serve(relay_loop *loop, relay_flow *flow, double now)
+int relay_serve(relay_loop *loop, relay_flow *flow, double now, double looked, double vacant)
 {
     loop->odd_count = 0;
     loop->odd_used = 0;
-    loop->now = now;
+    loop->now = now, loop->looked = looked, loop->vacant = vacant;
     return serve(loop, &flow, 1);
+}
+
+/* Whether there may be no room for what one more batch hands over; then not all there was is read. */
+static int full(relay_loop *loop)
+{
+    if (loop->odd_count <= RELAY_ODD - RELAY_BATCH && RELAY_ODD_BYTES - loop->odd_used >= RELAY_BATCH * RELAY_DATAGRAM)
+        return 0;
+    loop->whole = 0;
+    return 1;
 }
 
 /* Serve what epoll has reported: lent flows here, all others are put down for Python. */
@@ -187,17 +197,17 @@ static int serve_all(relay_loop *loop, const struct epoll_event *events, int cou
         batch[held++] = flow;
         if (held < RELAY_BATCH)
             continue;
-        if (loop->odd_count > RELAY_ODD - RELAY_BATCH || RELAY_ODD_BYTES - loop->odd_used < RELAY_BATCH * RELAY_DATAGRAM)
+        if (full(loop))
             return served; /* what is left stays in its sockets until Python has taken these */
         served += serve(loop, batch, held);
         held = 0;
     }
-    if (loop->odd_count > RELAY_ODD - RELAY_BATCH || RELAY_ODD_BYTES - loop->odd_used < RELAY_BATCH * RELAY_DATAGRAM)
+    if (held && full(loop))
         return served;
     return served + serve(loop, batch, held);
 }
 
-int relay_collect(relay_loop *loop, double now)
+int relay_collect(relay_loop *loop, double now, double looked, double vacant)
 {
     struct epoll_event events[RELAY_READY];
     loop->ready_count = loop->odd_count = 0;
@@ -206,7 +216,10 @@ int relay_collect(relay_loop *loop, double now)
     int count = epoll_wait(loop->later, events, RELAY_READY, 0);
     if (count < 0)
         return errno == EINTR ? 0 : -errno;
+    double ours[] = {loop->looked, loop->vacant};
+    loop->looked = looked, loop->vacant = vacant;
     serve_all(loop, events, count);
+    loop->looked = ours[0], loop->vacant = ours[1];
     return count;
 }
 
@@ -239,8 +252,12 @@ int relay_turn(relay_loop *loop, double deadline)
         if (loop->beats.step && relay_beat_due(&loop->beats) < until)
             until = relay_beat_due(&loop->beats);
         double left = until - gather(loop, relay_monotonic(), until);
+        if (loop->whole)
+            loop->looked = loop->now, loop->vacant = loop->before;
+        loop->before = loop->now;
         int count = epoll_wait(loop->poll, events, RELAY_READY, left <= 0 ? 0 : (int)ceil(left * 1000));
         loop->now = relay_monotonic();
+        loop->whole = count >= 0 && count < RELAY_READY;
         if (count < 0)
             return errno == EINTR ? 0 : errno; /* a signal: Python looks what it was */
         loop->served += serve_all(loop, events, count) + loop->ready_count;

@@ -20,6 +20,10 @@ cdef class RelayLoop:
         return self.c.now
 
     @property
+    def looks(self):
+        return self.c.looked, self.c.vacant
+
+    @property
     def flows(self):
         return tuple(self._flows.values())
 
@@ -30,10 +34,10 @@ cdef class RelayLoop:
     def find(self, int fd):
         return self._flows.get(fd)
 
-    def collect(self, double now):
+    def collect(self, double now, double looked, double vacant):
         cdef int count
         with nogil:
-            count = relay_collect(&self.c, now)
+            count = relay_collect(&self.c, now, looked, vacant)
         if count < 0:
             raise OSError(-count, "epoll_wait")
         return count, [self.c.ready[i] for i in range(self.c.ready_count)], self._odd()
@@ -80,9 +84,9 @@ cdef class RelayLoop:
             raise OSError(error, "epoll_wait")
         return [self.c.ready[i] for i in range(self.c.ready_count)], self._odd()
 
-    def serve(self, Flow flow not None, double now):
+    def serve(self, Flow flow not None, double now, double looked, double vacant):
         with nogil:
-            relay_serve(&self.c, &flow.c, now)
+            relay_serve(&self.c, &flow.c, now, looked, vacant)
         return self._odd()
 
     cdef list _odd(self):

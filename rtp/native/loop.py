@@ -1,6 +1,6 @@
 """The media loop whose waiting is done in C: lent sockets are served there, the rest comes up to Python."""
 
-from rtp.loop import DEFERRED_ROUNDS, MAX_WAIT, Loop
+from rtp.loop import MAX_WAIT, Loop
 from rtp.native._relay import Flow, NativePhase, RelayLoop
 from rtp.parts import Restless
 
@@ -26,6 +26,7 @@ class NativeLoop(Loop):
             due = min(due, self._timers[0][0])
         ready, odd = self.relay.turn(due)
         self.now = self.relay.now
+        self.looked, self.vacant = self.relay.looks
         self._carry(odd)
         self._serve([(fd, 0) for fd in ready])
         restless = self.relay.restless(self.now)
@@ -64,11 +65,8 @@ class NativeLoop(Loop):
         if flow.owner is not None:
             flow.owner.publish()
 
-    def serve_deferred(self) -> None:
-        """As in Python."""
-        for _ in range(DEFERRED_ROUNDS):
-            count, ready, odd = self.relay.collect(self.now)
-            if not count:
-                return
-            self._carry(odd)
-            self._serve([(fd, 0) for fd in ready])
+    def _take_deferred(self) -> int:
+        count, ready, odd = self.relay.collect(self.now, self.looked, self.vacant)
+        self._carry(odd)
+        self._serve([(fd, 0) for fd in ready])
+        return count

@@ -7,6 +7,8 @@
 
 /* As rtp.flood.LEAST: a shower of tiny packets costs what they do to us, not what they weigh. */
 #define FLOOD_LEAST 40
+#define FLOOD_BURST 1.0   /* BURST_SECONDS */
+#define FLOOD_WAITED 10.0 /* WAITED_SECONDS */
 
 double relay_monotonic(void)
 {
@@ -33,16 +35,17 @@ static void put_word(unsigned char *data, uint32_t value)
     data[2] = (unsigned char)(value >> 8), data[3] = (unsigned char)value;
 }
 
-int relay_flood(relay_flow *flow, size_t size, double now)
+int relay_flood(relay_flow *flow, size_t size, const relay_loop *loop)
 {
     if (flow->seconds_per_byte <= 0)
         return 0;
     double until = flow->permitted_until;
-    if (until < now)
-        until = now;
-    else if (until - now > flow->burst) {
+    double since = flow->heard < loop->looked ? loop->vacant : loop->now - FLOOD_WAITED;
+    if (until < since)
+        until = since;
+    if (until > loop->now + FLOOD_BURST) {
         flow->flooded++;
-        flow->heard = now;
+        flow->heard = loop->now;
         return 1;
     }
     size_t weight = size > FLOOD_LEAST ? size : FLOOD_LEAST;

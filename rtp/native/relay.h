@@ -86,7 +86,7 @@ struct relay_flow {
     relay_jitter *voice; /* where sound goes that is only mixed */
     int64_t number; /* of the peer as a source (see rtp.outstream) */
     double heard;   /* monotonic seconds of the newest packet */
-    double permitted_until, seconds_per_byte, burst; /* see rtp.flood */
+    double permitted_until, seconds_per_byte; /* see rtp.flood */
     int64_t flooded, flood_stated;
     int64_t taken; /* bytes believed */
     int64_t gaps_seen; /* of the source, when a sweep looked at it last */
@@ -158,6 +158,9 @@ typedef struct {
     relay_flow **flows; /* by descriptor */
     int flow_room;
     double now;
+    double looked, vacant; /* as of rtp.loop.Loop */
+    double before;         /* `now` before the newest look at `poll` … */
+    int whole;             /* … which saw, and served, all there was */
     int ready_count, odd_count;
     int ready[RELAY_READY];
     relay_odd odd[RELAY_ODD];
@@ -196,7 +199,7 @@ int relay_beat(relay_beats *beats, double now);
 int relay_turn(relay_loop *loop, double deadline);
 
 /* Serve what waits at deferred descriptors once; how many there were, or a negative errno. */
-int relay_collect(relay_loop *loop, double now);
+int relay_collect(relay_loop *loop, double now, double looked, double vacant);
 
 /* Send 20 ms that were made here and go on where this source left off, as rtp.sender.Sender.steady; 0: that is Python's. */
 int relay_steady(relay_flow *flow, int64_t source, int payload_type, int64_t rate, int64_t step, const unsigned char *payload,
@@ -210,10 +213,10 @@ int relay_steady_samples(relay_flow *flow, int64_t source, int payload_type, int
 int relay_play(relay_reel *reel, double now);
 
 /* Read one datagram of one flow, at a time given from outside: what tests do in place of `relay_turn`. */
-int relay_serve(relay_loop *loop, relay_flow *flow, double now);
+int relay_serve(relay_loop *loop, relay_flow *flow, double now, double looked, double vacant);
 
 /* Whether a datagram of so many bytes is above the permitted rate (rtp.flood). */
-int relay_flood(relay_flow *flow, size_t size, double now);
+int relay_flood(relay_flow *flow, size_t size, const relay_loop *loop);
 
 enum { FOLLOW_ODD = 0, FOLLOW_ONWARD, FOLLOW_VOICE, FOLLOW_SINK };
 /* Do with one datagram what was decided; ONWARD: it is numbered in place and is to leave at the flow's destination, ODD: it is Python's. */

@@ -172,11 +172,6 @@ class NativeTrack(Track):
         super()._ask()
         self._publish()  # until a key frame has come Python looks for it
 
-    def excuse(self, late: float) -> None:
-        """As in Python; C learns how much may come at once."""
-        super().excuse(late)
-        self._flow.permit(self._seconds_per_byte, self.burst)
-
     def protect(self, reader: Handler | None, wrap: Wrap | None) -> None:
         """As in Python; a protected socket is not C's."""
         self._relay.lend(self._flow, False)
@@ -221,7 +216,7 @@ class NativeTrack(Track):
         onward = destination._flow if isinstance(destination, NativeTrack) else None  # noqa: SLF001  # of our own kind
         ways = [(tape, tape.way(self._believed, self.local)) for tape in tapes or ()]
         self._flow.receive(onward, routes, ways, voice)
-        self._flow.permit(self._seconds_per_byte, self.burst)
+        self._flow.permit(self._seconds_per_byte)
         self._relay.lend(self._flow, self._connected and self.plain and tapes is not None)
 
     # --- what C hands over ----------------------------------------------------------------------------------------------

@@ -123,14 +123,24 @@ class PairSocket(WireSocket):
 
 
 class StillLoop:
-    """A loop in which time passes when the test says so."""
+    """A loop in which time passes when the test says so; each step of it is a look at all sockets."""
 
     def __init__(self) -> None:
-        self.now = 100.0
+        self._now = self.looked = self.vacant = 100.0
         self.handlers: dict[int, Callable[[], None]] = {}
         self.timers: list[tuple[float, Callable[[float], None]]] = []
         self.failures: list[tuple[str, Exception]] = []
         self.deferred: set[int] = set()
+
+    @property
+    def now(self) -> float:
+        return self._now
+
+    @now.setter
+    def now(self, now: float) -> None:
+        if now > self._now:
+            self.looked, self.vacant = self._now, self.looked
+        self._now = now
 
     def add(self, fd: int, handler: Callable[[], None], _name: str) -> None:
         assert fd not in self.handlers
@@ -189,7 +199,7 @@ class NativeStillLoop(StillLoop):
             super().read(sock, data, source)
         else:
             sock.arrive(data)
-            for odd, handed in self.relay.serve(flow, self.now):
+            for odd, handed in self.relay.serve(flow, self.now, self.looked, self.vacant):
                 assert odd.owner is not None
                 odd.owner.odd(handed)
         settle()

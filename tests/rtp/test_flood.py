@@ -7,6 +7,7 @@ from rtp.flood import (
     FACTOR,
     PICTURE_BYTES,
     RTCP_LEAST,
+    WAITED_SECONDS,
     Limit,
     nominal,
     permitted,
@@ -89,8 +90,8 @@ def test_after_a_stall_nothing_of_an_honest_phone_is_a_flood(seconds, opened):
     if opened:
         track._open()
     running.loop.now += seconds  # nothing ran
-    running.say(GUEST, next(said))  # what a round of the loop reads before it looks at the clock
-    running.pass_time(0.001)
+    running.say(GUEST, next(said))  # what a round of the loop reads before its timers
+    running.pass_time(0.0)
     for _ in range(seconds * 50 - 1):
         running.say(GUEST, next(said))
     for _ in range(500):
@@ -109,11 +110,26 @@ def test_after_a_stall_no_more_than_waited_is_permitted():
     running.leg(GUEST)
     track = running.engine._legs[GUEST].tracks["audio"]
     running.say(GUEST, 0)
-    running.loop.now += 10.0
-    running.pass_time(0.001)
+    running.loop.now += 8.0
+    running.pass_time(0.0)
     for number in range(1, 10_000):
         running.say(GUEST, number)
-    assert (10_000 - track.flooded) * 172 <= permitted(track.stream) * (BURST_SECONDS + 10 / FACTOR) + 3 * 172
+    assert (10_000 - track.flooded) * 172 <= permitted(track.stream) * (BURST_SECONDS + 8.0) + 3 * 172
+
+
+@pytest.mark.usefixtures("engine")
+def test_of_a_longer_stall_ten_seconds_are_enough_for_what_the_kernel_keeps():
+    running = Running()
+    running.leg(GUEST)
+    track = running.engine._legs[GUEST].tracks["audio"]
+    running.say(GUEST, 0)
+    running.loop.now += 3600.0
+    running.pass_time(0.0)
+    for number in range(1, 10_000):
+        running.say(GUEST, number)
+    passed = (10_000 - track.flooded) * 172
+    assert passed > permitted(track.stream) * WAITED_SECONDS
+    assert passed <= permitted(track.stream) * (BURST_SECONDS + WAITED_SECONDS) + 3 * 172
 
 
 def test_what_rtcp_may_take():

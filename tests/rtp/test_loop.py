@@ -4,6 +4,7 @@ import time
 import pytest
 
 from rtp.loop import GATHER_RATE, GATHER_SECONDS, LOOK_SECONDS, MUCH_RATE, MUCH_SECONDS, Loop
+from tests.kit.native_engine import demand
 
 
 @pytest.fixture
@@ -230,3 +231,85 @@ def test_a_deferred_descriptor_is_served_when_asked_for_and_not_before(loop, pip
     loop.remove(reader)
     loop.serve_deferred()
     assert len(served) == 4
+
+
+class Clock:
+    """Time that passes while the loop looks, or reads the clock."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr("rtp.loop._monotonic", lambda: self.now)
+
+    def round(self, loop, at):
+        self.now = at
+        loop.turn(0)
+        return loop.looked, loop.vacant
+
+
+def test_when_a_descriptor_that_was_not_read_was_empty(loop, pipe, monkeypatch):
+    """It was so at the look before this one, which ended at `looked` and began after `vacant`."""
+    clock, told = Clock(monkeypatch), []
+    loop.add(pipe[0], lambda: told.append((loop.now, loop.looked, loop.vacant, os.read(pipe[0], 1))), "pipe")
+    os.write(pipe[1], b"abc")
+    clock.round(loop, 1000.0)
+    clock.round(loop, 1000.1)
+    assert clock.round(loop, 1003.0) == (1003.0, 1000.1)
+    assert told[1:] == [(1000.1, 1000.0, told[0][1], b"b"), (1003.0, 1000.1, 1000.0, b"c")]
+
+
+def test_a_look_that_did_not_see_all_shows_nobody_to_be_empty(loop, pipe, monkeypatch):
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr("rtp.loop.MAX_READY", 2)
+    loop.add(pipe[0], lambda: None, "pipe")
+    clock.round(loop, 1000.0)
+    before = clock.round(loop, 1000.1)
+    os.write(pipe[1], b"x")
+    assert clock.round(loop, 1000.2) != before, "one of two"
+    monkeypatch.setattr("rtp.loop.MAX_READY", 1)
+    before = loop.looked, loop.vacant
+    assert clock.round(loop, 1000.3) == before
+
+
+def test_deferred_descriptors_have_looks_of_their_own(loop, monkeypatch):
+    clock, pipes, told = Clock(monkeypatch), [os.pipe() for _ in range(2)], []
+
+    def reader(fd):
+        return lambda: told.append((loop.looked, loop.vacant, os.read(fd, 1)))
+
+    for fd, writer in pipes:
+        loop.add(fd, reader(fd), str(fd))
+        loop.defer(fd, deferred=True)
+        os.write(writer, b"1")
+    clock.round(loop, 1000.0)
+    loop.serve_deferred()
+    for at in (1000.005, 1000.010, 1000.020):
+        clock.round(loop, at)  # looks at others
+    ours = loop.looked, loop.vacant
+    os.write(pipes[0][1], b"2345")
+    told.clear()
+    loop.serve_deferred()
+    looked, vacant, _ = told[0]
+    assert 1000.0 < looked < 1000.001, "who had one then was read, and had no more"
+    assert vacant == 1000.0
+    assert (loop.looked, loop.vacant) == ours
+    clock.round(loop, 1000.040)
+    loop.serve_deferred()
+    assert told[-1] == (1000.020, 1000.020, b"5"), "there was more than was read: that one was not empty"
+    for descriptors in pipes:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def test_the_native_loop_tells_the_same(pipe):
+    demand("native")
+    from rtp.native.loop import NativeLoop
+
+    loop, told = NativeLoop(), []
+    loop.add(pipe[0], lambda: told.append((loop.looked, loop.vacant, os.read(pipe[0], 1))), "pipe")
+    begun = [loop.turn(0) + loop.now for _ in range(3)]
+    os.write(pipe[1], b"ab")
+    for _ in range(2):
+        loop.turn(0)
+        begun.append(loop.now)
+    assert told == [(begun[2], begun[1], b"a"), (begun[3], begun[2], b"b")]
+    loop.close()

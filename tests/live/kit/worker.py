@@ -56,7 +56,10 @@ class Sink:
         import os
         if os.path.exists(self.folder + "/full"):
             raise OSError(28, "No space left on device")
-        rows, self.rows = self.rows, []
+        # As of recordings.capture: the media loop appends meanwhile, and what it took hold of must stay the list that is written.
+        count = len(self.rows)
+        rows = self.rows[:count]
+        del self.rows[:count]
         for row in rows:
             self.file.write(json.dumps(row) + "\\n")
             self.packets += 1

@@ -18,7 +18,7 @@ def test_a_tape_is_poured_out_while_c_writes_it():
         guest.wire(host, wire.loop.now)
         guest.evidence = host.sender.evidence = tape
         wire.loop.read(rtp_socket(guest), packet(2), PHONE)  # the first one of the relay is Python's
-        guest._flow.permit(0.0, 0.0)  # a burst is no flood here
+        guest._flow.permit(0.0)  # a burst is no flood here
         rows, losses, ended = [], [], threading.Event()
 
         def pour():
