@@ -192,12 +192,14 @@ def _signalling(settings: Settings, sink: Sink) -> int:
     import structlog
     import uvloop
 
+    from pbx.memory import keep_together
     from pbx.scribe import Scribe
     from pbx.settings import SettingsError
     from pbx.signalling import Signalling
     from pbx.supervisor import CANT_START
 
     assert settings.storage.database_url is not None, "the supervisor names the database"
+    keep_together()
     scribe = Scribe(lambda error: structlog.get_logger().error("not_written", why=repr(error)))
     sink.behind = scribe
     database_url = settings.storage.database_url

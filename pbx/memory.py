@@ -1,11 +1,12 @@
 """Gives memory back to the system after a rush: what it needed is free again, but the C library keeps it.
 
 in → out: whether there is time to do so → resident memory as small as what is in use. Where the C library knows no
-`malloc_trim` (it is glibc's) nothing happens.
+`malloc_trim` and `mallopt` (they are glibc's) nothing happens.
 """
 
 import ctypes
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +15,16 @@ EVERY: Final = 10
 GROWN: Final = 1.05
 GROWN_BYTES: Final = 8 << 20
 """Resident memory this much above what it was after the last time is worth the milliseconds it takes."""
-AGAIN: Final = 3
-"""So many times `EVERY` calm looks after that it is tried once more, for what still stood then: transactions of the rush end 32 s
-after it (RFC 3261: 64·T1), and what they leave is free inside of what is resident, where it can't be seen."""
+FALLEN: Final = 0.05
+"""Share of the interpreter's objects that has gone since it was tried last, after which it is tried once more: transactions of the rush
+stand for 32 s after it (RFC 3261: 64·T1), and what they leave is free inside of what is resident, where it can't be seen."""
+
+OWN_BYTES: Final = 256 << 10
+"""What is as large as this has pages of its own, which go back when it is free: the journal being rewritten, films of a second of many
+calls. By itself glibc puts ever larger pieces among what stays, up to 32 MiB, once one of that size was free (mallopt(3))."""
+TOP_BYTES: Final = 1 << 20
+"""What is free at the end of the heap goes back at once beyond this."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -27,6 +35,22 @@ def resident() -> int:
         return int(Path("/proc/self/statm").read_bytes().split()[1]) * _PAGE
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def keep_together() -> None:
+    """Have the C library spread what is kept over as little as it can; call it before there are threads.
+
+    All threads share one heap: each with one of its own (glibc's way) keeps free what another needs, and the interpreter lets one
+    thread run at a time anyhow.
+    """
+    choose = getattr(ctypes.CDLL(None), "mallopt", None)
+    if choose is not None:
+        for what, value in (
+            (_M_ARENA_MAX, 1),
+            (_M_MMAP_THRESHOLD, OWN_BYTES),
+            (_M_TRIM_THRESHOLD, TOP_BYTES),
+        ):
+            choose(what, value)
 
 
 def _give_back() -> None:
@@ -41,7 +65,8 @@ class Memory:
     def __init__(self) -> None:
         self._least = 0
         self._looks = 0
-        self._again = 0
+        self._most = 0
+        """Objects there were at most, since it was tried last."""
 
     def look(self, *, calm: bool) -> bool:
         """Give back what is free if that may be much; call it every second. `calm`: nobody waits for us meanwhile.
@@ -54,14 +79,14 @@ class Memory:
         if self._looks < EVERY:
             return False
         self._looks = 0
-        if now > GROWN * self._least + GROWN_BYTES:
-            self._again = AGAIN
-        elif self._again:
-            self._again -= 1
-            if self._again:
-                return False
-        else:
+        objects = _objects()
+        self._most = max(self._most, objects)
+        if now <= GROWN * self._least + GROWN_BYTES and objects >= (1.0 - FALLEN) * self._most:
             return False
         _give_back()
-        self._least = resident()
+        self._least, self._most = resident(), objects
         return True
+
+
+def _objects() -> int:
+    return sys.getallocatedblocks()

@@ -12,6 +12,7 @@ import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Final, Literal
 
@@ -39,6 +40,9 @@ BLAME_SECONDS: Final = 1.0
 """How far back what was written last goes, when signalling died of it."""
 GATHERED_OUTS: Final = 500
 """Doings of several turns that are written as one frame when the file is rewritten: some 200 kB."""
+PIECE_BYTES: Final = 256 << 10
+"""Of records that are written as one frame when the file is rewritten: encoding and sealing take three times as much for a moment,
+and just after a rush all of them are many megabytes."""
 MAX_OUTS: Final = 20_000
 """Turns whose doings are kept; more wait only while the outbox's disk refuses, and there they are in memory too."""
 
@@ -135,10 +139,13 @@ class Journal:
         self.table = dict(records)
         header = Header(self._boot, secrets.token_bytes(SALT_BYTES), key_name(self._key))
         seal = Seal(self._key, header)
-        kept = [Frame(one.mono, one.wall, one.base, [], one.outs) for one in turns]
-        whole = Frame(mono, wall, base, [one for one in self.table.items() if one[0] not in fresh], [])
-        last = Frame(mono, wall, base, [one for one in self.table.items() if one[0] in fresh], [])
-        data = header.encode() + b"".join(seal.seal(frame) for frame in (whole, *kept, last))
+        frames = chain(
+            # Long ago, as far as blame goes: only what is fresh counts as written last.
+            (Frame(mono - 2 * BLAME_SECONDS, wall, base, piece, []) for piece in _pieces(self.table, fresh)),
+            (Frame(one.mono, one.wall, one.base, [], one.outs) for one in turns),
+            (Frame(mono, wall, base, [one for one in self.table.items() if one[0] in fresh], []),),
+        )
+        size = 0
         draft = self._path.with_suffix(".new")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -146,7 +153,9 @@ class Journal:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             descriptor = os.open(draft, flags, 0o600)
             try:
-                _write(descriptor, data)
+                for data in chain((header.encode(),), map(seal.seal, frames)):
+                    _write(descriptor, data)
+                    size += len(data)
                 draft.replace(self._path)
             except OSError:
                 os.close(descriptor)
@@ -156,7 +165,7 @@ class Journal:
             self._give_up(error)
             return False
         self._close()
-        self._file, self._seal, self.size, self.fault = descriptor, seal, len(data), None
+        self._file, self._seal, self.size, self.fault = descriptor, seal, size, None
         return True
 
     def append(
@@ -249,6 +258,21 @@ class Journal:
         descriptor, self._file, self._seal, self.size = self._file, None, None, 0
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _pieces(table: Mapping[str, bytes], fresh: frozenset[str]) -> Iterator[list[tuple[str, bytes | None]]]:
+    """Give all records but the fresh ones, some `PIECE_BYTES` at a time."""
+    piece: list[tuple[str, bytes | None]] = []
+    size = 0
+    for name, data in table.items():
+        if name in fresh:
+            continue
+        piece.append((name, data))
+        size += len(name) + len(data)
+        if size >= PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+    yield piece
 
 
 def _gathered(kept: Iterable[tuple[float, int, Frame]]) -> Iterator[Frame]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import tracemalloc
 
 import pytest
 
@@ -164,6 +165,38 @@ def test_it_tells_what_was_written_last(tmp_path):
     put(journal, 5.0, ("late", b"1"))
     put(journal, 5.5, ("last", b"1"))
     assert read(tmp_path).changed == {"late", "last"}
+
+
+def test_what_is_fresh_alone_counts_as_written_last_when_it_is_rewritten(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PIECE_BYTES", 100)
+    journal = Journal(tmp_path, KEY, BOOT)
+    records = {f"r{n}": bytes(30) for n in range(20)}
+    turns = [Frame(7.5, 75, 3, [], [b"row"]), Frame(9.5, 95, 4, [], [b"row"])]
+    assert journal.begin(records, turns, mono=10.0, wall=100, base=8, fresh=frozenset({"r3", "r7"}))
+    found = read(tmp_path)
+    assert len(found.turns) > 6, "in pieces"
+    assert (found.records, found.changed, found.cut) == (records, {"r3", "r7"}, 0)
+    put(journal, 10.2, ("r9", b"1"))
+    assert read(tmp_path).changed == {"r3", "r7", "r9"}
+    put(journal, 12.0, ("r1", b"1"))
+    assert read(tmp_path).changed == {"r1"}
+    assert journal.begin(journal.table, [], mono=13.0, wall=130, base=8)
+    assert read(tmp_path).changed == frozenset()
+    put(journal, 13.1, ("r2", b"1"))
+    assert read(tmp_path).changed == {"r2"}
+
+
+def test_rewriting_it_takes_no_multiple_of_its_size(tmp_path):
+    journal = made(tmp_path, {f"record/{n}": os.urandom(1500) for n in range(6000)})
+    tracemalloc.start()
+    try:
+        assert journal.begin(journal.table, [], mono=2.0, wall=20, base=0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert journal.size > 9_000_000
+    assert peak < 2_500_000, "a third of its size, most of that a copy of the table itself"
+    assert read(tmp_path).records == journal.table
 
 
 def test_an_orderly_end_leaves_nothing(tmp_path):
