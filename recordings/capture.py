@@ -35,11 +35,11 @@ Two hundred such calls hold 400 MiB, which the machine of the bars has to spare.
 TOGETHER: Final = 8
 """Captures from which on the whole filesystem is synced in place of each file: few need not wait for what others write there."""
 
-Append = Callable[
-    [int, int, Callable[[Address, Address], pcapng.Head]], tuple[int, int, bytes | None, int] | None
-]
-"""Writes blocks: (descriptor, where the file ends, `pcapng.head`) → (bytes that went in, packets, all bytes if not all went in, errno),
-or None, with nothing done, when it ends elsewhere."""
+LeftOut = Callable[[int, int, int], None]
+"""Told of packets that were dropped: (how many, first ns, last ns)."""
+Append = Callable[[int, int, LeftOut], tuple[int, int, bytes | None, int] | None]
+"""Writes blocks: (descriptor, where the file ends, told what was dropped before) → (bytes that went in, packets, all bytes if not all
+went in, errno), or None, with nothing done, when it ends elsewhere."""
 
 
 class _CutOff(Exception):  # noqa: N818  the error is `cause`
@@ -57,6 +57,10 @@ class Captures:
     def open(self, call: str, folder: str) -> "Capture":
         """Open or continue `folder`/call.pcapng; OSError if that can't be (BlockingIOError: another process has it)."""
         return Capture(call, folder)
+
+    def head(self, source: Address, destination: Address) -> pcapng.Head:
+        """What is the same in every block between two addresses."""
+        return pcapng.head(source, destination)
 
     def sync(self, captures: Sequence["Capture"]) -> bool:
         """Put what was flushed of these captures on the disk in one go; False: it is to be done for each by itself.
@@ -108,24 +112,24 @@ class Capture:
         return len(self._pending) + sum(packets for _, packets in self._encoded)
 
     @property
-    def head(self) -> Callable[[Address, Address], pcapng.Head] | None:
-        """How packets are written; None while the disk refuses, or something is to be stated in the next of them."""
-        return None if self._refused or self._losses else pcapng.head
+    def takes_blocks(self) -> bool:
+        """Whether packets may come as blocks; not while the disk refuses, or something is to be stated in the next of them."""
+        return not (self._refused or self._losses)
 
     def encoded(self, data: bytes, packets: int) -> None:
-        """Take packets that are blocks already (see `head`); behind what came before."""
+        """Take packets that are blocks already (see `Captures.head`); behind what came before."""
         if packets:
             self._encoded.append((data, packets))
 
-    def append(self, append: Append) -> bool:
+    def append(self, append: Append, left_out: LeftOut) -> bool:
         """Let blocks be written straight behind the file's last one; False: not now, for something else is to be written before.
 
         Raises OSError; what could not be written is kept, as in `flush`.
         """
         with self._writing:
-            if not self._open or self._pending or self._encoded or self.head is None:
+            if not self._open or self._pending or self._encoded or not self.takes_blocks:
                 return False
-            done = append(self._file, self._size, pcapng.head)
+            done = append(self._file, self._size, left_out)
             if done is None:
                 return False
             written, packets, data, error = done

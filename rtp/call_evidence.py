@@ -19,6 +19,7 @@ PacketWriter = Callable[[int, Address, Address, bytes], None]
 Head = tuple[bytes, int, int, bytes]
 """What is the same in every record of a file between two addresses: (all up to the payload with lengths, time and checksums 0, sums of
 the constant words under the IP and the UDP checksum, what follows the payload)."""
+MakeHead = Callable[[Address, Address], Head]
 RING_FULL: Final = "the buffer in front of the file was full"
 NEVER_OPENED: Final = "the file could not be opened"
 FLOOD: Final = "more than the permitted rate"
@@ -30,8 +31,11 @@ log = structlog.get_logger("media")
 Appended = tuple[int, int, bytes | None, int]
 """What came of writing straight into a file: (bytes that went in, packets that were to be written, all their bytes if not all
 of them went in, the errno of that)."""
-Append = Callable[[int, int, Callable[[Address, Address], Head]], Appended | None]
-"""Write into a file: (descriptor, where it ends, how) → what came of it, None when it ends elsewhere and nothing was done."""
+LeftOut = Callable[[int, int, int], None]
+"""Told of packets that were dropped: (how many, first ns, last ns)."""
+Append = Callable[[int, int, LeftOut], Appended | None]
+"""Write into a file: (descriptor, where it ends, told what was dropped before) → what came of it, None when it ends elsewhere and
+nothing was done."""
 
 
 class EvidenceSink(Protocol):
@@ -44,13 +48,13 @@ class EvidenceSink(Protocol):
         """Take one SIP message as it stood on the wire."""
 
     @property
-    def head(self) -> Callable[[Address, Address], Head] | None:
-        """How packets are to be written by whoever can (`Tape.encode`); None: they are wanted one by one."""
+    def takes_blocks(self) -> bool:
+        """Whether packets may come to it as they stand in the file (`Tape.encode`); else they are wanted one by one."""
 
     def encoded(self, data: bytes, packets: int) -> None:
         """Take packets that are written already, in order. Called from the evidence thread."""
 
-    def append(self, append: Append) -> bool:
+    def append(self, append: Append, left_out: LeftOut) -> bool:
         """Let packets be written straight into the file; False: not now, they are to be given. Called from the evidence thread.
 
         Raises OSError, and keeps what could not be written, as `flush`.
@@ -76,22 +80,13 @@ class Tape(Protocol):
     def __call__(self, at_ns: int, source: Address, destination: Address, data: bytes, /) -> None:
         """Take one packet; it is copied."""
 
-    def pour(self, packet: PacketWriter, left_out: Callable[[int, int, int], None], /) -> None:
-        """Give `packet` all of it in order, and `left_out` (how many, first ns, last ns) if some found it full."""
+    def pour(self, packet: PacketWriter, left_out: LeftOut, /) -> None:
+        """Give `packet` all of it in order, and tell `left_out` if some found it full."""
 
-    def encode(
-        self, head: Callable[[Address, Address], Head], left_out: Callable[[int, int, int], None], /
-    ) -> tuple[bytes, int]:
+    def encode(self, left_out: LeftOut, /) -> tuple[bytes, int]:
         """Give all of it as it stands in the file, and how many packets that is; `left_out` as above."""
 
-    def append(
-        self,
-        descriptor: int,
-        end: int,
-        head: Callable[[Address, Address], Head],
-        left_out: Callable[[int, int, int], None],
-        /,
-    ) -> Appended | None:
+    def append(self, descriptor: int, end: int, left_out: LeftOut, /) -> Appended | None:
         """Write all of it as it stands in the file into one that ends there; see `Append`."""
 
 
@@ -200,13 +195,12 @@ class CallEvidence:
         tape = self.tape
         if tape is None:
             return False
-        if sink.append(lambda file, end, head: tape.append(file, end, head, self._overrun)):
+        if sink.append(tape.append, self._overrun):
             return True
-        head = sink.head
-        if head is None:
-            tape.pour(sink.packet, self._overrun)
+        if sink.takes_blocks:
+            sink.encoded(*tape.encode(self._overrun))
         else:
-            sink.encoded(*tape.encode(head, self._overrun))
+            tape.pour(sink.packet, self._overrun)
         return False
 
     def _overrun(self, packets: int, first_ns: int, last_ns: int) -> None:

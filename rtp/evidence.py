@@ -17,8 +17,8 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from rtp.call_evidence import NEVER_OPENED, CallEvidence, EvidenceSink, Tape
-from rtp.control import CloseEvidence, Event, EvidenceClosed, EvidenceOpened, OpenEvidence, Refused
+from rtp.call_evidence import NEVER_OPENED, CallEvidence, EvidenceSink, Head, MakeHead, Tape
+from rtp.control import Address, CloseEvidence, Event, EvidenceClosed, EvidenceOpened, OpenEvidence, Refused
 
 FLUSH_SECONDS: Final = 0.1
 """Between two flushes: what a killed process loses (bar F8: ≤ 250 ms)."""
@@ -37,6 +37,9 @@ class EvidenceFactory(Protocol):
     def open(self, call: str, folder: str) -> EvidenceSink:
         """Open the call's capture in `folder`. Called from the evidence thread. Raises OSError."""
 
+    def head(self, source: Address, destination: Address, /) -> Head:
+        """How packets between two addresses stand in its captures. Called from the loop."""
+
     def sync(self, sinks: Sequence[Any], /) -> bool:
         """Put what these sinks of its own, the one that is open longest first, have flushed on the disk in one go.
 
@@ -48,7 +51,10 @@ class EvidenceKeeper:
     """Opens, flushes and closes the evidence of all calls through threads; results are fetched with `collect`."""
 
     def __init__(
-        self, factory: EvidenceFactory, wake: Callable[[], None], tape: Callable[[], Tape] | None = None
+        self,
+        factory: EvidenceFactory,
+        wake: Callable[[], None],
+        tape: Callable[[MakeHead], Tape] | None = None,
     ) -> None:
         """`wake` is called in a thread whenever `collect` has something to give; `tape` makes one for each call."""
         self._factory = factory
@@ -85,7 +91,7 @@ class EvidenceKeeper:
         if evidence is None:
             self._closed.pop(command.call, None)
             evidence = self._open[command.call] = CallEvidence(
-                command.call, command.folder, self._tape() if self._tape is not None else None
+                command.call, command.folder, self._make_tape()
             )
             self._begin(evidence)
         elif evidence.sink is not None:
@@ -125,7 +131,7 @@ class EvidenceKeeper:
         if call in self._open:
             return
         self._closed.pop(call, None)
-        evidence = CallEvidence(call, folder, self._tape() if self._tape is not None else None)
+        evidence = CallEvidence(call, folder, self._make_tape())
         evidence.elsewhere = True
         self._open[call] = evidence
 
@@ -182,6 +188,9 @@ class EvidenceKeeper:
             reached.wait()
 
     # --- in the loop ---------------------------------------------------------------------------------------------
+
+    def _make_tape(self) -> Tape | None:
+        return self._tape(self._factory.head) if self._tape is not None else None
 
     def _take_out(self, call: str) -> CallEvidence | None:
         self._ready.pop(call, None)

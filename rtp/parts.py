@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rtp.activity import Activity, Restlessness
-from rtp.call_evidence import Tape
+from rtp.call_evidence import MakeHead, Tape
 from rtp.jitter import Buffer, JitterBuffer
 from rtp.leg import Leg
 from rtp.loop import Loop
@@ -92,7 +92,7 @@ class Parts:
     loop: type[Loop]
     track: type[Track]
     out: type[Numbering]
-    tape: Callable[[], Tape] | None = None
+    tape: Callable[[MakeHead], Tape] | None = None
     """What evidence of a call waits in; None: in the sink itself."""
     activity: Callable[[], Restlessness] = Activity
     buffer: Callable[[], Buffer[tuple[str, bytes]]] = JitterBuffer

@@ -1,13 +1,6 @@
 # relay.h and what its Python face needs of C, as Cython sees them.
 
-from libc.stdint cimport int16_t, int64_t, uint16_t, uint32_t
-
-
-cdef extern from "pthread.h" nogil:
-    ctypedef struct pthread_mutex_t:
-        pass
-    int pthread_mutex_lock(pthread_mutex_t *)
-    int pthread_mutex_unlock(pthread_mutex_t *)
+from libc.stdint cimport int16_t, int64_t, uint16_t, uint32_t, uint64_t
 
 
 cdef extern from "jitter.h" nogil:
@@ -37,25 +30,24 @@ cdef extern from "jitter.h" nogil:
 
 
 cdef extern from "relay.h" nogil:
-    enum: RELAY_HEADER, RELAY_ROUTES, RELAY_TAPES, RELAY_PHASES, RELAY_MEDIA, ROUTE_VOICE
+    enum: RELAY_HEADER, RELAY_PAYLOAD, RELAY_ROUTES, RELAY_TAPES, RELAY_PHASES, RELAY_MEDIA, ROUTE_VOICE
 
     ctypedef struct relay_source:
         int64_t ssrc, gaps, transit, received_prior
     ctypedef struct relay_out:
         int64_t ssrc, ahead
         double at
-    ctypedef struct relay_tape:
-        pthread_mutex_t lock
-        unsigned char *bytes
-        size_t used, room, limit
-        int64_t left_out, left_out_first, left_out_last, packets
-    ctypedef struct relay_record:
-        int64_t at_ns
-        uint32_t size, way
     ctypedef struct relay_head:
         unsigned char *bytes
         uint32_t size, ip_sum, udp_sum, note_size
         const unsigned char *note
+    ctypedef struct relay_tape:
+        int64_t packets
+        relay_head *heads
+    ctypedef struct relay_taken:
+        unsigned char *bytes
+        size_t used
+        int64_t packets, left_out, left_out_first, left_out_last
     ctypedef struct relay_flow:
         int fd
         unsigned char lent, direct, straight, deferred, route_count, tape_count
@@ -131,10 +123,9 @@ cdef extern from "relay.h" nogil:
     int relay_tape_open(relay_tape *, size_t)
     void relay_tape_close(relay_tape *)
     void relay_tape_put(relay_tape *, int64_t, uint32_t, const unsigned char *, size_t)
-    int64_t relay_file_size(int)
-    size_t relay_tape_blocks(unsigned char *, const unsigned char *, size_t, const relay_head *)
-    int relay_tape_write(int, const unsigned char *, size_t, const relay_head *, size_t *)
-    size_t relay_block_size(const relay_head *, uint32_t)
+    void relay_tape_take(relay_tape *, relay_taken *)
+    void relay_tape_give(relay_taken *)
+    int relay_tape_write(relay_tape *, int, int64_t, relay_taken *, size_t *)
 
 
 cdef extern from * nogil:

@@ -56,12 +56,15 @@ class OutFields:
     at: float | None
 
 class Tape:
-    # Packets of one call on their way to its file (`rtp.evidence.Tape`); at most `limit` bytes.
+    # Packets of one call on their way to its file, as blocks (`rtp.call_evidence.Tape`); at most `limit` bytes of them, `head`: see
+    # rtp.call_evidence.Head.
 
-    def __init__(self, limit: int) -> None: ...
+    def __init__(
+        self, limit: int, head: Callable[[Address, Address], tuple[bytes, int, int, bytes]]
+    ) -> None: ...
     @property
     def waiting(self) -> int: ...
-    # The number of a pair of addresses on this tape.
+    # The number of a pair of addresses on this tape. ValueError when `head` gives no head.
     def way(self, source: Address, destination: Address) -> int: ...
     def __call__(self, at_ns: int, source: Address, destination: Address, data: bytes, /) -> None: ...
     def pour(
@@ -70,21 +73,11 @@ class Tape:
         left_out: Callable[[int, int, int], None],
         /,
     ) -> None: ...
-    # All of it as blocks of a capture, and how many; `head`: see rtp.call_evidence.Head.
-    def encode(
-        self,
-        head: Callable[[Address, Address], tuple[bytes, int, int, bytes]],
-        left_out: Callable[[int, int, int], None],
-        /,
-    ) -> tuple[bytes, int]: ...
+    # All of it as blocks of a capture, and how many.
+    def encode(self, left_out: Callable[[int, int, int], None], /) -> tuple[bytes, int]: ...
     # The same into a file that ends there (`rtp.call_evidence.Tape.append`).
     def append(
-        self,
-        descriptor: int,
-        end: int,
-        head: Callable[[Address, Address], tuple[bytes, int, int, bytes]],
-        left_out: Callable[[int, int, int], None],
-        /,
+        self, descriptor: int, end: int, left_out: Callable[[int, int, int], None], /
     ) -> tuple[int, int, bytes | None, int] | None: ...
 
 # The number C knows a codec's name by.

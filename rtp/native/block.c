@@ -21,19 +21,19 @@ static void put16(unsigned char *at, uint32_t value)
  * in any byte order and several at a time (section 2): 2^16 is 1 modulo 65535, and 2^8 swaps the bytes of the sum. */
 static uint32_t sum(const unsigned char *data, uint32_t size)
 {
-    uint64_t all = 0; /* of halves of 32 bits: a carry is lost after 2^32 of them */
+    uint64_t low = 0, high = 0; /* of halves of 32 bits: a carry is lost after 2^32 of them */
     uint32_t i = 0;
-    for (; i + 8 <= size; i += 8) {
-        uint32_t halves[2];
-        memcpy(halves, data + i, sizeof halves);
-        all += (uint64_t)halves[0] + halves[1];
+    for (; i + 16 <= size; i += 16) {
+        uint64_t words[2];
+        memcpy(words, data + i, sizeof words);
+        low += (uint32_t)words[0] + (words[1] & 0xFFFFFFFF);
+        high += (words[0] >> 32) + (words[1] >> 32);
     }
-    unsigned char rest[8] = {0};
-    uint32_t halves[2];
+    uint64_t rest[2] = {0, 0};
     memcpy(rest, data + i, size - i);
-    memcpy(halves, rest, sizeof halves);
-    all += (uint64_t)halves[0] + halves[1];
-    uint32_t folded = (uint32_t)(all % 65535);
+    low += (rest[0] & 0xFFFFFFFF) + (rest[0] >> 32);
+    high += (rest[1] & 0xFFFFFFFF) + (rest[1] >> 32);
+    uint32_t folded = (uint32_t)((low % 65535 + high % 65535) % 65535);
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     folded = (folded << 8) % 65535;
 #endif

@@ -110,7 +110,7 @@ static void fetch_numbers(const relay_flow *flow)
 static void fetch_tape(const relay_tape *tape, size_t size)
 {
     if (tape->next)
-        fetch(tape->next, sizeof(relay_record) + size);
+        fetch(tape->next, sizeof ((relay_head *)0)->bytes + size);
 }
 
 /* Read one datagram of each of these flows, then decide, then send: each of the three finds its own code warm. How many there were.

@@ -15,6 +15,7 @@
 enum {
     RELAY_DATAGRAM = 9216,       /* bytes read of one datagram; as rtp.track.DATAGRAM */
     RELAY_HEADER = 12,           /* RFC 3550 section 5.1, without CSRCs */
+    RELAY_PAYLOAD = 65535 - 48,  /* bytes that fit behind the headers of a block; as recordings.pcapng.MAX_PAYLOAD */
     RELAY_PLAIN = 0x80,          /* first octet of a packet without padding, extension and contributing sources */
     RELAY_ROUTES = 8,            /* payload types of one flow that need no Python; more go the slow way */
     RELAY_TAPES = 2,             /* captures one received packet belongs to: its own call's and its partner's */
@@ -40,21 +41,6 @@ typedef struct {
     double at;
 } relay_out;
 
-/* What evidence of one call waits for its file: records, each a relay_record and its payload, padded to 8 bytes. */
-typedef struct {
-    pthread_mutex_t lock;
-    unsigned char *bytes;
-    size_t used, room, limit;
-    int64_t left_out, left_out_first, left_out_last; /* packets that found it full; ns of the first and the last */
-    int64_t packets;                                 /* records that wait */
-    const unsigned char *next; /* where the last record ended: the media loop's own, a guess at where the next goes to ask memory for */
-} relay_tape;
-
-typedef struct {
-    int64_t at_ns;
-    uint32_t size, way; /* way: number of the pair of addresses */
-} relay_record;
-
 /* What is the same in every block of a capture between two addresses: all up to the payload, with lengths, time and checksums 0. */
 typedef struct {
     unsigned char bytes[76]; /* of an IPv6 one: 28 of the block, 40 and 8 of its headers */
@@ -63,6 +49,26 @@ typedef struct {
     uint32_t note_size;
     const unsigned char *note; /* options behind the payload, end of options included */
 } relay_head;
+
+/* What evidence of one call waits for its file: blocks, as they will stand in it. */
+typedef struct {
+    pthread_mutex_t lock;
+    unsigned char *bytes;
+    size_t used, room, limit;
+    int64_t left_out, left_out_first, left_out_last; /* packets that found it full; ns of the first and the last */
+    int64_t packets;                                 /* blocks that wait */
+    /* The media loop's own: heads by the number of a pair of addresses, and where the last block ended, a guess at where the next
+     * goes to ask memory for. */
+    relay_head *heads;
+    const unsigned char *next;
+} relay_tape;
+
+/* What was taken off a tape. */
+typedef struct {
+    unsigned char *bytes;
+    size_t used, room;
+    int64_t packets, left_out, left_out_first, left_out_last;
+} relay_taken;
 
 enum { ROUTE_SINK = 0, ROUTE_RELAY = 1, ROUTE_VOICE = 2 }; /* VOICE: `to` is the number of the codec's name */
 
@@ -235,13 +241,13 @@ int relay_tape_open(relay_tape *tape, size_t limit);
 void relay_tape_close(relay_tape *tape);
 void relay_tape_put(relay_tape *tape, int64_t at_ns, uint32_t way, const unsigned char *data, size_t size);
 
-int64_t relay_file_size(int fd); /* -1 when it can't be had */
+/* Take all that is there, for another thread to read; to be given back. */
+void relay_tape_take(relay_tape *tape, relay_taken *taken);
+void relay_tape_give(relay_taken *taken);
 
-/* Make blocks of these records, `used` bytes of them; heads by the numbers of their ways. How many bytes they are. */
-size_t relay_tape_blocks(unsigned char *out, const unsigned char *records, size_t used, const relay_head *heads);
-
-/* The same into a file; 0 or an errno, and how many bytes went in. */
-int relay_tape_write(int fd, const unsigned char *records, size_t used, const relay_head *heads, size_t *written);
+/* Take all and write it behind the end of a file; -1 with nothing done when that is elsewhere, else 0 or an errno, and how many bytes
+ * went in. What was taken is to be given back unless it is -1. */
+int relay_tape_write(relay_tape *tape, int fd, int64_t end, relay_taken *taken, size_t *written);
 
 size_t relay_block_size(const relay_head *head, uint32_t size);
 /* Write the block of one payload; as many bytes as `relay_block_size` says. */

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define TAPE_FIRST (64 * 1024)
-#define DESK (256 * 1024) /* bytes written in one go; more than any datagram makes */
+#define TAPE_KEPT (512 * 1024) /* what a disk that hung made of one is given back to the system */
 
 int relay_tape_open(relay_tape *tape, size_t limit)
 {
@@ -21,7 +21,9 @@ void relay_tape_close(relay_tape *tape)
 {
     pthread_mutex_destroy(&tape->lock);
     free(tape->bytes);
+    free(tape->heads);
     tape->bytes = NULL;
+    tape->heads = NULL;
 }
 
 static int grow(relay_tape *tape, size_t wanted)
@@ -39,7 +41,8 @@ static int grow(relay_tape *tape, size_t wanted)
 
 void relay_tape_put(relay_tape *tape, int64_t at_ns, uint32_t way, const unsigned char *data, size_t size)
 {
-    size_t length = sizeof(relay_record) + ((size + 7) & ~(size_t)7);
+    const relay_head *head = &tape->heads[way];
+    size_t length = relay_block_size(head, (uint32_t)size);
     pthread_mutex_lock(&tape->lock);
     size_t wanted = tape->used + length;
     if (wanted > tape->limit || (wanted > tape->room && !grow(tape, wanted))) {
@@ -47,9 +50,8 @@ void relay_tape_put(relay_tape *tape, int64_t at_ns, uint32_t way, const unsigne
             tape->left_out_first = at_ns;
         tape->left_out_last = at_ns;
     } else {
-        relay_record record = {at_ns, (uint32_t)size, way};
-        memcpy(tape->bytes + tape->used, &record, sizeof record);
-        memcpy(tape->bytes + tape->used + sizeof record, data, size);
+        /* Now, while the packet is in the cache: in a tenth of a second, when it is written, it is not. */
+        relay_block_put(tape->bytes + tape->used, head, at_ns, data, (uint32_t)size);
         tape->used = wanted;
         tape->packets++;
         tape->next = tape->bytes + wanted;
@@ -57,18 +59,50 @@ void relay_tape_put(relay_tape *tape, int64_t at_ns, uint32_t way, const unsigne
     pthread_mutex_unlock(&tape->lock);
 }
 
-int64_t relay_file_size(int fd)
+/* The memory of the tape that was written last is the next one's to be filled: so 200 calls have 201 pieces of memory in use and not
+ * 400, of which the caches hold more. */
+static unsigned char *spare;
+static size_t spare_room;
+static pthread_mutex_t spare_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void relay_tape_take(relay_tape *tape, relay_taken *taken)
 {
-    struct stat found;
-    return fstat(fd, &found) < 0 ? -1 : (int64_t)found.st_size;
+    pthread_mutex_lock(&spare_lock);
+    unsigned char *bytes = spare;
+    size_t room = spare_room;
+    spare = NULL;
+    spare_room = 0;
+    pthread_mutex_unlock(&spare_lock);
+    pthread_mutex_lock(&tape->lock);
+    *taken = (relay_taken){tape->bytes, tape->used, tape->room, tape->packets, tape->left_out, tape->left_out_first, tape->left_out_last};
+    tape->bytes = bytes, tape->room = room;
+    tape->used = 0;
+    tape->packets = tape->left_out = 0;
+    pthread_mutex_unlock(&tape->lock);
+}
+
+void relay_tape_give(relay_taken *taken)
+{
+    unsigned char *gone = taken->bytes;
+    if (taken->room <= TAPE_KEPT) {
+        pthread_mutex_lock(&spare_lock);
+        if (!spare) {
+            spare = gone;
+            spare_room = taken->room;
+            gone = NULL;
+        }
+        pthread_mutex_unlock(&spare_lock);
+    }
+    free(gone);
+    *taken = (relay_taken){0};
 }
 
 static int write_all(int fd, const unsigned char *data, size_t size, size_t *written)
 {
-    for (size_t done = 0; done < size;) {
-        ssize_t went = write(fd, data + done, size - done);
+    for (*written = 0; *written < size;) {
+        ssize_t went = write(fd, data + *written, size - *written);
         if (went > 0)
-            done += (size_t)went, *written += (size_t)went;
+            *written += (size_t)went;
         else if (went == 0)
             return EIO;
         else if (errno != EINTR)
@@ -77,48 +111,11 @@ static int write_all(int fd, const unsigned char *data, size_t size, size_t *wri
     return 0;
 }
 
-static size_t step(const relay_record *record)
+int relay_tape_write(relay_tape *tape, int fd, int64_t end, relay_taken *taken, size_t *written)
 {
-    return sizeof *record + ((record->size + 7) & ~(size_t)7);
-}
-
-size_t relay_tape_blocks(unsigned char *out, const unsigned char *records, size_t used, const relay_head *heads)
-{
-    size_t size = 0;
-    for (size_t at = 0; at < used;) {
-        const relay_record *record = (const relay_record *)(records + at);
-        size += relay_block_put(out + size, &heads[record->way], record->at_ns, records + at + sizeof *record, record->size);
-        at += step(record);
-    }
-    return size;
-}
-
-/* All files are written through this one buffer, which stays in the cache as those of 200 calls would not. One thread writes;
- * a second one would wait. */
-static unsigned char desk[DESK];
-static pthread_mutex_t desk_lock = PTHREAD_MUTEX_INITIALIZER;
-
-int relay_tape_write(int fd, const unsigned char *records, size_t used, const relay_head *heads, size_t *written)
-{
-    int error = 0;
-    *written = 0;
-    pthread_mutex_lock(&desk_lock);
-    size_t size = 0;
-    for (size_t at = 0; at < used && !error;) { /* once through the records: they are cold, and each step waits for memory */
-        const relay_record *record = (const relay_record *)(records + at);
-        const relay_head *head = &heads[record->way];
-        size_t more = relay_block_size(head, record->size);
-        if (size + more > DESK) {
-            /* One that fills the buffer alone: nothing that came by a datagram does. */
-            error = size ? write_all(fd, desk, size, written) : EMSGSIZE;
-            size = 0;
-            continue;
-        }
-        size += relay_block_put(desk + size, head, record->at_ns, records + at + sizeof *record, record->size);
-        at += step(record);
-    }
-    if (size && !error)
-        error = write_all(fd, desk, size, written);
-    pthread_mutex_unlock(&desk_lock);
-    return error;
+    struct stat found;
+    if (fstat(fd, &found) < 0 || (int64_t)found.st_size != end)
+        return -1;
+    relay_tape_take(tape, taken);
+    return write_all(fd, taken->bytes, taken->used, written);
 }

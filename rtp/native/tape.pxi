@@ -1,139 +1,127 @@
-# Tapes: packets of one call on their way to its file.
+# Tapes: packets of one call on their way to its file, as they will stand in it.
+
+# Where a block's parts are (rtp/native/block.c): its IP packet, and in that addresses, ports and payload.
+cdef enum:
+    BLOCK_IP = 28
+
 
 cdef class Tape:
     cdef relay_tape c
-    cdef unsigned char *spare
-    cdef size_t spare_room
-    cdef relay_head *heads
-    cdef Py_ssize_t head_count
-    cdef dict _numbers
-    cdef list _ways, _notes
+    cdef object _head
+    cdef dict _numbers, _ends
+    cdef list _notes
 
-    def __cinit__(self, size_t limit):
+    def __cinit__(self, size_t limit, head):
         if relay_tape_open(&self.c, limit):
             raise MemoryError
-        self.spare = NULL
-        self.spare_room = 0
+        self._head = head
         self._numbers = {}
-        self._ways = []
+        self._ends = {}
         self._notes = []
-        self.heads = NULL
-        self.head_count = 0
 
     def __dealloc__(self):
         relay_tape_close(&self.c)
-        free(self.spare)
-        free(self.heads)
 
     @property
     def waiting(self):
         return self.c.packets
 
-    cpdef uint32_t way(self, source, destination):
+    cpdef uint32_t way(self, source, destination) except? 0xFFFFFFFF:
         number = self._numbers.get((source, destination))
         if number is None:
-            number = self._numbers[(source, destination)] = len(self._ways)
-            self._ways.append((source, destination))
+            number = self._numbers[(source, destination)] = self._prepare(source, destination)
         return number
+
+    cdef uint32_t _prepare(self, source, destination) except? 0xFFFFFFFF:
+        # The head of one more pair of addresses.
+        cdef uint32_t count = len(self._notes)
+        cdef const unsigned char[:] prefix
+        cdef bytes note
+        cdef relay_head *one
+        prefix, ip_sum, udp_sum, note = self._head(source, destination)
+        if len(prefix) not in (56, 76):
+            raise ValueError(f"{len(prefix)} bytes are no head")
+        room = realloc(self.c.heads, (count + 1) * sizeof(relay_head))
+        if room == NULL:
+            raise MemoryError
+        self.c.heads = <relay_head *>room
+        one = &self.c.heads[count]
+        memcpy(one.bytes, &prefix[0], len(prefix))
+        one.size, one.ip_sum, one.udp_sum = len(prefix), ip_sum, udp_sum
+        one.note_size, one.note = len(note), <const unsigned char *><char *>note
+        self._notes.append(note)
+        # Two pairs that stand in the file alike (a zone of an address does not) are one there.
+        self._ends.setdefault(ends_of(one.bytes) + note, (source, destination))
+        return count
 
     def __call__(self, int64_t at_ns, source, destination, bytes data):
         cdef uint32_t way = self.way(source, destination)
         cdef const unsigned char *start = data
+        if len(data) > RELAY_PAYLOAD:
+            raise ValueError(f"{len(data)} bytes are no datagram")
         relay_tape_put(&self.c, at_ns, way, start, len(data))
 
-    cdef size_t _take(self, left_out, int64_t *packets) except? 0:
-        # The evidence thread: take what is there under the lock, read it without. What is full comes to `spare`; its bytes used,
-        # and how many packets they are.
-        cdef unsigned char *full
-        cdef size_t used, room
-        cdef int64_t lost, first, last
-        with nogil:
-            pthread_mutex_lock(&self.c.lock)
-            full, used, room = self.c.bytes, self.c.used, self.c.room
-            self.c.bytes, self.c.used, self.c.room = self.spare, 0, self.spare_room
-            lost, first, last = self.c.left_out, self.c.left_out_first, self.c.left_out_last
-            packets[0] = self.c.packets
-            self.c.left_out = self.c.packets = 0
-            pthread_mutex_unlock(&self.c.lock)
-        self.spare, self.spare_room = full, room
+    cdef _give(self, relay_taken *taken, left_out):
+        # The evidence thread has done with it.
+        cdef int64_t lost = taken.left_out, first = taken.left_out_first, last = taken.left_out_last
+        relay_tape_give(taken)
         if lost:
             left_out(lost, first, last)
-        return used
 
     def pour(self, packet, left_out):
-        cdef int64_t packets
-        cdef size_t used = self._take(left_out, &packets), at = 0
-        cdef relay_record *record
-        cdef list ways = self._ways
-        while at < used:
-            record = <relay_record *>(self.spare + at)
-            source, destination = ways[record.way]
-            packet(
-                record.at_ns, source, destination,
-                PyBytes_FromStringAndSize(<char *>self.spare + at + sizeof(relay_record), record.size),
-            )
-            at += sizeof(relay_record) + ((record.size + 7) & ~<size_t>7)
-
-    cdef bytes _blocks(self, size_t used):
-        # All that lies in `spare` as blocks.
-        cdef size_t at = 0, size = 0
-        cdef relay_record *record
-        cdef bytes made
-        while at < used:
-            record = <relay_record *>(self.spare + at)
-            size += relay_block_size(&self.heads[record.way], record.size)
-            at += sizeof(relay_record) + ((record.size + 7) & ~<size_t>7)
-        made = PyBytes_FromStringAndSize(NULL, size)
-        relay_tape_blocks(<unsigned char *>PyBytes_AS_STRING(made), self.spare, used, self.heads)
-        return made
-
-    cdef size_t _fetch(self, head, left_out, int64_t *packets) except? 0:
-        # Everything to `spare`, and a head for every way that is there; as `_take`.
-        cdef size_t used
-        self._prepare(head)  # what can't be written stays on the tape
-        used = self._take(left_out, packets)
-        self._prepare(head)  # the loop went on meanwhile
-        return used
-
-    def encode(self, head, left_out):
-        cdef int64_t packets
-        cdef size_t used = self._fetch(head, left_out, &packets)
-        return self._blocks(used), packets
-
-    def append(self, int fd, int64_t end, head, left_out):
-        cdef int64_t packets
-        cdef size_t used, written = 0
-        cdef int error, there
+        cdef relay_taken taken
         with nogil:
-            there = relay_file_size(fd) == end
-        if not there:
+            relay_tape_take(&self.c, &taken)
+        blocks = PyBytes_FromStringAndSize(<char *>taken.bytes, taken.used)
+        self._give(&taken, left_out)
+        for row in self._rows(blocks):
+            packet(*row)
+
+    def _rows(self, bytes blocks):
+        # Read blocks back.
+        cdef const unsigned char *start = blocks
+        cdef const unsigned char *block
+        cdef size_t at = 0, size, payload, note
+        cdef int64_t at_ns
+        while at < <size_t>len(blocks):
+            block = start + at
+            size = word(block + 4)
+            at_ns = <int64_t>(<uint64_t>word(block + 12) << 32 | word(block + 16))
+            payload = at + (76 if block[BLOCK_IP] >> 4 == 6 else 56)
+            end = at + BLOCK_IP + word(block + 20)
+            note = BLOCK_IP + ((word(block + 20) + 3) & ~<uint32_t>3)
+            source, destination = self._ends[ends_of(block) + blocks[at + note:at + size - 4]]
+            yield at_ns, source, destination, blocks[payload:end]
+            at += size
+
+    def encode(self, left_out):
+        cdef relay_taken taken
+        with nogil:
+            relay_tape_take(&self.c, &taken)
+        blocks, packets = PyBytes_FromStringAndSize(<char *>taken.bytes, taken.used), taken.packets
+        self._give(&taken, left_out)
+        return blocks, packets
+
+    def append(self, int fd, int64_t end, left_out):
+        cdef relay_taken taken
+        cdef size_t written = 0
+        cdef int error
+        with nogil:
+            error = relay_tape_write(&self.c, fd, end, &taken, &written)
+        if error < 0:
             return None
-        used = self._fetch(head, left_out, &packets)
-        with nogil:
-            error = relay_tape_write(fd, self.spare, used, self.heads, &written)
-        if not error:
-            return written, packets, None, 0
-        return written, packets, self._blocks(used), error
+        packets = taken.packets
+        data = PyBytes_FromStringAndSize(<char *>taken.bytes, taken.used) if error else None
+        self._give(&taken, left_out)
+        return written, packets, data, error
 
-    cdef _prepare(self, head):
-        # One head for each way there is by now: the ways of all records taken before are among them.
-        cdef relay_head *one
-        cdef const unsigned char[:] prefix
-        cdef bytes note
-        cdef Py_ssize_t count = len(self._ways), i
-        if count <= self.head_count:
-            return
-        room = realloc(self.heads, count * sizeof(relay_head))
-        if room == NULL:
-            raise MemoryError
-        self.heads = <relay_head *>room
-        for i in range(self.head_count, count):
-            prefix, ip_sum, udp_sum, note = head(*self._ways[i])
-            if len(prefix) not in (56, 76):
-                raise ValueError(f"{len(prefix)} bytes are no head")
-            self._notes.append(note)
-            one = &self.heads[i]
-            memcpy(one.bytes, &prefix[0], len(prefix))
-            one.size, one.ip_sum, one.udp_sum = len(prefix), ip_sum, udp_sum
-            one.note_size, one.note = len(note), <const unsigned char *><char *>note
-            self.head_count = i + 1
+
+cdef uint32_t word(const unsigned char *at) noexcept:
+    return <uint32_t>at[0] << 24 | <uint32_t>at[1] << 16 | <uint32_t>at[2] << 8 | at[3]
+
+
+cdef bytes ends_of(const unsigned char *block):
+    # Addresses and ports, as they stand in a block.
+    if block[BLOCK_IP] >> 4 == 6:
+        return PyBytes_FromStringAndSize(<char *>block + BLOCK_IP + 8, 36)
+    return PyBytes_FromStringAndSize(<char *>block + BLOCK_IP + 12, 12)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, cast
 
 from rtp import g711
 from rtp.activity import FILL_SECONDS, Restlessness
-from rtp.call_evidence import PacketWriter
+from rtp.call_evidence import MakeHead, PacketWriter
 from rtp.control import Address, Medium
 from rtp.loop import Handler, Loop
 from rtp.native._relay import (
@@ -36,8 +36,8 @@ from rtp.voices import Entrance
 
 SINK, RELAY, VOICE = range(3)
 """ROUTE_SINK, ROUTE_RELAY, ROUTE_VOICE of relay.h."""
-MAX_TAPE: Final = 2 << 20
-"""Bytes of one call's packets that may wait for its file: as much as a capture holds while its disk refuses."""
+MAX_TAPE: Final = 5 << 19
+"""Bytes of one call's packets, as they stand in its file, that may wait for it: as much as a capture holds while its disk refuses."""
 
 
 class NativeSource(SourceFields, Counting):
@@ -266,9 +266,9 @@ class NativeTrack(Track):
         self._relay.remove(self._flow)
 
 
-def make_tape() -> Tape:
+def make_tape(head: MakeHead) -> Tape:
     """Make what evidence of one call waits in."""
-    return Tape(MAX_TAPE)
+    return Tape(MAX_TAPE, head)
 
 
 def _phase() -> NativePhase:

@@ -2,11 +2,12 @@
 
 import threading
 
+from recordings import pcapng
 from rtp.evidence import EvidenceKeeper
 
 
 class Sink:
-    head = None
+    takes_blocks = False
 
     def __init__(self, factory):
         self.factory = factory
@@ -18,7 +19,7 @@ class Sink:
     def packet(self, at_ns, source, destination, data):
         self.rows.append(("rtp", data))
 
-    def append(self, append):
+    def append(self, append, left_out):
         return False
 
     def encoded(self, data, packets):
@@ -56,6 +57,9 @@ class Factory:
             raise self.fault
         self.opened.append(Sink(self))
         return self.opened[-1]
+
+    def head(self, source, destination):
+        return pcapng.head(source, destination)
 
     def sync(self, sinks):
         self.together.append(list(sinks))

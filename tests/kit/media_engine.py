@@ -3,6 +3,7 @@
 import itertools
 from unittest.mock import patch
 
+from recordings import pcapng
 from rtp import control as c
 from rtp.engine import Engine
 from rtp.ports import NoPorts, Pair, Ports
@@ -58,7 +59,7 @@ class Evidence:
         if command.call not in self.rows:
             self.rows[command.call] = []
             if media_wire.parts.tape is not None:
-                self.tapes[command.call] = media_wire.parts.tape()
+                self.tapes[command.call] = media_wire.parts.tape(pcapng.head)
         return [c.EvidenceOpened(command.call)]
 
     def find(self, call):

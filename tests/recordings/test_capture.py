@@ -10,7 +10,7 @@ import pytest
 
 from recordings import capture as module
 from recordings import pcapng
-from recordings.capture import TOGETHER, Append, Capture, Captures
+from recordings.capture import TOGETHER, Append, Capture, Captures, LeftOut
 from recordings.pcapng import Captured, read
 
 A, B = ("192.0.2.1", 5004), ("198.51.100.2", 20_000)
@@ -64,11 +64,11 @@ def test_a_flush_is_one_write(folder: Path, monkeypatch) -> None:
 
 def takes_blocks(sink: Capture) -> bool:
     """Whether packets may come to it as blocks now."""
-    return sink.head is not None
+    return sink.takes_blocks
 
 
 def blocks(*numbers: int) -> tuple[bytes, int]:
-    """Packets as whoever has `head` writes them."""
+    """Packets as whoever has `Captures.head` writes them."""
     return b"".join(pcapng.encode(n, A, B, b"x" * n) for n in numbers), len(numbers)
 
 
@@ -85,10 +85,15 @@ def test_blocks_made_elsewhere_stand_behind_what_came_before(folder: Path) -> No
     assert [(p.at_ns, len(p.data)) for p in load(folder / "call.pcapng")] == [(1, 6), (2, 2), (3, 3), (4, 4)]
 
 
+def nothing(packets: int, first_ns: int, last_ns: int) -> None:
+    """Nothing was dropped."""
+    raise AssertionError(packets, first_ns, last_ns)
+
+
 def appending(data: bytes, packets: int, room: int) -> Append:
     """What writes blocks straight into the file, as far as there is room."""
 
-    def append(file: int, end: int, _head: object) -> tuple[int, int, bytes | None, int] | None:
+    def append(file: int, end: int, _left_out: LeftOut) -> tuple[int, int, bytes | None, int] | None:
         if os.fstat(file).st_size != end:
             return None
         written = os.write(file, data[:room])
@@ -99,21 +104,21 @@ def appending(data: bytes, packets: int, room: int) -> Append:
 
 def test_blocks_are_written_straight_when_nothing_is_to_be_written_before(folder: Path) -> None:
     sink = Capture("c", str(folder))
-    assert sink.append(appending(*blocks(2, 3), 1000))
+    assert sink.append(appending(*blocks(2, 3), 1000), nothing)
     sink.sip(4, B, A, "udp", b"INVITE")
-    assert not sink.append(appending(*blocks(5), 1000))
+    assert not sink.append(appending(*blocks(5), 1000), nothing)
     sink.flush(sync=True)
     sink.left_out(5, 1, 2, "gone")
-    assert not sink.append(appending(*blocks(5), 1000)), "the next packet carries a comment"
+    assert not sink.append(appending(*blocks(5), 1000), nothing), "the next packet carries a comment"
     sink.packet(6, A, B, b"x")
     sink.flush(sync=False)
-    assert sink.append(appending(*blocks(7), 1000))
+    assert sink.append(appending(*blocks(7), 1000), nothing)
     with (folder / "call.pcapng").open("ab") as file:
         file.write(b"not ours")
-    assert not sink.append(appending(*blocks(8), 1000)), "the file ends elsewhere"
+    assert not sink.append(appending(*blocks(8), 1000), nothing), "the file ends elsewhere"
     sink.encoded(*blocks(8))
     assert sink.close()[0] == 6
-    assert not sink.append(appending(*blocks(9), 1000))
+    assert not sink.append(appending(*blocks(9), 1000), nothing)
     assert [p.at_ns for p in load(folder / "call.pcapng")] == [2, 3, 4, 6, 7, 8]
 
 
@@ -122,7 +127,7 @@ def test_what_did_not_go_in_straight_is_written_later(folder: Path, room: int) -
     sink = Capture("c", str(folder))
     data = b"".join(pcapng.encode(n, A, B, b"") for n in (10, 11))
     with pytest.raises(OSError, match="No space"):
-        sink.append(appending(data, 2, room))
+        sink.append(appending(data, 2, room), nothing)
     assert not takes_blocks(sink)
     assert [p.at_ns for p in load(folder / "call.pcapng")] == [10, 11][: room // 60]
     sink.flush(sync=False)

@@ -37,10 +37,11 @@ E_ = TypeVar("E_")
 
 WORKER = """
 import json, sys
+from recordings.pcapng import head
 from rtp.worker import MediaSettings, run
 
 class Sink:
-    head = None
+    takes_blocks = False
     def __init__(self, call, folder):
         self.file = open(f"{folder}/{call}.json", "a")
         self.rows, self.packets, self.size, self.folder = [], 0, 0, folder
@@ -48,7 +49,7 @@ class Sink:
         self.rows.append(("rtp", at_ns, source, destination, data.hex()))
     def sip(self, at_ns, source, destination, transport, data):
         self.rows.append(("sip", at_ns, source, destination, data.hex()))
-    def append(self, append):
+    def append(self, append, left_out):
         return False
     def left_out(self, packets, first_ns, last_ns, reason):
         self.rows.append(("left_out", packets, first_ns, last_ns, reason))
@@ -73,6 +74,8 @@ class Sink:
 class Factory:
     def open(self, call, folder):
         return Sink(call, folder)
+    def head(self, source, destination):
+        return head(source, destination)
     def sync(self, sinks):
         return False
 

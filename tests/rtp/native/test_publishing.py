@@ -7,6 +7,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from recordings import pcapng
 from rtp import control as c
 from rtp import g711
 from rtp.audience import Audience
@@ -256,7 +257,7 @@ def test_evidence_that_is_no_tape_keeps_packets_in_python(talking):
     assert len(rows) == 5
     from rtp.native.track import make_tape
 
-    first, second = make_tape(), make_tape()
+    first, second = make_tape(pcapng.head), make_tape(pcapng.head)
     talking.guest.evidence = Both((first, second))
     assert talking.say(5) == 5
     assert (first.waiting, second.waiting) == (5, 5)

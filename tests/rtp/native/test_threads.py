@@ -4,6 +4,7 @@ import threading
 import time
 from unittest.mock import patch
 
+from recordings import pcapng
 from tests.kit.media_wire import PHONE, Wire, packet, rtp_socket, running
 
 PACKETS = 3000
@@ -11,7 +12,7 @@ PACKETS = 3000
 
 def test_a_tape_is_poured_out_while_c_writes_it():
     with running("native") as parts, patch("rtp.track.disconnect", lambda sock: sock.connect(None)):
-        wire, tape = Wire(), parts.tape()
+        wire, tape = Wire(), parts.tape(pcapng.head)
         guest, host = wire.configured("guest"), wire.configured("host")
         for track in (guest, host):
             wire.loop.read(rtp_socket(track), packet(1), PHONE)
