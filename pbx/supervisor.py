@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from pbx.backoff import FIRST_PAUSE, STEADY_SECONDS, Backoff
 from pbx.live import key as live_key
 from pbx.spares import Spare, command, sleeps, spared
 
@@ -23,10 +24,10 @@ CANT_START: Final = 78
 of all; later it is a fault like any other, for what holds the port may go away.
 """
 LOOK_SECONDS: Final = 0.05
-FIRST_PAUSE: Final = 0.1
-LAST_PAUSE: Final = 5.0
-STEADY_SECONDS: Final = 10.0
-"""A process that ran this long is restarted at once: callers hear nothing until it is back."""
+REPLACED_SECONDS: Final = 0.25
+"""After a process took the place of another the next spare is begun: by then calls have their sound again. To load its
+libraries takes a second of a processor, and until it has, whoever is killed next is missed for so long.
+"""
 SPARE_SECONDS: Final = 60.0
 """Between two starts of spares of a role: one that ends unasked, or can't be started, is not tried all the time."""
 STOP_SECONDS: Final = 10.0
@@ -59,8 +60,10 @@ class Child:
     """What it is told beside our own environment; never on its command line, which everybody may read."""
     popen: subprocess.Popen[bytes] | None = None
     started: float = 0.0
-    pause: float = FIRST_PAUSE
+    backoff: Backoff = field(default_factory=Backoff)
     again_at: float = 0.0
+    replaces: bool = False
+    """It took the place of one that ended."""
     spare: Spare | None = None
     spare_at: float = 0.0
     """When the next spare may be started."""
@@ -129,27 +132,28 @@ class Supervisor:
                 return
             if self._final(status):
                 return
-            if now - child.started > STEADY_SECONDS:
-                child.pause, child.again_at = FIRST_PAUSE, now
-            else:
-                child.again_at = now + child.pause
-                child.pause = min(2 * child.pause, LAST_PAUSE)
-            log.error("process_ended", role=child.role, status=status, again_in=child.again_at - now)
-            child.popen = None
+            pause = child.backoff.pause(now - child.started)
+            child.again_at = now + pause
+            log.error("process_ended", role=child.role, status=status, again_in=pause)
+            child.popen, child.replaces = None, True
         if now >= child.again_at:
             self._start(child, now)
 
     @staticmethod
     def _see_it_wake(child: Child, popen: subprocess.Popen[bytes], now: float) -> None:
-        """End a spare that was called and does not come: another process is started in its place."""
+        """End a spare that was called and does not come: another process is started in its place, and is no spare."""
         if child.called and now - child.started > WAKE_SECONDS:
             child.called = False
             if sleeps(popen.pid):
                 log.error("spare_stuck", role=child.role, pid=popen.pid)
                 popen.kill()
+                child.spare_at = now + SPARE_SECONDS
 
     def _keep_spare(self, child: Child) -> None:
-        """See that a spare waits beside a process that runs steadily: loading libraries costs what others need at a start."""
+        """See that a spare waits beside a process that runs steadily or took another's place.
+
+        At a start the others need what it costs.
+        """
         now = time.monotonic()
         if child.spare is not None:
             if (status := child.spare.ended()) is None:
@@ -157,8 +161,12 @@ class Supervisor:
             log.warning("spare_ended", role=child.role, status=status)
             child.spare.end()  # its pipe is open still
             child.spare, child.spare_at = None, now + SPARE_SECONDS
-        steady = child.popen is not None and now - child.started > STEADY_SECONDS
-        if steady and self._ready and now >= child.spare_at and spared(child.role):
+        after = REPLACED_SECONDS if child.replaces else STEADY_SECONDS
+        if child.popen is None or now - child.started <= after or now < child.spare_at:
+            return
+        if child.called and sleeps(child.popen.pid):
+            return  # it has not come: another spare might not either
+        if self._ready and spared(child.role):
             environment, inherited = self._told(child)
             try:
                 child.spare = Spare(child.role, environment, inherited)
@@ -185,11 +193,9 @@ class Supervisor:
             except OSError as error:
                 if not self._ready:
                     raise  # it never was an exchange
-                child.again_at = now + child.pause
-                child.pause = min(2 * child.pause, LAST_PAUSE)
-                log.error(
-                    "process_not_started", role=child.role, why=str(error), again_in=child.again_at - now
-                )
+                pause = max(child.backoff.pause(0.0), FIRST_PAUSE)  # who has nothing to give has nothing at once
+                child.again_at = now + pause
+                log.error("process_not_started", role=child.role, why=str(error), again_in=pause)
                 return
         child.started = now
         log.info("process_started", role=child.role, pid=child.popen.pid, spare=loaded)

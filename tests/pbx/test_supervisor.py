@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pbx import supervisor
+from pbx.backoff import AT_ONCE, LAST_PAUSE, STEADY_SECONDS
 from pbx.supervisor import CANT_START, Child, Supervisor
 
 
@@ -150,8 +151,8 @@ def test_pause_grows_with_each_end_and_is_bounded(monkeypatch):
     site.supervisor.run(lambda: None)
     pauses = [b - a for a, b in itertools.pairwise(times)]
     assert pauses == sorted(pauses)
-    assert pauses[0] < 0.3
-    assert max(pauses) <= supervisor.LAST_PAUSE + 2 * supervisor.LOOK_SECONDS
+    assert [pause < 2 * supervisor.LOOK_SECONDS for pause in pauses] == [True] * AT_ONCE + [False] * 6
+    assert max(pauses) <= LAST_PAUSE + 2 * supervisor.LOOK_SECONDS
 
 
 class Mortal(Process):
@@ -166,10 +167,10 @@ class Mortal(Process):
 
 
 def test_what_ran_steadily_is_back_at_once_and_pauses_grow_anew(monkeypatch):
-    long, short = supervisor.STEADY_SECONDS + 1, 1.0
+    long, short = STEADY_SECONDS + 1, 1.0
     lives = [
         lambda site, seconds=seconds: Mortal(site.clock, seconds)
-        for seconds in (long, short, short, long, long)
+        for seconds in (long, *[short] * (AT_ONCE + 2), long, long)
     ]
     site = Site(monkeypatch, {"signalling": [ready], "media": [*lives, stop]})
     ended, begun = [], []
@@ -186,8 +187,9 @@ def test_what_ran_steadily_is_back_at_once_and_pauses_grow_anew(monkeypatch):
     site.supervisor.run(lambda: None)
     pauses = [again - end for end, again in zip(ended, begun[1:], strict=True)]
     looks = 2 * supervisor.LOOK_SECONDS
-    assert [pause < looks for pause in pauses] == [True, False, False, True, True]
-    assert pauses[2] > pauses[1]
+    late = [pause for pause in pauses if pause > looks]
+    assert [pause < looks for pause in pauses] == [True] * (1 + AT_ONCE) + [False, False] + [True, True]
+    assert late[1] > late[0]
 
 
 def test_checking_evidence_loads_no_exchange():
@@ -256,7 +258,7 @@ class Kept:
 def test_a_spare_waits_beside_each_process_that_callers_wait_for_once_it_runs_steadily(monkeypatch):
     kept = Kept(monkeypatch)
     kept.look()
-    kept.look(supervisor.STEADY_SECONDS)
+    kept.look(STEADY_SECONDS)
     assert kept.spares == [], "a start needs the processors for itself"
     kept.look(0.1)
     kept.look(1000)
@@ -266,7 +268,7 @@ def test_a_spare_waits_beside_each_process_that_callers_wait_for_once_it_runs_st
 def test_a_spare_takes_the_place_of_a_process_that_ended_and_has_a_follower(monkeypatch):
     kept = Kept(monkeypatch)
     kept.look()
-    kept.look(supervisor.STEADY_SECONDS + 1)
+    kept.look(STEADY_SECONDS + 1)
     before = kept.child("media").popen
     before.returncode = -9
     kept.look()
@@ -275,17 +277,41 @@ def test_a_spare_takes_the_place_of_a_process_that_ended_and_has_a_follower(monk
     assert after.poll() is None
     assert kept.started.count("media") == 1, "nothing was loaded for it"
     assert kept.child("media").spare is None
-    kept.look(supervisor.STEADY_SECONDS + 1)
+    kept.look(supervisor.REPLACED_SECONDS)
+    assert kept.child("media").spare is None, "calls get their sound again first"
+    kept.look(supervisor.LOOK_SECONDS)
     assert [role for role, _ in kept.spares] == ["media", "signalling", "media"]
     kept.child("media").popen.returncode = -9
     kept.look()
     assert kept.started.count("media") == 1
 
 
+def test_kills_close_to_each_other_find_a_spare_each_and_wait_for_nothing(monkeypatch):
+    """Issue 4: a second without sound at most, also for one killed two seconds after the one before it."""
+    kept = Kept(monkeypatch)
+    kept.look()
+    kept.look(STEADY_SECONDS + 1)
+    child = kept.child("media")
+    for _ in range(1 + AT_ONCE):
+        before = child.popen
+        before.returncode = -9
+        kept.look()
+        assert child.popen is not before, "it waited"
+        kept.look(1.0)
+        kept.look(1.0)
+    assert kept.started.count("media") == 1, "nothing was loaded while a call had no sound"
+    child.popen.returncode = -9
+    kept.look()
+    assert child.popen is None, "who goes on dying young waits, spare or not"
+    kept.look(LAST_PAUSE)
+    assert child.popen is not None
+    assert len(kept.spares) == 2 + 1 + AT_ONCE, "one for each that was called"
+
+
 def test_a_spare_that_ended_is_no_help_and_not_made_again_at_once(monkeypatch):
     kept = Kept(monkeypatch)
     kept.look()
-    kept.look(supervisor.STEADY_SECONDS + 1)
+    kept.look(STEADY_SECONDS + 1)
     kept.spares[0][1].status = -9
     kept.look(1)
     assert len(kept.spares) == 2
@@ -303,7 +329,7 @@ def test_a_spare_that_was_called_and_does_not_come_is_ended_and_replaced(monkeyp
     kept = Kept(monkeypatch)
     monkeypatch.setattr(supervisor, "sleeps", lambda _pid: stuck)
     kept.look()
-    kept.look(supervisor.STEADY_SECONDS + 1)
+    kept.look(STEADY_SECONDS + 1)
     kept.child("media").popen.returncode = -9
     kept.look()
     called = kept.child("media").popen
@@ -328,7 +354,7 @@ def test_a_process_that_was_no_spare_is_not_asked_whether_it_sleeps(monkeypatch)
 def test_spares_end_with_the_exchange(monkeypatch):
     kept = Kept(monkeypatch)
     kept.look()
-    kept.look(supervisor.STEADY_SECONDS + 1)
+    kept.look(STEADY_SECONDS + 1)
     kept.supervisor._end_all()
     assert all(spare.gone for _, spare in kept.spares)
 
@@ -337,7 +363,7 @@ def test_a_machine_that_has_no_process_to_give_is_not_the_end(monkeypatch):
     kept = Kept(monkeypatch)
     kept.look()
     kept.refuses = True
-    kept.look(supervisor.STEADY_SECONDS + 1)
+    kept.look(STEADY_SECONDS + 1)
     assert kept.spares == []
     kept.refuses = False
     kept.look(1)
@@ -348,10 +374,10 @@ def test_a_machine_that_has_no_process_to_give_is_not_the_end(monkeypatch):
     kept.refuses = True
     kept.child("recorder").popen.returncode = -9
     for _ in range(8):
-        kept.look(supervisor.LAST_PAUSE)
+        kept.look(LAST_PAUSE)
     assert kept.child("recorder").popen is None
     kept.refuses = False
-    kept.look(supervisor.LAST_PAUSE)
+    kept.look(LAST_PAUSE)
     assert kept.child("recorder").popen.poll() is None
 
 
