@@ -1,9 +1,11 @@
 """The processes of a running exchange: which there are, and killing one under whatever goes on."""
 
+import json
 import os
 import signal
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.live.kit.exchange import Exchange
@@ -27,6 +29,16 @@ def children(parent: int) -> dict[str, int]:
 def spares(parent: int) -> dict[str, int]:
     """Return role → pid of those that have loaded their libraries and wait for the death of another."""
     return {role: pid for role, pid, waits in _children(parent) if waits}
+
+
+def ran(exchange: Exchange, role: str) -> float:
+    """How long ago, in seconds, the process that works began to, by the supervisor's own word."""
+    begun = [
+        said["timestamp"]
+        for line in exchange.log.splitlines()
+        if '"process_started"' in line and (said := json.loads(line))["role"] == role
+    ]
+    return (datetime.now(UTC) - datetime.fromisoformat(begun[-1])).total_seconds()
 
 
 def _children(parent: int) -> Iterator[tuple[str, int, bool]]:
