@@ -93,6 +93,8 @@ class Stream(msgspec.Struct, frozen=True):
     """RTCP goes over the RTP port (RFC 5761)."""
     asymmetric: bool = False
     """The peer hears at `remote` and sends from elsewhere."""
+    unproven: bool = False
+    """Nobody has shown that the peer is at `remote`: nothing is sent there before it was heard from (bar S9)."""
 
 
 class PortPair(msgspec.Struct, frozen=True):

@@ -175,9 +175,10 @@ class Protection:
         if not same:
             self._associations.clear()
             self._done_elsewhere.clear()
-        wanted: dict[Port, Address | None] = {"rtp": stream.remote}
-        if not stream.mux:
-            wanted["rtcp"] = stream.remote_rtcp  # RFC 5764 §4.1: each port has an association of its own
+        unproven = dtls.active and stream.unproven  # no ClientHello to where a stranger points
+        wanted: dict[Port, Address | None] = {"rtp": None if unproven else stream.remote}
+        if not stream.mux:  # RFC 5764 §4.1: each port has an association of its own
+            wanted["rtcp"] = None if unproven else stream.remote_rtcp
         for port in [port for port in self._associations if port not in wanted]:
             del self._associations[port]
         for port, address in wanted.items():

@@ -209,6 +209,8 @@ class Reports:
             return self._learned
         named = track.stream.remote_rtcp if track.stream else None
         latched = track.latch.latched
+        if latched is None and track.stream is not None and track.stream.unproven:
+            return None
         if latched is None or (named is not None and named[0] == latched[0]):
             return named
         return (latched[0], latched[1] + 1) if latched[1] < 65535 else None

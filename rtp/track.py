@@ -135,7 +135,7 @@ class Track(Asking, Unheard, Carried):
             self._open()
         self._named = named or self._named
         if self.latch.latched is None:
-            self.remote = named
+            self.remote = None if stream is not None and stream.unproven else named
         self._presence.expect(receiving=receiving, now=now)
         self.stream = stream
         self._seconds_per_byte = seconds_per_byte(stream)

@@ -125,14 +125,15 @@ def ack(leg: Leg, request: Request, flow: Flow) -> list[Effect | LegEvent]:
     leg.unacked = None
     leg.flow = flow
     out: list[Effect | LegEvent] = []
+    if begins := leg.state is State.ANSWERED:
+        leg.state = State.CONFIRMED
     if unacked.awaits_answer and leg.state is not State.LEAVING:
         out += _take_answer(leg, request)
+    elif begins and not leg.vouched:
+        out.append(ToMedia(leg.agreed()))  # it got what was sent to it: media may follow
     if leg.state is State.LEAVING:
         return [*out, *hangup.bye(leg)]
-    if leg.state is State.ANSWERED:
-        leg.state = State.CONFIRMED
-        out.append(LegUp(leg.id))
-    return out
+    return [*out, LegUp(leg.id)] if begins else out
 
 
 def _take_answer(leg: Leg, ack: Request) -> list[Effect | LegEvent]:
@@ -159,7 +160,7 @@ def expire_unacked(leg: Leg, unacked: Unacked, now: float) -> list[Effect | LegE
         if leg.state is State.ANSWERED and _is_there(leg, unacked):
             # Not as RFC 3261 §13.3.1.4 would have it: the caller is on the line, only its ACKs are lost, and its sound comes.
             leg.state = State.CONFIRMED
-            return [LegUp(leg.id)]
+            return [*([] if leg.vouched else [ToMedia(leg.agreed())]), LegUp(leg.id)]
         if leg.state is State.ANSWERED:
             # RFC 3261 §13.3.1.4: "the dialog is confirmed, but the session SHOULD be terminated … with a BYE".
             return hangup.give_up(leg, "no_ack", reason.NO_ACK)

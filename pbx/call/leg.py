@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+from msgspec import structs
+
 from pbx.call import indialog
 from pbx.call.effects import (
     Effect,
@@ -30,7 +32,7 @@ from pbx.call.effects import (
 )
 from pbx.call.negotiation import IN_THE_CLEAR, Negotiation
 from pbx.call.unacked import Unacked
-from pbx.sdp.addresses import NOTHING, Own
+from pbx.sdp.addresses import NOTHING, Own, unicast
 from pbx.sdp.capabilities import Capabilities
 from pbx.sdp.encryption import Encryption
 from pbx.sip.body import find_part
@@ -43,7 +45,7 @@ from pbx.sip.timers import Timers
 from pbx.sip.uri import NameAddr
 from pbx.sip.wakeups import earliest
 from pbx.trunks.line import Line
-from rtp.control import CloseLeg, ConfigureLeg, Medium, OpenLeg, StreamReport
+from rtp.control import CloseLeg, ConfigureLeg, Medium, OpenLeg, Stream, StreamReport
 
 PROBE_SECONDS = 4.0
 """How long a peer may take to answer an OPTIONS sent because its media stopped: three retransmissions."""
@@ -352,4 +354,19 @@ class Leg:
     def agreed(self) -> ConfigureLeg:
         """Return what the media process is told of what was agreed."""
         sources = self.negotiation.sources(self.flow.remote[0])
-        return ConfigureLeg(self.id, self.negotiation.streams, sources, self.vouched)
+        streams = self.negotiation.streams
+        if not self.vouched:
+            streams = tuple(structs.replace(stream, unproven=not self._reaches(stream)) for stream in streams)
+        return ConfigureLeg(self.id, streams, sources, self.vouched)
+
+    def _reaches(self, stream: Stream) -> bool:
+        """Whether what goes where a stranger says it hears comes to that stranger (bar S9).
+
+        It is heard of there alone where its signalling comes from, and a source address over UDP is its own only once it has
+        acknowledged what was sent to it. All others are sent to when their own media came.
+        """
+        here = unicast(self.flow.remote[0])
+        named = {address[0] for address in (stream.remote, stream.remote_rtcp) if address is not None}
+        return named <= {here} and (
+            self.flow.transport != "udp" or self.state in {State.CONFIRMED, State.LEAVING}
+        )

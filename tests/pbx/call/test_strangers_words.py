@@ -131,6 +131,64 @@ def test_media_is_not_aimed_at_ourselves_or_at_services(address, port):
             assert remote is None or remote[1] >= 1024
 
 
+def unproven(said):
+    """What the media process was told last of each medium."""
+    return [stream.unproven for stream in [c for c in said if isinstance(c, ConfigureLeg)][-1].streams]
+
+
+@pytest.mark.parametrize(
+    ("address", "reached"), [("192.0.2.77", True), ("10.66.0.9", False), ("192.0.2.78", False)]
+)
+def test_media_of_a_stranger_wait_for_the_ack_and_for_its_own_address(address, reached):
+    world = World()
+    said = watched(world)
+    world.invite("eve", body=sdp(address=address))
+    assert unproven(said) == [True, True], "over UDP anybody's address may stand as the source"
+    world.ack("eve")
+    assert unproven(said) == [not reached, not reached]
+    world.in_dialog("eve", "INVITE", cseq=3, body=sdp(address="10.66.0.9"), content_type="application/sdp")
+    assert unproven(said) == [True, True], "nor may it point elsewhere later"
+
+
+def test_media_of_a_stranger_wait_where_the_ack_brings_the_description():
+    for address, reached in (("192.0.2.77", True), ("10.66.0.9", False)):
+        world = World()
+        said = watched(world)
+        world.invite("eve", body=b"")
+        world.ack("eve", sdp(address=address))
+        assert unproven(said) == [not reached] * 2
+
+
+def test_reports_of_a_stranger_wait_as_its_media_do():
+    world = World()
+    said = watched(world)
+    world.invite("eve", body=sdp() + b"a=rtcp:5432 IN IP4 10.66.0.9\r\n")
+    world.ack("eve")
+    assert unproven(said) == [False, True], "the line stands in the description of the picture"
+
+
+def test_media_of_whoever_proved_who_it_is_go_where_it_says():
+    world = World()
+    said = watched(world)
+    assert world.register("alice").status == 200
+    world.invite("alice", body=sdp(address="10.66.0.9"))
+    assert world.call("alice").caller.verified
+    assert unproven(said) == [False, False]
+
+
+def test_a_connection_proves_the_address_it_comes_from():
+    world = World()
+    world.invite("eve", body=sdp())
+    leg = world.exchange.legs[world.call("eve").leg]
+    assert leg.agreed().streams[0].unproven
+    here = leg.flow
+    for transport in ("tcp", "tls", "ws", "wss"):
+        leg.flow = Flow(transport, here.local, here.remote)
+        assert not leg.agreed().streams[0].unproven
+        leg.flow = Flow(transport, here.local, ("192.0.2.99", 5060))
+        assert leg.agreed().streams[0].unproven
+
+
 _OWN = Own(frozenset({"192.0.2.1", "127.0.0.1"}), range(20000, 30000), frozenset({5060, 5062}))
 
 
