@@ -193,7 +193,9 @@ class Supervisor:
             except OSError as error:
                 if not self._ready:
                     raise  # it never was an exchange
-                pause = max(child.backoff.pause(0.0), FIRST_PAUSE)  # who has nothing to give has nothing at once
+                pause = max(
+                    child.backoff.pause(0.0), FIRST_PAUSE
+                )  # who has nothing to give has nothing at once
                 child.again_at = now + pause
                 log.error("process_not_started", role=child.role, why=str(error), again_in=pause)
                 return

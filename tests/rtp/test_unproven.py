@@ -12,11 +12,6 @@ ELSEWHERE = ("10.66.0.9", 5432)
 SOURCES = frozenset({PHONE[0], ELSEWHERE[0]})
 
 
-@pytest.fixture(autouse=True)
-def _disconnect(monkeypatch):
-    monkeypatch.setattr("rtp.track.disconnect", lambda _socket: None)
-
-
 class Talk:
     """A stranger whose description points elsewhere, and a host who speaks to it."""
 
