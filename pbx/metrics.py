@@ -50,6 +50,10 @@ class Metrics:
             ["what"],
             registry=r,
         )
+        self.not_recorded = Counter(
+            "at110_not_recorded_total", "Times a call's evidence could not be written", ["reason"], registry=r
+        )
+        """reason: disk | capture_not_opened | evidence."""
         self.put_away = Counter(
             "at110_desks_put_away_total", "Desks that had a caller and sent no sound", registry=r
         )

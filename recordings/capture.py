@@ -367,6 +367,21 @@ def _locked(path: Path) -> int:
     return file
 
 
+def in_use(folder: Path) -> bool:
+    """Tell whether a process has the capture in this folder open to write. Raises OSError."""
+    try:
+        file = os.open(folder / CAPTURE_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
 def put_aside(path: Path) -> Path:
     """Give a broken capture a name of its own, so that a new one can begin and nothing is cut. Raises OSError."""
     number = 1

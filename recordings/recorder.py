@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import structlog
 
+from recordings.capture import in_use
 from recordings.folder import (
     CAPTURE_NAME,
     DERIVED,
@@ -133,6 +134,11 @@ class Recorder:
         if job.spool_file in self._sealed:
             return True
         try:
+            if in_use(
+                job.folder
+            ):  # it was handed on by somebody who waited no longer: the media process hangs, or its disk
+                self._tell(job.spool_file, "capture_in_use", "its media process has not closed it")
+                return False
             manifest = seal_originals(job.folder, job.call, wall_ns=self._wall_ns(), people=job.people)
         except ManifestError as error:
             self._refuse(job, error)
@@ -244,8 +250,8 @@ class Recorder:
         self._spool.refuse(job.spool_file, error)
         self._sealed.pop(job.spool_file, None)
 
-    def _tell(self, about: Path, event: str, error: OSError) -> None:
-        """Log a fault of the disk once, not at every turn."""
+    def _tell(self, about: Path, event: str, error: OSError | str) -> None:
+        """Log a fault once, not at every turn."""
         if self._told.get(about) != str(error):
             self._told[about] = str(error)
             log.error(event, file=about.name, reason=str(error))

@@ -78,8 +78,9 @@ class EvidenceKeeper:
 
     @property
     def calls(self) -> tuple[str, ...]:
-        """Ids of the calls whose evidence is open or being opened, oldest first."""
-        return tuple(self._open)
+        """Ids of the calls whose evidence is open, being opened or, for nobody else to go on with, closed; oldest first."""
+        closing = (call for call, evidence in self._closing.items() if evidence.released is None)
+        return tuple(dict.fromkeys([*closing, *self._open]))
 
     def find(self, call: str) -> CallEvidence | None:
         """Give the open evidence of a call."""
@@ -233,6 +234,7 @@ class EvidenceKeeper:
         for evidence, error in failures:
             if error is None:
                 evidence.stated = False
+                events.append(EvidenceOpened(evidence.call))  # it takes it again
             else:
                 events += _state(evidence, "OpenEvidence", error)
         return events

@@ -57,16 +57,18 @@ __all__ = ["CONFIRM_SECONDS", "PLACE_SECONDS", "Call", "State"]
 
 ARRIVING_SECONDS = 10.0
 """How long ports may take; a media process that died is back in one second."""
+CAPTURE_SECONDS = 2.0
+"""How long a caller who could be answered waits for the capture. It takes milliseconds, unless the disk hangs; packets are kept."""
 GOODBYE_SECONDS = 2.0
 """How long the capture stays open for the answer to our BYE."""
 CLOSING_SECONDS = 10.0
-"""How long the capture may take to close before the folder is handed on all the same."""
+"""How long the capture may take to close before that is stated."""
 CONFIRM_SECONDS = 10.0
 """Within this time the second act must follow the first when silent mode is switched off."""
 
 
 _PLAIN: Final = (
-    "silent", "desk", "position", "held", "arrived", "fault", "_opened", "_captured", "_confirmed", "off_until", "_deadline", "_capture_closing", "early", "incident", "expected", "_sent_off",
+    "silent", "desk", "position", "held", "arrived", "fault", "recorded", "_opened", "_captured", "_confirmed", "off_until", "_deadline", "capture_closing", "early", "incident", "expected", "_sent_off",
     "diverted", "host_picture", "facts",
 )  # fmt: skip
 """What a snapshot takes as it is."""
@@ -103,11 +105,13 @@ class Call:
         self._opened = False
         self._captured = False
         self.fault: str | None = None
+        self.recorded = True  # the disk takes what is written
         self._confirmed = False
         self.waits = Waits(now - PLACE_SECONDS)
         self.off_until: float | None = None
         self._deadline: float | None = now + ARRIVING_SECONDS
-        self._capture_closing = False
+        self.capture_closing = False
+        """The call is over, and the media process has been asked to close the capture."""
         self.entry = Entry()
         self.incident = call
         """The call this emergency began with: another one when a person dialled again, or twice."""
@@ -156,6 +160,8 @@ class Call:
         match event:
             case Opened():
                 self._opened = True
+                if self.state is State.ARRIVING:
+                    self._deadline = now + CAPTURE_SECONDS
                 return self._answer_when_open()
             case CaptureOpened(fault):
                 return self._capture_opened(fault)
@@ -163,8 +169,8 @@ class Call:
                 return self._leg_over(cause, status, reason, now)
             case LegGone():
                 return self._close_capture(now)
-            case CaptureClosed(packets, size):
-                return self._capture_closed(packets, size)
+            case CaptureClosed(packets, size, fault):
+                return self._capture_closed(packets, size, fault)
             case FactsTold():
                 return known.kept(self, event)
         if self.state not in {State.WAITING, State.TALKING}:
@@ -213,10 +219,11 @@ class Call:
         if self._deadline is None or now < self._deadline:
             return []
         self._deadline = None
-        if self.state is State.CLOSING and not self._capture_closing:
+        if self.state is State.CLOSING and not self.capture_closing:
             return self._close_capture(now)
         if self.state is State.CLOSING:
-            return self._capture_closed(0, 0, fault="capture_not_closed")
+            # Its disk hangs, or the media process itself: what it writes yet must not follow the seal of the recorder.
+            return [Note("capture_not_closed", self.id, {"seconds": CLOSING_SECONDS})]
         if self.state is State.ARRIVING and self._opened:
             return self._capture_opened("capture_not_opened")
         if self.state is State.ARRIVING:
@@ -226,15 +233,15 @@ class Call:
     # --- one event each ---------------------------------------------------------------------------------------
 
     def _capture_opened(self, fault: str | None) -> list[Effect | CallCommand]:
-        if self._captured:
-            return []
+        """Always answered: a disk that refuses, at once or in mid-call, is stated, and when it takes what is written again."""
         self._captured = True
-        out: list[Effect | CallCommand] = []
-        if fault is not None:
-            # Always answered: a full disk is stated, the call goes on.
-            self.fault = fault
-            out.append(Note("not_recorded", self.id, {"reason": fault}))
-        return [*out, *self._answer_when_open()]
+        told: list[Effect | CallCommand] = []
+        if fault is not None and self.recorded:
+            self.fault, told = fault, [Note("not_recorded", self.id, {"reason": fault})]
+        elif fault is None and not self.recorded:
+            told = [Note("recorded_again", self.id)]
+        self.recorded = fault is None
+        return [*told, *self._answer_when_open()]
 
     def _answer_when_open(self) -> list[Effect | CallCommand]:
         if self.state is not State.ARRIVING or not (self._opened and self._captured):
@@ -312,15 +319,13 @@ class Call:
         ]
 
     def _close_capture(self, now: float) -> list[Effect | CallCommand]:
-        if self.state is not State.CLOSING or self._capture_closing:
+        if self.state is not State.CLOSING or self.capture_closing:
             return []
-        self._capture_closing = True
+        self.capture_closing = True
         self._deadline = now + CLOSING_SECONDS
         return [ToMedia(CloseEvidence(self.id))]
 
-    def _capture_closed(
-        self, packets: int, size: int, fault: str | None = None
-    ) -> list[Effect | CallCommand]:
+    def _capture_closed(self, packets: int, size: int, fault: str | None) -> list[Effect | CallCommand]:
         if self.state is not State.CLOSING:
             return []
         self.state = State.ENDED

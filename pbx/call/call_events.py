@@ -84,10 +84,11 @@ class LegGone(Struct, frozen=True):
 
 
 class CaptureClosed(Struct, frozen=True):
-    """The capture is on disk."""
+    """The capture is on disk; or, with a fault, nobody can tell any more what is."""
 
     packets: int
     size: int
+    fault: str | None = None
 
 
 class HostEnds(Struct, frozen=True):

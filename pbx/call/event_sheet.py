@@ -1,15 +1,17 @@
 """The event log of one call, as the scribe writes it.
 
 in → out: `recordings.events.Entry`s → lines of `events.jsonl`. No fault here may touch a call: what can't be written is said in
-the log, event by event, and the next is tried again.
+the log and kept, and is tried again with the next event, and when the call is over every few seconds until the disk takes it.
 """
 
 import os
+import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -17,6 +19,13 @@ import structlog
 from recordings.events import Entry, EventLog
 
 log = structlog.get_logger("signalling")
+
+MAX_KEPT: Final = 2_000
+"""Events of one call that wait for a disk that refuses; a call of an hour has some hundred."""
+MAX_REFUSED: Final = 5_000
+"""Calls that are over and wait for it, some 20 KB each: a day of the busiest centre."""
+RETRY_SECONDS: Final = 2.0
+"""Between two attempts to complete their folders."""
 
 
 class EventSheet:
@@ -27,70 +36,128 @@ class EventSheet:
         self._call = call
         self._folder = folder
         self._log: EventLog | None = None
+        self._kept: list[Entry] = []
+        self._lost = 0
+        self._why = ""  # the disk refuses, and this was said
 
     def write(self, items: Sequence[Entry]) -> None:
         """Write events (`scribe.Sheet`), all with one call of the system if the disk takes them."""
+        if self._kept:
+            items = [*self._kept, *items]
         try:
-            self._opened(items[0]).extend(items)
-        except OSError:
-            for item in items:
-                self._write_one(item)
-
-    def _write_one(self, item: Entry) -> None:
-        try:
-            self._opened(item).extend([item])
+            self._extend(items)
         except OSError as error:
-            log.error("event_not_recorded", call=self._call, event_name=item[0], why=str(error))
+            self._keep(items, error)
+        else:
+            self._kept, self._why = [], ""
+
+    def close(self) -> None:
+        """Put everything on the disk and close. Raises OSError; what was kept can be tried again."""
+        if self._kept:
+            self._extend(self._kept)
+            self._kept, self._why = [], ""
+        if self._log is not None:
+            self._log.close()
+
+    def _extend(self, items: Sequence[Entry]) -> None:
+        written = self._opened(items[0])
+        if self._lost:
+            wall, mono = items[0][2:]
+            lost: Entry = ("not_recorded", {"reason": self._why, "events": self._lost}, wall, mono)
+            written.extend([lost, *items])
+            self._lost = 0
+        else:
+            written.extend(items)
 
     def _opened(self, item: Entry) -> EventLog:
         if self._log is None:
             self._log = EventLog(self._call, self._folder, wall_ns=item[2], mono=item[3])
         return self._log
 
-    def close(self) -> None:
-        """Put everything on the disk and close. Raises OSError."""
-        if self._log is not None:
-            self._log.close()
+    def _keep(self, items: Sequence[Entry], error: OSError) -> None:
+        """Keep the newest of what was refused; once for each time the disk begins to refuse, say so."""
+        if not self._why:
+            log.error("event_not_recorded", call=self._call, event_name=items[0][0], why=str(error))
+        self._why = error.strerror or str(error)
+        gone = max(0, len(items) - MAX_KEPT)
+        self._lost += gone
+        self._kept = list(items[gone:])
+
+
+@dataclass(slots=True)
+class _Over:
+    """A call that is over."""
+
+    sheet: EventSheet
+    call: str
+    folder: str
+    people: list[dict[str, Any]]
+    refused: bool = False
+    """The disk refused it before, which was said."""
 
 
 class HandingOn:
     """Completes the folders of finished calls and tells the recorder, in a thread that may wait for the disk."""
 
-    def __init__(self, spool: Path) -> None:
+    def __init__(self, spool: Path, *, retry_seconds: float = RETRY_SECONDS) -> None:
         """`spool`: where the recorder looks for finished calls."""
         self._spool = str(spool)
+        self._retry_seconds = retry_seconds
         self._disk = ThreadPoolExecutor(1, "evidence")
-        self._waiting: deque[tuple[EventSheet, str, str, list[dict[str, Any]]]] = deque()
+        self._waiting: deque[_Over] = deque()
+        self._refused: deque[_Over] = deque()
         self._asked = False
+        self._closing = threading.Event()
 
     def take(self, sheet: EventSheet, call: str, folder: str, people: list[dict[str, Any]]) -> None:
         """Take a call whose last line is written. By one thread at a time: the scribe's."""
-        self._waiting.append((sheet, call, folder, people))
+        self._waiting.append(_Over(sheet, call, folder, people))
         if not self._asked:  # calls that end together wake the thread up once
             self._asked = True
             self._disk.submit(self._all)
 
     def close(self) -> None:
-        """Wait until everything taken so far is done."""
+        """Wait until everything taken so far is done, or refused once more."""
+        self._closing.set()
         self._disk.shutdown()
 
     def _all(self) -> None:
         self._asked = False  # before looking: who comes from now on asks again
-        while self._waiting:
-            sheet, call, folder, people = self._waiting.popleft()
-            try:
-                hand_on(sheet, call, folder, people, self._spool)
-            except Exception:
-                log.exception("evidence_not_finished", call=call)
+        while True:
+            last = self._closing.is_set()
+            while self._waiting:
+                self._one(self._waiting.popleft())
+            if not self._refused:
+                return
+            if last:
+                while self._refused:
+                    log.error("evidence_given_up", call=self._refused.popleft().call)
+                return
+            self._closing.wait(self._retry_seconds)
+            self._waiting.extend(self._refused)
+            self._refused.clear()
+
+    def _one(self, over: _Over) -> None:
+        try:
+            hand_on(over.sheet, over.call, over.folder, over.people, self._spool)
+        except OSError as error:
+            if not over.refused:
+                log.error("evidence_not_finished", call=over.call, why=str(error))
+            over.refused = True
+            self._refused.append(over)
+            if len(self._refused) > MAX_REFUSED:
+                log.error("evidence_given_up", call=self._refused.popleft().call)
+        except Exception:
+            log.exception("evidence_not_finished", call=over.call)
+        else:
+            if over.refused:
+                log.info("evidence_finished", call=over.call)
 
 
 def hand_on(sheet: EventSheet, call: str, folder: str, people: list[dict[str, Any]], spool: str) -> None:
-    """Close the log of a call and tell the recorder, by a file in its spool, that the folder is complete."""
-    try:
-        sheet.close()
-        _drop(f"{spool}/{call}", msgspec.json.encode({"call": call, "folder": folder, "people": people}))
-    except OSError as error:
-        log.error("evidence_not_finished", call=call, why=str(error))
+    """Close the log of a call and tell the recorder, by a file in its spool, that the folder is complete. Raises OSError."""
+    sheet.close()
+    _drop(f"{spool}/{call}", msgspec.json.encode({"call": call, "folder": folder, "people": people}))
 
 
 def _drop(path: str, data: bytes) -> None:

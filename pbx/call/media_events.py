@@ -105,11 +105,11 @@ def _refused(exchange: Exchange, event: Refused, now: float) -> list[Item]:
             return [Note("not_recorded", event.id, {"reason": event.reason})]
         case "CloseEvidence" if event.id in exchange.hands.talks:
             return talks.closed(exchange, event.id, 0, 0)  # it was never open
+        case "CloseEvidence" if event.reason == "unknown_call":
+            # It was restarted meanwhile: how much the capture held was told to nobody.
+            return exchange.to_call(event.id, events.CaptureClosed(0, 0, "capture_not_closed"), now)
         case "OpenEvidence":
             return exchange.to_call(event.id, events.CaptureOpened(event.reason), now)
-        case "Evidence":
-            # The disk failed in mid-call: stated, and the call goes on.
-            return [Note("not_recorded", event.id, {"reason": event.reason})]
     call = event.id if event.id in exchange.calls else None
     return [Note("media_refused", call, {"command": event.command, "id": event.id, "reason": event.reason})]
 
@@ -206,7 +206,9 @@ def _reconcile(exchange: Exchange, held: Holdings) -> list[Item]:
     exchange.orphans |= {call for call in held.evidence if call not in known}
     out += [ToMedia(CloseEvidence(call)) for call in held.evidence if call in exchange.orphans]
     for call in exchange.calls.values():
-        if call.id not in held.evidence and call.state not in {calls.State.CLOSING, calls.State.ENDED}:
+        if call.capture_closing and call.state is calls.State.CLOSING:
+            out.append(ToMedia(CloseEvidence(call.id)))  # it, or its answer, may have been lost
+        elif call.id not in held.evidence and call.state not in {calls.State.CLOSING, calls.State.ENDED}:
             out.append(ToMedia(OpenEvidence(call.id, f"{exchange.site.policy.folder}/{call.id}")))
             if call.state is not calls.State.ARRIVING:  # else it is the capture that was never opened
                 out.append(Note("media_restarted", call.id))

@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping
 
 from pbx.call import media_events
 from pbx.call.call import Call, State
-from pbx.call.call_events import CaptureClosed, EndLeg
+from pbx.call.call_events import EndLeg
 from pbx.call.effects import Effect, Item, ToMedia
 from pbx.call.exchange import Exchange
 from pbx.call.leg import Leg
 from pbx.call.leg import State as LegState
 from pbx.sip.effects import TransactionFailed
 from rtp.control import (
-    CloseEvidence,
     CloseLeg,
     Holdings,
     Join,
@@ -38,7 +37,7 @@ def resync(exchange: Exchange, held: Holdings, plays: Mapping[str, Play], now: f
         if leg is not None:
             out += exchange.run(_leg(exchange, leg, one, plays.get(one.leg)), now, leg.id)
     for call in list(exchange.calls.values()):
-        out += exchange.run(_evidence(exchange, call, open_there=call.id in held.evidence, now=now), now)
+        out += exchange.run(_evidence(exchange, call, open_there=call.id in held.evidence), now)
     return out
 
 
@@ -86,12 +85,6 @@ def _plays(item: Item) -> bool:
     return isinstance(item, ToMedia) and isinstance(item.command, Play)
 
 
-def _evidence(exchange: Exchange, call: Call, *, open_there: bool, now: float) -> Iterator[Item]:
+def _evidence(exchange: Exchange, call: Call, *, open_there: bool) -> Iterator[Item]:
     if call.state is State.ARRIVING and open_there:
         yield ToMedia(OpenEvidence(call.id, f"{exchange.site.policy.folder}/{call.id}"))
-    elif call.state is not State.CLOSING or not call.snapshot()["capture_closing"]:
-        return
-    elif open_there:
-        yield ToMedia(CloseEvidence(call.id))
-    else:
-        yield from exchange.to_call(call.id, CaptureClosed(0, 0), now)  # how much it held was told to nobody

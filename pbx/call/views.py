@@ -94,7 +94,7 @@ def _district(exchange: Exchange, call: str) -> dict[str, Any] | None:
 
 
 def _alarm(call: Call, lost: Iterable[str]) -> str | None:
-    if call.fault is not None:
+    if not call.recorded:
         return "not_recorded"
     return "no_media" if "audio" in lost else "no_picture" if "video" in lost else None
 

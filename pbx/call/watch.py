@@ -350,6 +350,8 @@ class Watch:
                 self._metrics.reconciled.labels(note.fields["what"]).inc()
             case "desk_sent_no_sound" if note.fields["put_away"]:
                 self._metrics.put_away.inc()
+            case "not_recorded":
+                self._metrics.not_recorded.labels(note.fields["reason"]).inc()
             case "capture_closed":
                 self._metrics.evidence_bytes.inc(note.fields["bytes"])
 

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import recordings.recorder as module
+from recordings.capture import Capture
 from recordings.manifest import read_manifest
 from recordings.recorder import Recorder, RecorderSettings, drop
 from recordings.render import CancelledError
@@ -262,6 +263,22 @@ def test_a_disk_that_refuses_is_told_once_and_tried_again(settings, recorder, mo
     monkeypatch.undo()
     assert recorder.turn()
     assert verify(folder).intact
+
+
+def test_what_a_media_process_still_writes_is_sealed_when_it_has_closed_it(settings, recorder) -> None:
+    """Signalling ended, or gave up, while the disk hung: a seal now would not fit what is written yet."""
+    folder = call(settings)
+    capture = Capture("call-1", str(folder))
+    with capture_logs() as lines:
+        assert not recorder.turn()
+        assert not recorder.turn()
+    assert [line["event"] for line in lines] == ["capture_in_use"]
+    assert not (folder / "manifest.json").exists()
+    capture.sip(1_800_000_000_000_000_000, ("192.0.2.1", 1), ("192.0.2.2", 2), "udp", b"late")
+    capture.close()
+    assert recorder.turn()
+    assert verify(folder).intact
+    assert spool(settings) == []
 
 
 def test_a_spool_that_is_gone_is_no_end(settings, recorder) -> None:

@@ -123,7 +123,7 @@ def test_a_failing_flush_is_told_once_until_it_works_again(kept, fault, reason):
     assert told == [
         [Refused("OpenEvidence", "call", reason)],
         [],
-        [],
+        [EvidenceOpened("call")],
         [Refused("OpenEvidence", "call", reason)],
     ]
     kept.factory.fault = None
@@ -158,6 +158,17 @@ def test_a_close_that_fails_is_told_and_ends(kept):
     kept.factory.fault = OSError(5, "I/O error")
     kept.keeper.close(CLOSE)
     assert kept.settled() == [Refused("CloseEvidence", "call", "disk"), EvidenceClosed("call", 0, 0)]
+
+
+def test_what_is_being_closed_is_held_still(kept):
+    """Signalling that connects then hears of it, and asks again for the answer that nobody heard."""
+    kept.keeper.open(OPEN)
+    kept.settled()
+    kept.keeper.close(CLOSE)
+    assert kept.keeper.calls == ("call",)
+    assert kept.keeper.close(CLOSE) == []
+    assert kept.settled() == [EvidenceClosed("call", 0, 100)]
+    assert kept.keeper.calls == ()
 
 
 def test_unknown_call(kept):

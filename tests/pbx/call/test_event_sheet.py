@@ -1,12 +1,13 @@
-"""A call's events reach its log in order; a disk that refuses costs those it refuses."""
+"""A call's events reach its log in order; what a disk refuses waits for it."""
 
 import json
+import threading
 
 import pytest
 from structlog.testing import capture_logs
 
 from pbx.call import event_sheet
-from pbx.call.event_sheet import EventSheet, HandingOn
+from pbx.call.event_sheet import MAX_KEPT, EventSheet, HandingOn
 from recordings import events
 
 WALL = 1_800_000_000_000_000_000
@@ -31,23 +32,35 @@ def test_events_of_several_turns_are_one_log(tmp_path):
     assert first["mono"] == 5.0
 
 
-def test_a_full_disk_costs_the_events_it_refuses_and_says_which(tmp_path, monkeypatch):
+def full(_fd, _data):
+    raise OSError(28, "No space left on device")
+
+
+def test_what_a_full_disk_refuses_is_said_once_and_written_when_it_has_room(tmp_path, monkeypatch):
     sheet = EventSheet("c", str(tmp_path / "c"))
     sheet.write([entry("one")])
-
-    def full(_fd, _data):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patched, capture_logs() as lines:
-        patched.setattr(events.os, "write", full)
-        sheet.write([entry("two"), entry("three")])
-    assert [(line["event"], line["event_name"]) for line in lines] == [
-        ("event_not_recorded", "two"),
-        ("event_not_recorded", "three"),
-    ]
-    sheet.write([entry("four")])
+    for again in ("two", "five"):
+        with monkeypatch.context() as patched, capture_logs() as lines:
+            patched.setattr(events.os, "write", full)
+            sheet.write([entry(again), entry("three")])
+            sheet.write([entry("four")])
+        assert [(line["event"], line["event_name"]) for line in lines] == [("event_not_recorded", again)]
+        sheet.write([entry("with room")])
     sheet.close()
-    assert told(tmp_path / "c") == [(1, "one"), (2, "four")]
+    names = ["one", "two", "three", "four", "with room", "five", "three", "four", "with room"]
+    assert told(tmp_path / "c") == list(enumerate(names, 1))
+
+
+def test_what_waits_for_a_full_disk_is_bounded_and_the_rest_is_counted_in_the_log(tmp_path, monkeypatch):
+    sheet = EventSheet("c", str(tmp_path / "c"))
+    with monkeypatch.context() as patched:
+        patched.setattr(events.os, "write", full)
+        sheet.write([entry("early"), entry("early")])
+        sheet.write([entry("late")] * MAX_KEPT)
+    sheet.close()
+    found = events.read_events(tmp_path / "c" / "events.jsonl")
+    assert [e["event"] for e in found] == ["not_recorded"] + ["late"] * MAX_KEPT
+    assert (found[0]["events"], found[0]["reason"]) == (2, "No space left on device")
 
 
 def test_a_folder_that_cant_be_made_is_said_and_tried_again(tmp_path):
@@ -56,10 +69,11 @@ def test_a_folder_that_cant_be_made_is_said_and_tried_again(tmp_path):
     with capture_logs() as lines:
         sheet.write([entry("one")])
     assert [line["event"] for line in lines] == ["event_not_recorded"]
+    with pytest.raises(NotADirectoryError):
+        sheet.close()
     (tmp_path / "c").unlink()
-    sheet.write([entry("two")])
     sheet.close()
-    assert told(tmp_path / "c") == [(1, "two")]
+    assert told(tmp_path / "c") == [(1, "one")]
 
 
 def test_a_sheet_nothing_was_written_on_is_closed_without_a_file(tmp_path):
@@ -100,8 +114,14 @@ def test_the_recorder_hears_of_each_call_once_its_log_is_closed(tmp_path, handin
         assert told(tmp_path / call) == [(1, "call_ended")]
 
 
-@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), TypeError("a bug")])
-def test_a_call_that_cant_be_handed_on_costs_no_other(tmp_path, handing_on, monkeypatch, fault):
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (OSError(28, "No space left on device"), ["evidence_not_finished", "evidence_given_up"]),
+        (TypeError("a bug"), ["evidence_not_finished"]),
+    ],
+)
+def test_a_call_that_cant_be_handed_on_costs_no_other(tmp_path, handing_on, monkeypatch, fault, told):
     drop = event_sheet._drop
 
     def failing(path, data):
@@ -114,5 +134,35 @@ def test_a_call_that_cant_be_handed_on_costs_no_other(tmp_path, handing_on, monk
         for call in ("a", "b", "c"):
             handing_on.take(EventSheet(call, str(tmp_path / call)), call, str(tmp_path / call), [])
         handing_on.close()
-    assert [(line["event"], line["call"]) for line in lines] == [("evidence_not_finished", "b")]
+    assert [(line["event"], line["call"]) for line in lines] == [(event, "b") for event in told]
     assert sorted(spool(tmp_path)) == ["a.json", "c.json"]
+
+
+def test_a_call_the_disk_had_no_room_for_is_handed_on_when_it_has(tmp_path, monkeypatch):
+    (tmp_path / "spool").mkdir()
+    refused, tries = threading.Event(), []
+
+    def sometimes(fd, data):
+        tries.append(fd)
+        if len(tries) == 3:
+            refused.set()
+        if len(tries) <= 3:
+            full(fd, data)
+        return write(fd, data)
+
+    write = events.os.write
+    monkeypatch.setattr(events.os, "write", sometimes)
+    handing_on = HandingOn(tmp_path / "spool", retry_seconds=0.001)
+    sheet = EventSheet("c", str(tmp_path / "c"))
+    with capture_logs() as lines:
+        sheet.write([entry("call_ended")])
+        handing_on.take(sheet, "c", str(tmp_path / "c"), [])
+        assert refused.wait(10)
+        handing_on.close()
+    assert list(spool(tmp_path)) == ["c.json"]
+    assert told(tmp_path / "c") == [(1, "call_ended")]
+    assert [line["event"] for line in lines] == [
+        "event_not_recorded",
+        "evidence_not_finished",
+        "evidence_finished",
+    ]

@@ -5,8 +5,9 @@ from dataclasses import replace
 from pbx.call.call import State
 from pbx.call.effects import SendRequest, ToMedia
 from pbx.call.media_events import media_said
+from pbx.call.views import Times, call_view
 from pbx.sip.effects import AckArrived
-from rtp.control import Holdings, OpenLeg
+from rtp.control import CloseEvidence, EvidenceOpened, Holdings, OpenLeg, Refused
 from tests.kit.world import HOST, World, sdp
 
 
@@ -173,3 +174,68 @@ def test_refused_reinvite_leaves_all_as_it_was():
     world.answer_reinvite("d1", b"", status=488)
     assert world.desk_leg("d1").negotiation.streams == before
     assert world.call("vera").state is State.TALKING
+
+
+def test_a_call_whose_capture_does_not_close_is_not_handed_to_the_recorder():
+    """What a hanging disk takes later would not fit the seal."""
+    world = World()
+    world.invite("bob")
+    world.ack("bob")
+    call = world.call("bob").id
+    world.media_answers = False
+    world.bye("bob")
+    world.wait(60)
+    assert world.noted("capture_not_closed")[-1].fields == {"seconds": 10.0}
+    assert not world.noted("capture_closed")
+    assert call in world.exchange.calls
+    world.media()
+    assert world.noted("capture_closed")[-1].fields == {"packets": 10, "bytes": 1000, "fault": None}
+    assert world.exchange.calls == {}
+
+
+def test_a_capture_whose_end_was_told_to_nobody_is_asked_for_again():
+    """The media process was restarted while it closed it, or the connection to it was."""
+    world = World()
+    world.invite("bob")
+    world.ack("bob")
+    call = world.call("bob").id
+    world.media_answers = False
+    world.bye("bob")
+    world.commands.clear()  # lost with the connection
+    world.says(Holdings("", (), ()))
+    assert list(world.commands) == [CloseEvidence(call)]
+    world.says(Refused("CloseEvidence", call, "unknown_call"))
+    assert world.noted("capture_closed")[-1].fields["fault"] == "capture_not_closed"
+    assert world.exchange.calls == {}
+
+
+def test_a_disk_that_hangs_keeps_no_caller_waiting_for_an_answer():
+    world = World(media_answers=False)
+    world.invite("bob")
+    call = world.call("bob")
+    world.commands.popleft()  # the capture that does not open
+    world.media()
+    assert world.last_answer("bob") is None
+    world.wait(2)
+    assert world.last_answer("bob").status == 200
+    assert world.noted("not_recorded")[-1].fields == {"reason": "capture_not_opened"}
+    world.ack("bob")
+    world.says(EvidenceOpened(call.id))
+    assert call.state is State.WAITING
+
+
+def test_a_disk_that_fails_in_mid_call_is_told_and_so_is_its_recovery():
+    world = World()
+    world.invite("bob")
+    world.ack("bob")
+    call = world.call("bob")
+    for _ in range(2):
+        world.says(Refused("OpenEvidence", call.id, "disk"))
+    assert [n.fields for n in world.noted("not_recorded")] == [{"reason": "disk"}]
+    assert call_view(world.exchange, call, Times(0.0))["alarm"] == "not_recorded"
+    for _ in range(2):
+        world.says(EvidenceOpened(call.id))
+    assert len(world.noted("recorded_again")) == 1
+    assert call_view(world.exchange, call, Times(0.0))["alarm"] is None
+    world.bye("bob")
+    assert world.noted("capture_closed")[-1].fields["fault"] == "disk"
