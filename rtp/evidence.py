@@ -1,6 +1,6 @@
 """Evidence as the media process sees it: an open sink for each call, written by a thread of its own.
 
-packet ─▶ sink.packet (a list append, in the loop) ┄┄▶ every 100 ms sink.flush, every second factory.sync (in the thread)
+packet ─▶ sink.packet (a list append, in the loop) ┄┄▶ every 100 or 200 ms sink.flush, every second factory.sync (in the thread)
 
 The loop never waits for a disk: writing, fsync and closing happen in the thread, opening in a second one, because a
 caller's answer waits for it and must not wait for the fsyncs of 200 others. So a sink is called from two threads:
@@ -22,6 +22,10 @@ from rtp.control import Address, CloseEvidence, Event, EvidenceClosed, EvidenceO
 
 FLUSH_SECONDS: Final = 0.1
 """Between two flushes: what a killed process loses (bar F8: ≤ 250 ms)."""
+MANY_CALLS: Final = 100
+"""Open captures from which on they are flushed every `MANY_FLUSH_SECONDS`: the price of a write is mostly that of a write, whatever its
+size, and each second has two thousand of them when 200 calls are flushed every 100 ms."""
+MANY_FLUSH_SECONDS: Final = 0.2
 SYNC_SECONDS: Final = 1.0
 """Between two fsyncs: what a power cut loses (bar F8: ≤ 1 s)."""
 MAX_REMEMBERED: Final = 10_000
@@ -68,7 +72,7 @@ class EvidenceKeeper:
         self._openings: Jobs = queue.SimpleQueue()
         self._results: deque[Callable[[], list[Event]]] = deque()
         self._flushing = False
-        self._synced_at = float("-inf")
+        self._flushed_at = self._synced_at = float("-inf")
         self._threads = [
             threading.Thread(target=self._work, args=(jobs,), name=name, daemon=True)
             for name, jobs in (("evidence", self._jobs), ("evidence-open", self._openings))
@@ -147,10 +151,17 @@ class EvidenceKeeper:
                 self._begin(evidence)
 
     def tick(self, now: float) -> None:
-        """Flush every open call once, unless the disk is still busy with the last round; `now`: monotonic seconds."""
+        """Flush every open call once, unless the disk is still busy with the last round or there are many and it is soon for them.
+
+        To be called every `FLUSH_SECONDS`; `now`: monotonic seconds.
+        """
         if self._flushing or not self._open:
             return
-        sync = now - self._synced_at >= SYNC_SECONDS
+        # Half a flush early is on time, here and below: calls of this come late now and then.
+        if len(self._open) >= MANY_CALLS and now - self._flushed_at < MANY_FLUSH_SECONDS - FLUSH_SECONDS / 2:
+            return
+        self._flushed_at = now
+        sync = now - self._synced_at >= SYNC_SECONDS - FLUSH_SECONDS / 2
         if sync:
             self._synced_at = now
         flushed = list(self._ready.values())

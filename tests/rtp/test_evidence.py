@@ -5,7 +5,7 @@ import pytest
 
 from rtp.call_evidence import MAX_WAITING, RING_FULL, CallEvidence
 from rtp.control import CloseEvidence, EvidenceClosed, EvidenceOpened, OpenEvidence, Refused
-from rtp.evidence import MAX_REMEMBERED, EvidenceKeeper
+from rtp.evidence import MANY_CALLS, MAX_REMEMBERED, EvidenceKeeper
 from tests.kit.captures import Factory, Kept, Sink
 
 A, B = ("10.0.0.1", 1), ("10.0.0.2", 2)
@@ -74,6 +74,25 @@ def test_flushes_are_in_the_thread_and_synced_once_a_second(kept):
     assert sink.flushes == [False, True, *[False] * 10, True, *[False] * 10, True]
     assert kept.factory.together == [[sink]] * 3
     assert sink.threads == {"evidence"}
+
+
+def test_many_are_flushed_half_as_often_and_synced_as_ever(kept):
+    for number in range(MANY_CALLS - 1):
+        kept.keeper.open(OpenEvidence(f"call-{number}", "/evidence"))
+    kept.settled()
+    kept.factory.at_once = True
+    first = kept.factory.opened[0]
+    for tenth in range(10):
+        kept.keeper.tick(50 + tenth / 10)
+        kept.settled()
+    assert len(first.flushes) == 10
+    kept.keeper.open(OpenEvidence("one more", "/evidence"))
+    kept.settled()
+    for tenth in range(20):
+        kept.keeper.tick(51 + tenth / 10 + tenth % 2 * 0.03)  # every other is late
+        kept.settled()
+    assert len(first.flushes) == 10 + 10
+    assert len(kept.factory.together) == 3
 
 
 def test_what_is_synced_at_once_is_not_synced_one_by_one(kept):
