@@ -26,6 +26,7 @@ EARLIEST: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MAX_SHORT: Final = 300
 """Characters of a "text" column: two of them in four bytes each still fit an index row (2,704 bytes)."""
 MAX_SECONDS: Final = 253_402_300_799  # the last second of the year 9999
+MAX_NS: Final = MAX_SECONDS * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +100,9 @@ def statement(kind: str, record: Mapping[str, object], stream: str, position: in
     if table is None:
         raise ValueError(f"no kind {kind!r}")
     values: list[object] = []
-    more = {name: value for name, value in record.items() if name not in table.columns}
+    more = dict(record)
     for name, shape in table.columns.items():
-        value = record.get(name)
+        value = more.pop(name, None)
         fit = None if value is None else _fit(value, shape)
         if fit is None:
             if value is not None:
@@ -113,25 +114,23 @@ def statement(kind: str, record: Mapping[str, object], stream: str, position: in
         values.append(fit)
     values.append(encoded(more).decode() if more else "{}")
     if not table.keys:
-        values += [stream, position]
+        values += (stream, position)
     return Statement(_SQL[kind], tuple(values))
 
 
 def _fit(value: object, shape: Shape) -> object:
     """Give `value` as the column wants it, or None when it can't be held."""
+    if shape == "text" and isinstance(value, str):  # these two are nine of ten
+        return text(value) if len(value) <= MAX_SHORT else None
+    if shape == "time" and isinstance(value, int) and not isinstance(value, bool):
+        return EARLIEST + dt.timedelta(microseconds=value // 1000) if 0 <= value <= MAX_NS else None
     match shape, value:
-        case "text", str() if len(value) <= MAX_SHORT:
-            return text(value)
         case "long", str():
             return text(value)
         case "text", int() if not isinstance(value, bool):
             return str(value)
         case "flag", bool():
             return value
-        case "time", bool():
-            return None
-        case "time", int() if 0 <= value <= MAX_SECONDS * 10**9:
-            return EARLIEST + dt.timedelta(microseconds=value // 1000)
         case "time", float() if 0 <= value <= MAX_SECONDS:
             return EARLIEST + dt.timedelta(seconds=value)
         case _:
