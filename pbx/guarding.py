@@ -69,14 +69,14 @@ class Peers:
         """`pairs`: of media ports; a call takes one for its sound and one for its picture."""
         self._pairs = pairs
         self._held = 0
-        """Pairs of the legs as they were looked at last."""
+        """Pairs of the legs as they were counted last."""
         self._legs_seen = 0
         self._legs = legs
         self._call_of = call_of
         self._registrar = registrar
         self.reception: Line = Reception()
         """Calls for help that have not begun; the shell's own takes the place of this one."""
-        self._looked_at = -STALE_SECONDS
+        self._looked_at = self._counted_at = -STALE_SECONDS
         self._flows: set[tuple[str, tuple[str, int]]] = set()
         self._dialogs: set[str] = set()
 
@@ -96,7 +96,7 @@ class Peers:
         """Tell for how many more calls there are media ports, with sound alone. Ports of calls that ended lately count, though they
         drain for half a minute: the media process alone knows of them, and whoever it has none for hears so.
         """
-        self._look(now)
+        self._count(now)
         since = len(self._legs()) - self._legs_seen  # each has one pair at least
         return max(0, self._pairs - self._held - since - self.reception.pairs)
 
@@ -112,10 +112,16 @@ class Peers:
             return
         self._looked_at = now
         legs = list(self._legs())
-        self._legs_seen = len(legs)
-        self._held = sum([len(leg.asked) or 1 for leg in legs])
         self._flows = {(leg.flow.transport, leg.flow.remote) for leg in legs}
         self._dialogs = {leg.invite.call_id for leg in legs if leg.invite is not None}
+
+    def _count(self, now: float) -> None:
+        if now - self._counted_at < STALE_SECONDS:
+            return
+        self._counted_at = now
+        legs = self._legs()
+        self._legs_seen = len(legs)
+        self._held = sum([len(leg.asked) or 1 for leg in legs])
 
 
 def make_guard(

@@ -4,12 +4,16 @@ in → out: whoever knows a number sets it on `Metrics`; `/metrics` gives `rende
 """
 
 import asyncio
+import itertools
 import time
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 __all__ = ["CONTENT_TYPE", "Metrics", "watch_loop"]
 
@@ -21,6 +25,26 @@ LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 SETUP_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 MOS_BUCKETS: Final = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.2, 4.5)
 WAIT_BUCKETS: Final = (1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+class Lateness(Collector):
+    """A histogram that is told something a hundred times a second: prometheus_client's own takes seven times as long."""
+
+    def __init__(self, name: str, documentation: str) -> None:
+        self._name, self._documentation = name, documentation
+        self._counts = [0] * (len(LAG_BUCKETS) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Take one value. For one thread."""
+        self._counts[bisect_left(LAG_BUCKETS, seconds)] += 1
+        self._sum += seconds
+
+    def collect(self) -> Iterable[Metric]:
+        """See `Collector`; a scrape, in the same thread."""
+        bounds = [*map(str, LAG_BUCKETS), "+Inf"]
+        buckets = list(zip(bounds, itertools.accumulate(self._counts), strict=True))
+        yield HistogramMetricFamily(self._name, self._documentation, buckets, self._sum)
 
 
 class Metrics:
@@ -122,15 +146,13 @@ class Metrics:
             "at110_feed_dropped_total", "Feeds closed for reading too slowly", registry=r
         )
         self.loop_lag = Gauge("at110_loop_lag_seconds", "Last lateness of the event loop", registry=r)
-        self.loop_lag_seconds = Histogram(
-            "at110_loop_lag_histogram_seconds", "Lateness of the event loop", buckets=LAG_BUCKETS, registry=r
-        )
-        self.loop_turn_seconds = Histogram(
+        self.loop_lag_seconds = Lateness("at110_loop_lag_histogram_seconds", "Lateness of the event loop")
+        self.loop_turn_seconds = Lateness(
             "at110_loop_turn_histogram_seconds",
             "Processor time of the event loop's thread in which a probe of it was late",
-            buckets=LAG_BUCKETS,
-            registry=r,
         )
+        r.register(self.loop_lag_seconds)
+        r.register(self.loop_turn_seconds)
         self.trunk_calls = Gauge("at110_trunk_live_calls", "Calls over a trunk now", ["trunk"], registry=r)
         self.trunk_counts = Gauge(
             "at110_trunk_calls_since_start",

@@ -3,14 +3,19 @@
 in → out: the growing counts of each leg's reports → steps of the counter.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container
+from operator import attrgetter
 from typing import Final
+
+from prometheus_client import Counter
 
 from pbx.metrics import Metrics
 from rtp.control import StreamReport
 
 COUNTED: Final = ("received", "sent", "lost", "rejected", "unsent")
 """Of a `StreamReport`, as labels of the metric."""
+_COUNTS: Final = attrgetter(*COUNTED)
+_NOTHING: Final = (0,) * (len(COUNTED) + 2)
 
 
 class PacketCounts:
@@ -18,27 +23,27 @@ class PacketCounts:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._packets = [metrics.packets.labels(what) for what in COUNTED]
+        self._of_bytes: dict[str, tuple[Counter, Counter]] = {}
         self._seen: dict[tuple[str, str], tuple[int, ...]] = {}
-        self._bytes: dict[tuple[str, str], tuple[int, int]] = {}
 
     def add(self, leg: str, stream: StreamReport) -> None:
         """Take one report."""
-        now = tuple(getattr(stream, what) for what in COUNTED)
-        before = self._seen.get((leg, stream.medium), (0,) * len(COUNTED))
-        for what, new, old in zip(COUNTED, now, before, strict=True):
-            self._metrics.packets.labels(what).inc(max(0, new - old))
+        of_bytes = self._of_bytes.get(stream.medium)
+        if of_bytes is None:
+            labels = self._metrics.media_bytes.labels
+            of_bytes = labels(stream.medium, "received"), labels(stream.medium, "sent")
+            self._of_bytes[stream.medium] = of_bytes
+        now = (*_COUNTS(stream), stream.bytes_received, stream.bytes_sent)
+        before = self._seen.get((leg, stream.medium), _NOTHING)
+        for counter, new, old in zip((*self._packets, *of_bytes), now, before, strict=True):
+            if new > old:
+                counter.inc(new - old)
         self._seen[leg, stream.medium] = now
-        both = (stream.bytes_received, stream.bytes_sent)
-        for direction, new, old in zip(
-            ("received", "sent"), both, self._bytes.get((leg, stream.medium), (0, 0)), strict=True
-        ):
-            self._metrics.media_bytes.labels(stream.medium, direction).inc(max(0, new - old))
-        self._bytes[leg, stream.medium] = both
         if stream.mos is not None:
             self._metrics.listening.observe(stream.mos)
 
-    def forget(self, legs: Iterable[str]) -> None:
+    def forget(self, legs: Container[str]) -> None:
         """Drop the counts of all legs but `legs`."""
-        kept = set(legs)
-        self._seen = {key: value for key, value in self._seen.items() if key[0] in kept}
-        self._bytes = {key: value for key, value in self._bytes.items() if key[0] in kept}
+        for key in [key for key in self._seen if key[0] not in legs]:
+            del self._seen[key]

@@ -232,6 +232,8 @@ class Guard:
 
     def waiting(self, now: float) -> list[tuple[bytes, Flow]]:
         """Return the emergency INVITEs that waited and whose turn it is now; to be asked ten times a second."""
+        if not len(self._lane):
+            return []  # nearly always; ports are counted for those that wait
         turns = self._lane.turns(self._standing.free(now), now)
         self.counts["emergency_late"] += self._lane.late - self.counts["emergency_late"]
         return turns
