@@ -64,6 +64,7 @@ class Outbox:
         self._at_start = 0
         self._reader: Reader | None = None
         self._unapplied: list[Line] = []
+        self._tables: Tables | None = {}
         self._batch = BATCH
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -206,16 +207,16 @@ class Outbox:
             return
         if not self._unapplied:
             before = self._reader.segment
-            read = self._reader.read
-            self._unapplied = await asyncio.to_thread(read, self._started.durable, self._batch)
+            durable, batch = self._started.durable, self._batch
+            found = await asyncio.to_thread(_ready, self._reader, durable, batch, self._stream)
+            self._unapplied, self._tables = found
             if before is not None and self._reader.segment != before:
                 await asyncio.to_thread(segments.remove_applied, self._folder, self._applied or 0)
         if not self._unapplied:
             await changed.wait()
             return
-        lines = self._unapplied
+        lines, tables = self._unapplied, self._tables
         try:
-            tables = await asyncio.to_thread(_tables, lines, self._stream)
             await self._database.use(lambda connection: self._write_all(connection, lines, tables))
         except REFUSED:
             await self._database.use(lambda connection: self._write_each(connection, lines))
@@ -257,7 +258,9 @@ class Outbox:
         if moved is None:
             raise _MovedError
 
-    async def _write_all(self, connection: Connection, lines: Sequence[Line], tables: Tables) -> None:
+    async def _write_all(self, connection: Connection, lines: Sequence[Line], tables: Tables | None) -> None:
+        if tables is None:
+            raise ValueError("a row is none")
         async with connection.transaction():
             await self._move(connection, lines)
             for sql, rows in tables.items():
@@ -280,17 +283,20 @@ class Outbox:
         self.refused += len(refused)
 
 
-def _tables(lines: Sequence[Line], stream: str) -> Tables:
-    """Sort rows by table, as the server is given them. Raises ValueError. For a thread: it is a tenth of what a call costs.
+def _ready(reader: Reader, durable: int, limit: int, stream: str) -> tuple[list[Line], Tables | None]:
+    """Read the next rows and sort them by table, as the server is given them; None: one of them is none. Raises OSError.
 
-    Order is kept within each table. Between tables it says nothing: no row refers to one of another, and all of the transaction
-    becomes visible at once. Each round to the server costs more than ten rows in it.
+    For a thread, in one go. Order is kept within each table. Between tables it says nothing: no row refers to one of another, and
+    all of the transaction becomes visible at once. Each round to the server costs more than ten rows in it.
     """
-    tables: Tables = {}
+    lines, tables = reader.read(durable, limit), Tables()
     for line in lines:
-        one = statement(line.kind, line.record, stream, line.n)
+        try:
+            one = statement(line.kind, line.record, stream, line.n)
+        except ValueError:
+            return lines, None
         tables.setdefault(one.sql, []).append(one.values)
-    return tables
+    return lines, tables
 
 
 def _set_aside(path: Path, lines: Sequence[Line]) -> None:
