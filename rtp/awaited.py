@@ -7,6 +7,7 @@ not answered is made again (`PictureRequests`). Of a peer whom nobody sees the p
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from rtp.gop import CODECS, begins_key
 from rtp.outstream import NO_FIELDS
@@ -23,6 +24,7 @@ class Asking:
     pictures: PictureRequests
     source: Counting
     _routes: list[Route | None]
+    _usual: Any
 
     def _own_number(self) -> int:
         raise AssertionError("a track has one")
@@ -39,6 +41,7 @@ class Asking:
     def _watch(self) -> None:
         """Look for the key frame that was asked for, if it was."""
         if self.pictures.awaiting:
+            self._usual = None
             watch(self._routes, self.pictures, self._own_number)
 
 

@@ -9,7 +9,7 @@ as we do. The usual packet (in order, relayed as it is) is handled in one frame,
 # ruff: noqa: SLF001  # it is part of `Track`, with a file of its own
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import repeat
 from operator import call
 from struct import error as StructError  # noqa: N812  # it is a class, whatever its module calls it
@@ -21,7 +21,7 @@ from rtp.sequence import HALF32, MASK16, MASK32, ticks
 
 if TYPE_CHECKING:
     from rtp.loop import Loop
-    from rtp.sender import Sender, Transmit
+    from rtp.sender import Sender
     from rtp.track import Track
 
 DATAGRAM: Final = 9216
@@ -31,19 +31,25 @@ AT_ONCE: Final = 64
 _time_ns: Final = time.time_ns
 _unpack: Final = HEADER.unpack_from
 _pack: Final = HEADER.pack
+_PAYLOAD: Final = slice(HEADER_SIZE, None)
 
 
 def travel(tracks: "list[Track]", loop: "Loop") -> None:
     """Read one datagram of each of these tracks and send on what is to be sent on."""
+    if len(tracks) <= AT_ONCE:
+        _take(tracks, _read(tracks), loop)
+        return
     for start in range(0, len(tracks), AT_ONCE):
         some = tracks[start : start + AT_ONCE]
-        _take(zip(some, _read(some), strict=True), loop)
+        _take(some, _read(some), loop)
 
 
 def _read(tracks: "list[Track]") -> list[bytes]:
     """Give a datagram of each track; those that had none are taken off the list."""
     found: list[bytes] = []
-    reading = map(call, [track._recv for track in tracks], repeat(DATAGRAM))
+    sockets = [track._socket for track in tracks]
+    # The method of their class: one object for all of them, where each bound one would have to be fetched from memory.
+    reading = map(type(sockets[0]).recv, sockets, repeat(DATAGRAM))
     while True:
         try:
             found.extend(reading)  # keeps what came before an error, and goes on behind it
@@ -54,15 +60,16 @@ def _read(tracks: "list[Track]") -> list[bytes]:
             return found
 
 
-def _take(arrived: "Iterator[tuple[Track, bytes]]", loop: "Loop") -> None:
-    """Take datagrams of believed sources and send on what is to be sent on."""
+def _take(tracks: "list[Track]", packets: list[bytes], loop: "Loop") -> None:
+    """Take a datagram of each of these tracks' believed sources and send on what is to be sent on."""
+    arrived = zip(tracks, packets, strict=True)
     now, looked, vacant = loop.now, loop.looked, loop.vacant
     longest, most = now - WAITED_SECONDS, now + BURST_SECONDS
     unpack, pack = _unpack, _pack
     arrivals: dict[int, int] = {}  # Hz → `now` in ticks
+    sender: Sender  # of the usual route there is one
     senders: list[Sender] = []
-    ways: list[Transmit] = []
-    packets: list[bytes] = []
+    onward: list[bytes] = []
     while True:
         try:
             for track, data in arrived:
@@ -90,23 +97,21 @@ def _take(arrived: "Iterator[tuple[Track, bytes]]", loop: "Loop") -> None:
                 if route is None or first & 0xC0 != 0x80:
                     track.rejected += 1
                     continue
-                sender = route.sender
                 source = track.source
-                rate = route.rate
                 if (
-                    sender is None
+                    route is not track._usual
                     or sequence != source.highest + 1
                     or ssrc != source.ssrc
-                    or rate != source.rate
-                    or not sender.straight
+                    or not (sender := route.sender).straight
                     or (out := sender.out).source != track._number
-                    or route.special is not None
                 ):
-                    _send(senders, ways, packets, loop)  # whatever this one leads to comes after them
+                    if senders:
+                        _send(senders, onward, loop)  # whatever this one leads to comes after them
                     track._route(route, data, sequence, timestamp, ssrc, now)
                     continue
                 source.highest = sequence
                 source.count += 1
+                rate = route.rate
                 if rate not in arrivals:
                     arrivals[rate] = ticks(now, rate)
                 transit = (arrivals[rate] - timestamp) & MASK32
@@ -115,26 +120,33 @@ def _take(arrived: "Iterator[tuple[Track, bytes]]", loop: "Loop") -> None:
                     change = -change
                 if change >= HALF32:
                     change = MASK32 + 1 - change
-                source.jitter16 += change - ((source.jitter16 + 8) >> 4)
                 source.transit = transit
+                jitter = source.jitter16
+                source.jitter16 = jitter + change - ((jitter + 8) >> 4)
                 out.sequence = sequence = (sequence + out.sequence_offset) & MASK16
                 out.timestamp = timestamp = (timestamp + out.timestamp_offset) & MASK32
                 out.at = now
                 header = pack(first, second & MARKER | route.payload_type, sequence, timestamp, out.ssrc)
                 senders.append(sender)
-                ways.append(sender.transmit)
-                packets.append(header + data[HEADER_SIZE:])
+                onward.append(header + data[_PAYLOAD])
         except Exception as error:  # noqa: BLE001  # logged and counted: one leg's failure must not end the others
             loop.failed(f"{track.leg}.{track.medium}", error)
         else:
             break
-    _send(senders, ways, packets, loop)
+    if senders:
+        _send(senders, onward, loop)
 
 
-def _send(senders: "list[Sender]", ways: "list[Transmit]", packets: list[bytes], loop: "Loop") -> None:
+def _send(senders: "list[Sender]", packets: list[bytes], loop: "Loop") -> None:
     """Send packets, each its own way; the lists are empty then."""
     sent: list[int] = []
-    sending = map(call, ways, packets)
+    sockets = [sender.direct for sender in senders]
+    sending: map[int]
+    if not all(sockets):
+        sending = map(call, [sender.transmit for sender in senders], packets)
+    else:
+        send: Callable[..., int] = type(sockets[0]).send  # type: ignore[union-attr]  # as in `_read`
+        sending = map(send, sockets, packets)
     while len(sent) < len(packets):
         try:
             sent.extend(sending)  # as in `_read`
@@ -156,7 +168,6 @@ def _send(senders: "list[Sender]", ways: "list[Transmit]", packets: list[bytes],
             except Exception as error:  # noqa: BLE001  # as above
                 _failed(sender, loop, error)
     senders.clear()
-    ways.clear()
     packets.clear()
 
 

@@ -66,6 +66,7 @@ class Sender:
         "_socket",
         "asked_mode",
         "codec",
+        "direct",
         "event_codecs",
         "evidence",
         "expecting",
@@ -136,6 +137,8 @@ class Sender:
         self.wrap: Wrap | None = None
         """Encryption: makes of the way to the socket one that seals each packet (see `protection`)."""
         self.transmit: Transmit = self._nowhere
+        self.direct: socket.socket | None = None
+        """The socket whose `send` `transmit` is; None where it is something else."""
 
     # --- what decides where packets go -----------------------------------------------------------------------------
 
@@ -196,6 +199,8 @@ class Sender:
             silences = frozenset(silence(codec) for codec in self._codecs if sound((codec,)))
             onward = self.gate = SilentGate(onward, silences)
         self.transmit = onward
+        bare = self.history is None and self.wrap is None and self.gate is None
+        self.direct = self._socket if bare and self._connected and self.remote is not None else None
         heard = not self.silent if self._marker else True
         self.relay_open = self.sending and heard and not self.overridden and self.remote is not None
         self.straight = self.relay_open and self.overlay is None

@@ -6,7 +6,7 @@ datagram ─▶ right source? ─▶ evidence ─▶ route by payload type ─�
 
 import time
 from collections.abc import Callable
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import structlog
 
@@ -49,8 +49,8 @@ class Track(Asking, Unheard, Carried):
     # Slots, because a packet finds its track cold in the cache: each dictionary less is a microsecond less.
     __slots__ = (
         "_around", "_believed", "_connected", "_detector", "_dropped", "_fd", "_gaps", "_laid", "_loop", "_named", "_number",
-        "_permitted_until", "_presence", "_read_at", "_recv", "_routes", "_seconds_per_byte",
-        "_unheard", "ask_picture", "audience", "destination", "evidence", "fed_by", "flood_stated", "flooded", "group", "heard",
+        "_permitted_until", "_presence", "_read_at", "_routes", "_seconds_per_byte", "_socket",
+        "_unheard", "_usual", "ask_picture", "audience", "destination", "evidence", "fed_by", "flood_stated", "flooded", "group", "heard",
         "latch", "leg", "local", "local_rtcp", "medium", "overrun", "pair", "pictures", "reader", "rejected", "remote", "sender",
         "source", "strangers", "stream", "taken", "unauthentic",
     )  # fmt: skip
@@ -90,7 +90,7 @@ class Track(Asking, Unheard, Carried):
         self._around = around
         self._loop = around.loop
         self._fd = pair.rtp.fileno()
-        self._recv = pair.rtp.recv
+        self._socket = pair.rtp
         self._connected = False
         self._believed: Address = ("", 0)
         self._named: Address | None = None
@@ -103,6 +103,7 @@ class Track(Asking, Unheard, Carried):
         self._detector = Detector()
         self._routes: list[Route | None] = [None] * 128
         self._laid: object = None  # what decided on them
+        self._usual: Any = None  # the route of the newest packet, if that was relayed as it is (see `road`)
         self._dropped: frozenset[str] = frozenset()
         self._loop.add(self._fd, self._read_open, f"{leg}.{medium}")
 
@@ -176,6 +177,7 @@ class Track(Asking, Unheard, Carried):
     def _lay(self, destination: "Track | None") -> None:
         """Lay a route for each payload type the peer may send."""
         self._routes = [None] * 128
+        self._usual = None
         receive = with_noise(self.stream.receive if self.stream else (), self.medium)
         accepted = destination.stream.send if destination is not None and destination.stream else ()
         sender = destination.sender if destination is not None else None
@@ -229,6 +231,7 @@ class Track(Asking, Unheard, Carried):
         self, route: Route, data: bytes, sequence: int, timestamp: int, ssrc: int, now: float
     ) -> None:
         """Count a packet and send it where its payload type goes."""
+        self._usual = None
         arrival = ticks(now, route.rate)
         verdict = self.source.receive(ssrc, sequence, timestamp, route.rate, arrival)
         if verdict != SAME:
@@ -241,6 +244,7 @@ class Track(Asking, Unheard, Carried):
             route.special(data, sequence, timestamp, now)
         elif route.sender is not None and route.codec is not None:
             route.sender.relay(self._number, data, route.codec, sequence, timestamp, now)
+            self._usual = route
         elif self.medium == "audio":
             self._unheard = (data, sequence, timestamp)
         elif self.group.push(route.name, data, sequence, timestamp):

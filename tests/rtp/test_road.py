@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rtp.control import Dtmf
+from rtp.control import Codec, Dtmf
 from rtp.road import AT_ONCE, travel
-from tests.kit.media_wire import EVENTS, PCMA, PHONE, Wire, packet, rtp_socket, sent
+from tests.kit.media_wire import EVENTS, H264, PCMA, PHONE, Wire, packet, rtp_socket, sent
 
 ROOMS = 3
 
@@ -166,7 +166,7 @@ def test_a_failure_of_ours_ends_nothing_but_its_own_packet():
 
     rooms.tracks[1].evidence = broken  # as it is received
     rooms.tracks[2].sender.evidence = broken  # as it was sent
-    rooms.tracks[5].sender.transmit = broken
+    rooms.tracks[5].sender.transmit, rooms.tracks[5].sender.direct = broken, None
     travel(rooms.arrive([(number, packet(2)) for number in range(2 * ROOMS)]), rooms.wire.loop)
     assert [type(error) for _, error in rooms.wire.loop.failures] == [KeyError] * 3
     assert [name for name, _ in rooms.wire.loop.failures] == [
@@ -177,9 +177,44 @@ def test_a_failure_of_ours_ends_nothing_but_its_own_packet():
 
 def test_a_gate_that_stops_a_packet_is_not_counted_as_sent():
     rooms = Rooms()
-    rooms.tracks[1].sender.transmit = lambda _packet: 0
+    rooms.tracks[1].sender.transmit, rooms.tracks[1].sender.direct = lambda _packet: 0, None
     rooms.rows.clear()
     travel(rooms.arrive([(0, packet(2)), (1, packet(2))]), rooms.wire.loop)
     assert (rooms.tracks[1].sender.packets, rooms.tracks[1].sender.failed) == (1, 0)
     assert (rooms.tracks[0].sender.packets, rooms.tracks[0].sender.octets) == (2, 320)
     assert len(rooms.rows) == 3
+
+
+def pair_of(medium, codecs):
+    """Two tracks that hear each other, after two packets each: the road knows the usual one."""
+    wire = Wire()
+    one, other = (wire.configured(side, medium, codecs) for side in "ab")
+    one.wire(other, wire.loop.now)
+    for sequence in (1, 2, 3):
+        for track in (one, other):
+            wire.loop.read(
+                rtp_socket(track), packet(sequence, b"\x41slice", payload_type=codecs[0].payload_type)
+            )
+    return wire, one
+
+
+def test_a_key_frame_that_is_asked_for_while_pictures_flow_is_seen():
+    wire, one = pair_of("video", (H264,))
+    one.pictures.answered()
+    for sequence in (4, 5):
+        wire.loop.read(rtp_socket(one), packet(sequence, b"\x41slice", payload_type=96))
+    wire.loop.now += 1.0
+    one.want_picture(wire.loop.now)
+    assert one.pictures.awaiting
+    wire.loop.read(rtp_socket(one), packet(6, b"\x65key", payload_type=96))
+    assert not one.pictures.awaiting
+
+
+def test_a_packet_of_another_clock_between_the_usual_ones_is_no_jitter():
+    wide = Codec("TELEPHONE-EVENT", 101, 16000)
+    wire, one = pair_of("audio", (PCMA, wide))
+    for sequence, payload_type in ((4, 8), (5, 101), (6, 8), (7, 8)):
+        wire.loop.now += 0.02
+        wire.loop.read(rtp_socket(one), packet(sequence, b"\x05\x0a\0\xa0", payload_type=payload_type))
+        assert one.source.rate == (16000 if payload_type == 101 else 8000)
+    assert one.source.received == 7
