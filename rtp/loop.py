@@ -24,7 +24,7 @@ GATHER_RATE: Final = 4000
 """Datagrams a second above which the loop lets some gather before it serves them. A round for each single one is
 mostly the price of waking up, with every cache cold: together they cost half."""
 GATHER_SECONDS: Final = 0.001
-"""From one round to the next while they gather, as in the native engine: half of it is the delay a packet gets by it."""
+"""From one round to the next while they gather: half of it is the delay a packet gets by it."""
 MUCH_RATE: Final = 12_000
 """Datagrams a second, some sixty calls of sound and picture, above which they gather for longer: there a processor's share is what
 runs out first, and 160 µs of each round are spent before its first packet."""

@@ -15,6 +15,9 @@
 /* Above so many datagrams a second they gather before they are served: a wake-up for each single one is mostly the price of waking up. */
 #define GATHER_RATE 4000
 #define GATHER_SECONDS 0.001 /* from one wake-up to the next: half of it is the delay a packet gets by it (bar Q2: p50 <= 1 ms) */
+/* The fewer a wake-up finds, the more of its own price each of them bears: below MUCH_RATE a second they gather longer, up to this. */
+#define GATHER_LONGEST 0.0015
+#define MUCH_RATE 40000
 #define LOOK_SECONDS 0.1     /* between two looks at the rate */
 #define AHEAD 4              /* flows asked of memory before they are read */
 
@@ -223,18 +226,20 @@ int relay_collect(relay_loop *loop, double now, double looked, double vacant)
     return count;
 }
 
-/* Look at the rate now and then; where there is much to do, sleep out what is left of a millisecond since the last wake-up. */
+/* Look at the rate now and then; where there is much to do, sleep out what is left of a millisecond or so since the last wake-up. */
 static double gather(relay_loop *loop, double now, double deadline)
 {
     if (now >= loop->look_at) {
-        loop->gathering = (double)loop->served > GATHER_RATE * LOOK_SECONDS;
+        double rate = (double)loop->served / LOOK_SECONDS;
+        double share = rate < MUCH_RATE ? rate / MUCH_RATE : 1;
+        loop->gathering = rate > GATHER_RATE ? GATHER_LONGEST - share * (GATHER_LONGEST - GATHER_SECONDS) : 0;
         loop->served = 0;
         loop->look_at = now + LOOK_SECONDS;
     }
-    double until = loop->now + GATHER_SECONDS;
+    double until = loop->now + loop->gathering;
     if (until > deadline)
         until = deadline;
-    if (!loop->gathering || until <= now)
+    if (until <= now)
         return now;
     struct timespec at = {.tv_sec = (time_t)until};
     at.tv_nsec = (long)((until - (double)at.tv_sec) * 1e9);

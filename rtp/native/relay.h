@@ -173,9 +173,8 @@ typedef struct {
     uint32_t odd_used;
     unsigned char *odd_bytes;
     /* gathering */
-    double look_at;
+    double look_at, gathering; /* seconds from one wake-up to the next; 0: each packet is served when it comes */
     int64_t served;
-    int gathering;
     relay_beats beats;
     int64_t relayed, sunk, voiced, handed; /* packets since the start: sent on, counted, put into a mix, handed to Python */
 } relay_loop;
