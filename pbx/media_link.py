@@ -10,6 +10,7 @@ from pbx.tasks import Tasks
 from rtp.client import MediaClient
 from rtp.clients import MediaClients
 from rtp.control import Event
+from rtp.freed import Freed
 
 
 def media_link(
@@ -17,4 +18,7 @@ def media_link(
 ) -> MediaClient | MediaClients:
     """Make the link; it connects when asked to."""
     paths = [str(settings.media_socket(number)) for number in range(settings.media.processes)]
-    return MediaClients(paths, on_event, tasks) if len(paths) > 1 else MediaClient(paths[0], on_event, tasks)
+    freed = Freed(settings.media.drain_seconds)
+    if len(paths) > 1:
+        return MediaClients(paths, on_event, tasks, freed=freed)
+    return MediaClient(paths[0], on_event, tasks, freed=freed)

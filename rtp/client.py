@@ -1,6 +1,7 @@
 """Signalling's end of the control socket: commands out, events in (asyncio)."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -8,6 +9,7 @@ import structlog
 
 from rtp.control import Command, Event
 from rtp.frames import FrameError, Frames, decode_event, encode
+from rtp.freed import Freed
 
 RETRY_SECONDS: Final = 0.1
 """Between two attempts to connect: a restarted media process is found at once, and waiting costs nothing."""
@@ -38,8 +40,13 @@ class MediaClient:
         tasks: Spawner,
         *,
         on_lost: Callable[[], None] | None = None,
+        freed: Freed | None = None,
     ) -> None:
-        """`path`: the process's Unix socket; `on_lost` is called when a connection that stood is there no more."""
+        """`path`: the process's Unix socket; `on_lost` is called when a connection that stood is there no more.
+
+        `freed`: what is remembered of ports for a process that forgets; None: whoever uses this does.
+        """
+        self._freed = freed
         self._path = path
         self._on_lost = on_lost
         self._on_event = on_event
@@ -63,6 +70,8 @@ class MediaClient:
 
     def send(self, command: Command) -> None:
         """Send a command; while nobody is connected it is counted and left out."""
+        if self._freed is not None:
+            self._freed.sent(command, time.monotonic())
         writer = self._writer
         if writer is None:
             self.unsent += 1
@@ -109,7 +118,11 @@ class MediaClient:
         frames = Frames()
         while data := await reader.read(READ_SIZE):
             for frame in frames.feed(data):
-                self._on_event(decode_event(frame))
+                event = decode_event(frame)
+                if self._freed is not None:
+                    for command in self._freed.said(event, time.monotonic()):
+                        self.send(command)
+                self._on_event(event)
 
     def _drop(self, writer: asyncio.StreamWriter) -> None:
         if self._writer is writer:

@@ -12,6 +12,7 @@ from functools import partial
 
 from rtp.client import MediaClient, Spawner
 from rtp.control import Command, Event
+from rtp.freed import Freed
 from rtp.placed import Effect, Gone, Said, To, Up
 from rtp.placement import Placement
 
@@ -19,8 +20,16 @@ from rtp.placement import Placement
 class MediaClients:
     """As `MediaClient`, of several processes."""
 
-    def __init__(self, paths: Sequence[str], on_event: Callable[[Event], None], tasks: Spawner) -> None:
-        """`paths`: the processes' Unix sockets, by number."""
+    def __init__(
+        self,
+        paths: Sequence[str],
+        on_event: Callable[[Event], None],
+        tasks: Spawner,
+        *,
+        freed: Freed | None = None,
+    ) -> None:
+        """`paths`: the processes' Unix sockets, by number; `freed`: as in `MediaClient`."""
+        self._freed = freed
         self._on_event = on_event
         self._tasks = tasks
         self._known = asyncio.Event()
@@ -52,6 +61,8 @@ class MediaClients:
     def send(self, command: Command) -> None:
         """Give a command to the process it is for; it may wait until its leg has arrived there."""
         now = time.monotonic()
+        if self._freed is not None:
+            self._freed.sent(command, now)
         self._run(self._placement.receive(command, now))
 
     async def close(self) -> None:
@@ -83,6 +94,9 @@ class MediaClients:
                     case To(process, command):
                         self._clients[process].send(command)
                     case Up(event):
+                        if self._freed is not None:
+                            for command in self._freed.said(event, time.monotonic()):
+                                self.send(command)
                         self._on_event(event)
         finally:
             self._running = False

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from rtp.moving import LegsMoved, MoveLegs
+from rtp.moving import DrainPorts, LegsMoved, MoveLegs
 from rtp.reported import (  # named again, because they are part of the protocol
     LegReport as LegReport,  # noqa: PLC0414
 )
@@ -260,7 +260,7 @@ class Query(msgspec.Struct, frozen=True, tag=True):
 
 Command = (
     OpenLeg | ConfigureLeg | CloseLeg | Join | Leave | SetStaff | SetGates | Play | StopPlay | PassDtmf
-    | WantPicture | AskPicture | RecordTalk | OpenEvidence | NoteSip | CloseEvidence | Query | MoveLegs
+    | WantPicture | AskPicture | RecordTalk | OpenEvidence | NoteSip | CloseEvidence | Query | MoveLegs | DrainPorts
 )  # fmt: skip
 
 

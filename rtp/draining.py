@@ -3,7 +3,8 @@
 import socket
 
 from rtp.loop import Handler, Loop
-from rtp.ports import Pair
+from rtp.moving import DrainPorts
+from rtp.ports import Pair, Ports
 from rtp.road import DATAGRAM
 
 
@@ -25,6 +26,20 @@ class Draining:
             self._loop.replace(sock.fileno(), _reader_into_nothing(sock), f"draining {pair.port}")
         self._pairs[pair.port] = pair
         self._loop.at(now + self._seconds, lambda _now: self._close(pair), f"drain {pair.port}")
+
+    def take_over(self, order: DrainPorts, ports: Ports, host: str, now: float) -> None:
+        """Go on with what a process that died was draining; `host`: where this one binds by itself."""
+        try:
+            pair = ports.again(order.host or host, order.port)
+        except OSError:  # no such address here, or no file left: then nobody else is given it either
+            pair = None
+        if pair is None:
+            return
+        for sock in (pair.rtp, pair.rtcp):
+            self._loop.add(sock.fileno(), _reader_into_nothing(sock), f"draining {pair.port}")
+        self._pairs[pair.port] = pair
+        due = now + min(order.seconds, self._seconds)
+        self._loop.at(due, lambda _now: self._close(pair), f"drain {pair.port}")
 
     def end(self) -> None:
         """Close all now: the process is about to end."""

@@ -50,7 +50,7 @@ from rtp.latch import QUIET_SECONDS, canonical
 from rtp.leg import Leg
 from rtp.loop import Handler, Loop
 from rtp.mixing import Mixing
-from rtp.moving import MoveLegs
+from rtp.moving import DrainPorts, MoveLegs
 from rtp.parts import PYTHON, Parts, Phase
 from rtp.ports import NoPorts, Pair, Ports
 from rtp.prompts import Prompts
@@ -137,6 +137,8 @@ class Engine:
                 self._tell(events)
             case Query(ref):
                 self._emit(self.holdings(ref))
+            case DrainPorts():
+                self._draining.take_over(command, self._ports, self._settings.host, self._loop.now)
             case MoveLegs(legs):  # there is no other process; see `shared_engine`
                 self._emit(Refused("MoveLegs", legs[0], "unreachable"))
             case _:

@@ -1,4 +1,4 @@
-"""What is said about legs that go from one media process to another; see `rtp.handover` for how they go."""
+"""What is said about legs that go from one media process to another (`rtp.handover` is how they go), and of ports one leaves behind."""
 
 import msgspec
 
@@ -21,3 +21,14 @@ class LegsMoved(msgspec.Struct, frozen=True, tag=True):
     """These legs are here now, in the rooms they were in, and nothing was lost on the way."""
 
     legs: tuple[str, ...]
+
+
+class DrainPorts(msgspec.Struct, frozen=True, tag=True):
+    """Keep a pair of ports closed to all calls: a process that died was draining it. One that is not free is left as it is."""
+
+    host: str
+    """Local IP address; empty: where the process binds by itself."""
+    port: int
+    """Of RTP; the next one goes with it."""
+    seconds: float
+    """How long still."""

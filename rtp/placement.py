@@ -29,7 +29,7 @@ from rtp.control import (
     RecordTalk,
     Refused,
 )
-from rtp.moving import LegsMoved, MoveLegs
+from rtp.moving import DrainPorts, LegsMoved, MoveLegs
 from rtp.placed import Effect, Gone, Move, Placed, Said, To, Up
 
 RETRY_SECONDS: Final = 0.2
@@ -117,6 +117,8 @@ class Placement:
                 if call not in self._captures:
                     return [Up(Refused(type(command).__name__, call, "unknown_call"))]
                 return [To(self._captures[call], command)]
+            case DrainPorts():  # whose range it is not in leaves it
+                return [To(process, command) for process in self._processes]
             case Query() | MoveLegs():
                 raise AssertionError("what is held and who is moved is asked and decided here")
             case OpenLeg(leg, evidence=evidence):
@@ -147,7 +149,7 @@ class Placement:
                 return self._moving(near, call)
             case NoteSip(call) | CloseEvidence(call):
                 return self._moving(None, call)
-            case Query() | MoveLegs():
+            case Query() | MoveLegs() | DrainPorts():
                 return None
             case Join(room, leg):
                 others = [name for name, one in self._legs.items() if one.room == room]

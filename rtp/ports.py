@@ -66,6 +66,11 @@ class Ports:
         if wanted and not self._reserve.admits(wanted, used=used, captures=captures, urgent=urgent):
             raise NoPorts(errno.EADDRINUSE, f"{used} port pairs are in use or draining")
 
+    def again(self, host: str, port: int) -> Pair | None:
+        """Bind this very pair; None when it is not of the range, or not free. Raises OSError for a wrong address, or NoPorts."""
+        last = self._first + 2 * (self._pairs - 1)
+        return _pair(host, port) if self._first <= port <= last and port % 2 == 0 else None
+
     def bind(self, host: str, wanted: int | None = None) -> Pair:
         """Bind the next pair that is free on a local IP address. Raises NoPorts, or OSError for a wrong address.
 

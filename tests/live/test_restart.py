@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -166,3 +167,26 @@ def test_evidence_is_sealed_when_signalling_dies_and_its_journal_is_lost(
     folder = exchange.evidence(call, timeout=20)
     assert at110("verify", folder).returncode == 0
     assert {e["event"] for e in read_events(folder)} >= {"call_arrived", "put_through"}
+
+
+def test_a_port_that_was_freed_stays_closed_though_the_media_process_dies(
+    exchange: Exchange, oracle: NewOracle
+) -> None:
+    caller = oracle(84)
+    caller.call()
+    call = exchange.call_of(caller.user)["call"]
+    port = caller._remote_audio  # our own kit
+    caller.bye()
+    exchange.wait_gone(call)
+    exchange.until(lambda: _closed(port), "the port does not drain")
+    kill(exchange, "media")
+    exchange.until(
+        lambda: exchange.api("GET", "/healthz")["media"] == "up" and _closed(port),
+        "the process that took over gives the port away",
+        timeout=10,
+    )
+
+
+def _closed(port: int) -> bool:
+    """Whether somebody has a UDP port of this machine; to try it would take it from who wants it."""
+    return f":{port:04X} " in Path("/proc/net/udp").read_text()

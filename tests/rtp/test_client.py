@@ -6,6 +6,7 @@ from pbx.tasks import Tasks
 from rtp import control as c
 from rtp.client import MAX_UNSENT, MediaClient
 from rtp.frames import Frames, decode_command, encode
+from rtp.freed import Freed
 
 HELLO = c.Holdings("", (), ())
 
@@ -63,6 +64,27 @@ async def ends(tmp_path, monkeypatch):
     if hasattr(worker, "server"):
         await worker.stop()
     assert client.failures == []
+
+
+async def test_a_process_that_begins_anew_is_told_first_which_ports_were_freed_lately(ends):
+    worker, client = ends
+    client.media._freed = Freed(30.0)
+    await worker.start()
+    await client.media.connect()
+    await client.events.get()
+    client.media.send(c.OpenLeg("leg", ("audio",), "127.0.0.1"))
+    opened = c.LegOpened("leg", (c.PortPair("audio", 20_000, 20_001),))
+    worker.writers[0].write(encode(opened))
+    assert await client.events.get() == opened
+    client.media.send(c.CloseLeg("leg"))
+    while not isinstance(await worker.commands.get(), c.CloseLeg):
+        pass
+    await worker.stop()
+    await worker.start()
+    told = await worker.commands.get()
+    assert (told.host, told.port) == ("127.0.0.1", 20_000)
+    assert 0.0 < told.seconds <= 30.0
+    assert await client.events.get() == HELLO, "whoever listens hears of it afterwards"
 
 
 async def test_commands_go_out_and_events_come_in(ends):

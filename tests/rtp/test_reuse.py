@@ -113,3 +113,36 @@ def test_late_packets_of_a_call_are_never_in_the_next_one(reused, engine):
         jump(reused, DRAIN + 0.1)
     assert used == {20_002}, "it was the same port each time"
     assert not reused.loop.failures
+
+
+def test_a_process_that_takes_over_keeps_a_freed_port_for_the_rest_of_its_time(reused):
+    reused.leg(HOST)
+    reused.do(c.Join("room", HOST, "host"))
+    reused.do(c.DrainPorts("127.0.0.1", 20_002, 12.0))
+    sock = reused.system.bound[20_002].rtp
+    old, new = ("10.1.0.1", 4000), ("10.2.0.1", 4000)
+    for seconds in (0.0, 5.0, 6.9):
+        jump(reused, seconds)
+        arrives(reused, sock, packet(7, payload=b"late"), old)
+        assert open_guest(reused, new) is None
+    jump(reused, 0.2)
+    assert sock.closed
+    assert b"late" not in heard_by_host(reused)
+    assert open_guest(reused, new) == 20_002
+    assert not reused.loop.failures
+
+
+@pytest.mark.parametrize("port", [20_000, 20_003, 19_998, 20_004])
+def test_a_port_that_is_not_free_or_not_of_the_range_is_left_alone(reused, port):
+    reused.leg(HOST)  # has 20,000
+    before = set(reused.system.bound)
+    assert reused.do(c.DrainPorts("", port, 12.0)) == []
+    assert set(reused.system.bound) == before
+    jump(reused, 12.1)
+    assert not reused.sockets(HOST)[0].closed
+
+
+def test_no_port_is_kept_for_longer_than_the_setting_says(reused):
+    reused.do(c.DrainPorts("", 20_002, 1e9))
+    jump(reused, DRAIN + 0.1)
+    assert reused.system.bound[20_002].rtp.closed
