@@ -249,7 +249,7 @@ def _tell_ready() -> None:
 def serve() -> int:
     """Start the exchange and stay. Returns the exit status."""
     from pbx import credentials, logs
-    from pbx.settings import SettingsError, load, prepare
+    from pbx.settings import SettingsError, keep, load, prepare
     from pbx.storage.embedded import Embedded
     from pbx.storage.keeper import Keeper
     from pbx.storage.place import EmbeddedError
@@ -257,7 +257,7 @@ def serve() -> int:
     from rtp.native import NoEngineError, choose
 
     try:
-        settings = load(os.environ)
+        settings, kept = load(os.environ), keep(os.environ)
         prepare(settings)
         people = credentials.load_or_create(settings.credentials)
     except SettingsError as error:
@@ -286,7 +286,9 @@ def serve() -> int:
             print(f"at110: PostgreSQL: {error}", file=sys.stderr)
             return 1
         url = keeper.dsn
-    supervisor = Supervisor(settings.state, keeper, url, media_processes=settings.media.processes)
+    supervisor = Supervisor(
+        settings.state, keeper, url, media_processes=settings.media.processes, settings=kept
+    )
     return supervisor.run(lambda: _greet(settings, people, engine))
 
 

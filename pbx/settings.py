@@ -209,13 +209,32 @@ LISTS: Mapping[str, type[Section]] = {"trunk": TrunkSettings}
 """Tables of which there may be many: `[[trunk]]`."""
 
 
-def load(environ: Mapping[str, str]) -> Settings:
-    """Read the file and the environment. Raises `SettingsError` naming everything that is wrong."""
+def _places(environ: Mapping[str, str]) -> tuple[Path, Path]:
+    """Return the state folder and the settings file."""
     state = Path(environ.get("AT110_STATE") or "./state").expanduser().absolute()
     given = environ.get("AT110_SETTINGS")
-    file = Path(given).expanduser() if given else state / "at110.toml"
+    return state, Path(given).expanduser() if given else state / "at110.toml"
+
+
+def keep(environ: Mapping[str, str]) -> int:
+    """Copy the settings file, or nothing if there is none, into a file in memory; return its descriptor. Raises OSError.
+
+    The processes of one exchange read this: who is started again while somebody edits the file must find what the others go by.
+    """
+    _, file = _places(environ)
+    text = file.read_bytes() if file.exists() else b""
+    descriptor = os.memfd_create("at110-settings", os.MFD_CLOEXEC)
+    with open(descriptor, "wb", closefd=False) as kept:
+        kept.write(text)
+    return descriptor
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read the file and the environment. Raises `SettingsError` naming everything that is wrong."""
+    state, file = _places(environ)
     problems: list[str] = []
-    tables, lines = settings_file.read(file, required=bool(given), problems=problems)
+    named = bool(environ.get("AT110_SETTINGS"))
+    tables, lines = settings_file.read(file, required=named, problems=problems)
     sources = dict(lines)
     for section, key, value, variable in settings_file.overrides(environ, problems):
         table = tables.setdefault(section, {})

@@ -75,10 +75,17 @@ class Supervisor:
     """Starts the processes, starts them again when they end, and ends them in order."""
 
     def __init__(
-        self, state: Path, database: Database | None, database_url: str, *, media_processes: int = 1
+        self,
+        state: Path,
+        database: Database | None,
+        database_url: str,
+        *,
+        media_processes: int = 1,
+        settings: int | None = None,
     ) -> None:
-        """`state`: the folder that tells every process which exchange it is of."""
+        """`state`: the folder that tells every process which exchange it is of; `settings`: the file of `pbx.settings.keep`."""
         self._state = state
+        self._settings = settings
         self._database = database
         self._children = [
             *(Child(media_role(number)) for number in range(media_processes)),
@@ -212,6 +219,9 @@ class Supervisor:
             "AT110_SUPERVISOR": str(os.getpid()),
         }
         inherited = [self._ready_write]
+        if self._settings is not None:
+            environment["AT110_SETTINGS"] = f"/proc/self/fd/{self._settings}"
+            inherited.append(self._settings)
         if child.role == "signalling":
             environment[live_key.VARIABLE] = str(self._live_key)
             inherited.append(self._live_key)

@@ -10,6 +10,7 @@ import pytest
 
 from pbx import supervisor
 from pbx.backoff import AT_ONCE, LAST_PAUSE, STEADY_SECONDS
+from pbx.settings import keep, load
 from pbx.supervisor import CANT_START, Child, Supervisor
 
 
@@ -387,3 +388,30 @@ def test_an_exchange_that_can_not_start_its_first_processes_says_so(monkeypatch)
     kept.refuses = True
     with pytest.raises(OSError, match="temporarily"):
         kept.look()
+
+
+def test_who_is_started_later_goes_by_the_settings_of_the_start(tmp_path):
+    """The file is being edited, is wrong or gone; the exchange needs the process that died all the same."""
+    file = tmp_path / "at110.toml"
+    file.write_text("[sip]\nport = 5066\n")
+    descriptor = keep({"AT110_STATE": str(tmp_path)})
+    file.write_text("[sip\n")
+    made = Supervisor(tmp_path, None, "postgresql://", settings=descriptor)
+    for child in made._children:
+        environment, inherited = made._told(child)
+        assert descriptor in inherited
+        told = {
+            name: value for name, value in environment.items() if name in {"AT110_STATE", "AT110_SETTINGS"}
+        }
+        for _ in range(2):
+            assert load(told).sip.port == 5066
+    os.close(descriptor)
+
+
+def test_an_exchange_without_a_settings_file_goes_on_without(tmp_path):
+    descriptor = keep({"AT110_STATE": str(tmp_path)})
+    (tmp_path / "at110.toml").write_text("[sip\n")
+    assert (
+        load({"AT110_STATE": str(tmp_path), "AT110_SETTINGS": f"/proc/self/fd/{descriptor}"}).sip.port == 5060
+    )
+    os.close(descriptor)
