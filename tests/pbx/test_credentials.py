@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 from dataclasses import replace
 
@@ -150,3 +151,17 @@ def test_what_stands_for_no_md5_is_no_password():
     assert verify(forged, "REGISTER", b"", {"MD5": NO_MD5}), "which is why it must not be stored as one"
     kept = Account(user="alice", role="caller", realm=REALM, ha1_sha256="0" * 64, ha1_md5=NO_MD5)
     assert not verify(forged, "REGISTER", b"", kept.ha1_by_algorithm)
+
+
+def test_a_full_disk_keeps_the_file_that_is_there_and_no_half_of_another(tmp_path, monkeypatch):
+    path = tmp_path / "accounts.json"
+    write_private(path, b"[1]")
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_private(path, b"[2]")
+    assert [one.name for one in tmp_path.iterdir()] == ["accounts.json"]
+    assert path.read_bytes() == b"[1]"
