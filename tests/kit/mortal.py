@@ -29,6 +29,7 @@ from rtp.control import (
     OpenEvidence,
     OpenLeg,
     PortPair,
+    Refused,
 )
 from tests.kit.stand import Stand
 
@@ -157,7 +158,8 @@ class Mortal(Stand):
                 self.evidence[call] = True
                 return [EvidenceOpened(call)]
             case CloseEvidence(call):
-                assert call in self.evidence, "closed, but never opened"
+                if call not in self.evidence:
+                    return [Refused("CloseEvidence", call, "unknown_call")]
                 self.evidence[call] = False
                 return [EvidenceClosed(call, 10, 1000)]
         self._media(command)
@@ -190,8 +192,10 @@ class Mortal(Stand):
             for leg in sorted(self.legs)
         )
         held = Holdings("", legs, tuple(call for call, there in self.evidence.items() if there))
-        self.run(media_said(self.exchange, held, self.now))
-        self.run(resync.resync(self.exchange, held, self.held_media.plays, self.now))
+        told = list(
+            media_said(self.exchange, held, self.now)
+        )  # what the media process says to that comes after both
+        self.run([*told, *resync.resync(self.exchange, held, self.held_media.plays, self.now)])
         holds = {ref: self.layer.holds(ref) for ref in resync.calling(self.exchange)}
         self.run(resync.unsent(self.exchange, holds, self.now))
         self.dead = False

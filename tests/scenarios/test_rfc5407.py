@@ -95,6 +95,7 @@ def test_3_1_3_callee_gets_bye_of_the_early_state(transport):
     assert place.caller.last_response("INVITE").status == 200
     assert "> ACK" in place.caller.ladder
     place.stand.media_answers = True
+    place.do(place.stand._media_replies, seconds=0)
     place.all_gone()
 
 
