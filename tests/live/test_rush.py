@@ -41,6 +41,8 @@ _MESSAGE: Final = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 
+_INVITES: Final = 6
+"""How often SIPp sends an INVITE before it gives the call up."""
 _LOST: Final = "UDP message lost (recv)."
 """What SIPp writes, without a line of its own, of what it received and takes for lost."""
 
@@ -133,12 +135,16 @@ def test_every_call_of_a_rush_is_carried_or_told_503_at_once(
     desk.wait_to_hear(440)
 
     result = rush.wait(200)
-    result.check(CALLS)
     calls = calls_of(rush)
     assert len(calls) == CALLS
     carried = [call for call in calls if call.answered is not None]
     refused = [call for call in calls if call.answered is None]
     assert all(call.refused for call in refused), "a call heard neither 200 nor 503"
+    # SIPp throws six answers of one call away in 1 of 15,625 cases and gives it up then: each of its INVITEs was answered all the same.
+    forsaken = [call for call in refused if not call.acks]
+    assert all(len(call.refused) == len(call.invites) == _INVITES for call in forsaken), result.errors
+    assert (result.successful, result.failed) == (CALLS - len(forsaken), len(forsaken)), result.errors
+    assert len(forsaken) <= times(4, 8)
     assert len(carried) >= most / 2, "those that may wait are carried"
     assert refused, "nobody was turned away"
 
@@ -161,7 +167,6 @@ def test_every_call_of_a_rush_is_carried_or_told_503_at_once(
     assert all(len(call.refused) <= len(call.invites) for call in refused), (
         "a 503 is not sent again by itself"
     )
-    assert all(call.acks for call in refused)
     assert all(call.after_ack < len(call.invites) for call in refused), "what was acknowledged is over"
 
     began = [(call.answered - call.invites[0]).total_seconds() for call in carried if call.answered]
