@@ -17,7 +17,7 @@ from tests.bench.cpu import cpu_seconds, filesystem, memory
 from tests.bench.figures import Figure, quantile
 from tests.bench.native import Sound
 from tests.bench.sip import Line
-from tests.bench.site import Site
+from tests.bench.site import SetUpError, Site
 
 DESKS = 80
 TALK_SECONDS = 0.1
@@ -29,6 +29,8 @@ SLACK_SECONDS = 1.0
 COST_BAR, RATE_BAR = 2.0, 300.0
 MEMORY_FACTOR, MEMORY_MORE = 1.1, 16.0
 """Global invariant 5 of the bars: base · 1.1 + 16 MiB."""
+CLEAR_SECONDS = 40.0
+"""How long calls that are left when a load is over may take to end."""
 SETTLE_SECONDS = 45.0
 """64·T1 = 32 s for which RFC 3261 keeps transactions, and some to close the last evidence."""
 
@@ -98,6 +100,24 @@ def _load(site: Site, rate: float, count: int) -> Load:
     return Load(count, len(late), len(ended), seconds, late, rate, cpu)
 
 
+def _clear(site: Site) -> None:
+    """Give up what waits and hang up what stands, so that rest is rest."""
+    phones, end = site.phones, time.monotonic() + CLEAR_SECONDS
+    while left := [
+        line
+        for line in phones.lines.values()
+        if line.user == "110" and line.first and not (line.ended or line.refused)
+    ]:
+        if time.monotonic() > end:
+            raise SetUpError(f"{len(left)} calls do not end")
+        for line in left:
+            if line.answered and not line.bye_sent:
+                phones.bye(line)
+            elif not line.answered and not line.cancelled:
+                phones.cancel(line)
+        phones.pump(time.monotonic() + 0.2)
+
+
 def measure(
     programs: dict[str, Path], folder: Path, *, seconds: float, say: Callable[[str], None]
 ) -> list[Figure]:
@@ -116,6 +136,7 @@ def measure(
         say(f"  {HARD_RATE:g} calls a second")
         hard = _load(site, HARD_RATE, round(HARD_RATE * seconds))
         through = _attached(site)
+        _clear(site)
         say(f"  {SETTLE_SECONDS:g} s of rest")
         site.pump(SETTLE_SECONDS)
         rest = memory(signalling)
