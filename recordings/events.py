@@ -85,12 +85,18 @@ class EventLog:
         os.fsync(self._file)
         sync_folder(self._folder)
 
-    def close(self) -> None:
-        """Sync and close; the file is closed even if OSError is raised. Closing twice is harmless."""
+    @property
+    def file(self) -> int | None:
+        """Its descriptor while it is open."""
+        return self._file if self._open else None
+
+    def close(self, *, synced: bool = False) -> None:
+        """Sync, unless somebody has, and close; the file is closed even if OSError is raised. Closing twice is harmless."""
         if self._open:
             self._open = False
             try:
-                self.sync()
+                if not synced:
+                    self.sync()
             finally:
                 os.close(self._file)
 

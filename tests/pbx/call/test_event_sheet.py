@@ -1,7 +1,10 @@
 """A call's events reach its log in order; what a disk refuses waits for it."""
 
 import json
+import os
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -122,14 +125,14 @@ def test_the_recorder_hears_of_each_call_once_its_log_is_closed(tmp_path, handin
     ],
 )
 def test_a_call_that_cant_be_handed_on_costs_no_other(tmp_path, handing_on, monkeypatch, fault, told):
-    drop = event_sheet._drop
+    draft = event_sheet._draft
 
     def failing(path, data):
         if path.endswith("/b"):
             raise fault
-        drop(path, data)
+        return draft(path, data)
 
-    monkeypatch.setattr(event_sheet, "_drop", failing)
+    monkeypatch.setattr(event_sheet, "_draft", failing)
     with capture_logs() as lines:
         for call in ("a", "b", "c"):
             handing_on.take(EventSheet(call, str(tmp_path / call)), call, str(tmp_path / call), [])
@@ -166,3 +169,71 @@ def test_a_call_the_disk_had_no_room_for_is_handed_on_when_it_has(tmp_path, monk
         "evidence_not_finished",
         "evidence_finished",
     ]
+
+
+def finished(tmp_path, handing_on, calls):
+    """Let calls end at once; they are completed in one go as soon as `handing_on` closes."""
+    for call in calls:
+        sheet = EventSheet(call, str(tmp_path / call))
+        sheet.write([entry("call_ended")])
+        handing_on._waiting.append(event_sheet._Over(sheet, call, str(tmp_path / call), []))
+    handing_on._closing.set()
+    handing_on._all()
+    handing_on.close()
+
+
+@pytest.fixture
+def syncs(monkeypatch):
+    """Paths that were synced, each by itself or `*` for their filesystem; whether the latter works is to be set in `works`."""
+    done, works = [], [True]
+
+    def name(fd):
+        return Path(f"/proc/self/fd/{fd}").readlink().name
+
+    def whole(fd):
+        done.append(f"*{name(fd)}")
+        return works[0]
+
+    monkeypatch.setattr(event_sheet, "sync_filesystem", whole)
+    monkeypatch.setattr(events.os, "fsync", lambda fd: done.append(name(fd)))
+    return done, works
+
+
+def test_calls_that_end_together_are_synced_in_one_go(tmp_path, handing_on, syncs):
+    done, _ = syncs
+    finished(tmp_path, handing_on, "abcd")
+    assert done == ["*events.jsonl"], "the file that is open longest"
+    assert sorted(spool(tmp_path)) == ["a.json", "b.json", "c.json", "d.json"]
+    assert all(told(tmp_path / call) == [(1, "call_ended")] for call in "abcd")
+
+
+def test_few_calls_do_not_wait_for_what_others_write(tmp_path, handing_on, syncs):
+    done, _ = syncs
+    finished(tmp_path, handing_on, "abc")
+    assert done == [one for call in "abc" for one in ("events.jsonl", call, f"{call}.new")], (
+        "log, its folder, what tells the recorder"
+    )
+
+
+def test_a_filesystem_that_cant_be_synced_has_each_file_synced(tmp_path, handing_on, syncs):
+    done, works = syncs
+    works[0] = False
+    finished(tmp_path, handing_on, "abcde")
+    assert done == [
+        "*events.jsonl", *(one for call in "abcde" for one in ("events.jsonl", call, f"{call}.new"))
+    ]  # fmt: skip
+    assert len(spool(tmp_path)) == 5
+
+
+def test_each_filesystem_is_synced_once(tmp_path, handing_on, syncs, monkeypatch):
+    done, _ = syncs
+    real = os.fstat
+
+    def elsewhere(fd):
+        found = real(fd)
+        spooled = Path(f"/proc/self/fd/{fd}").readlink().suffix == ".new"
+        return SimpleNamespace(st_dev=7 if spooled else 8, st_size=found.st_size)
+
+    monkeypatch.setattr(events.os, "fstat", elsewhere)
+    finished(tmp_path, handing_on, "abcd")
+    assert done == ["*events.jsonl", "*a.new"]
