@@ -10,12 +10,13 @@ import pytest
 
 from recordings import pcapng
 from rtp.suites import SUITES
+from tests.kit.rtpengine import Rtpengine
 from tests.live.conftest import NewPhone, running
 from tests.live.kit import ports
 from tests.live.kit.baresip import Account, Baresip
 from tests.live.kit.exchange import Exchange
 from tests.live.kit.media import Media
-from tests.live.kit.rtpengine import Gateway, Rtpengine
+from tests.live.kit.rtpengine import Gateway, started
 
 pytestmark = pytest.mark.beside
 SETTINGS = """
@@ -77,7 +78,7 @@ def exchange() -> Iterator[Exchange]:
 
 @pytest.fixture
 def rtpengine(tmp_path: Path) -> Iterator[Rtpengine]:
-    with Rtpengine(tmp_path / "rtpengine") as made:
+    with started(tmp_path / "rtpengine") as made:
         yield made
 
 
