@@ -1,6 +1,6 @@
 """Q2, Q7 and Q9: what the media process takes when many calls are up.
 
-Q2: 200 rooms, sound (50 packets a second) and picture (60, 1,000 bytes) both ways, all recorded
+Q2: 200 rooms, sound (50 packets a second) and picture (60, 1,000 bytes) both ways, all recorded, in turns with rtpengine
 Q7: 50, then 100, 200, 400 rooms with sound both ways: the processor time of one call
 Q9: 200 callers who wait, send sound, hear a tone or a prompt, all recorded
 """
@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rtp.control import Medium
+from tests.bench import anchor
 from tests.bench.calls_up import Calls
 from tests.bench.cpu import keep_apart, wait_childless
 from tests.bench.figures import Figure, median
@@ -21,6 +22,8 @@ from tests.bench.spell import Spell, spell
 CALLS = 200
 PICTURE_BYTES = 1000
 SHARE_BAR, P50_BAR, P99_BAR = 0.45, 1.0, 5.0
+RTPENGINE_BAR = 0.79
+"""Of what rtpengine takes for the same: it took 0.57 of a core where the bar of 0.45 was set."""
 STEPS = (50, 100, 200, 400)
 GROWTH_BAR = 1.15
 WAITING_BAR = 0.15
@@ -48,29 +51,34 @@ def recorded(
 ) -> list[Figure]:
     """Measure Q2. Raises SetUpError."""
     sockets = CALLS * 2 * len(MEDIA)
-    say(f"Q2: {CALLS} calls with sound and picture, recorded, {rounds} rounds of 2 × {seconds:g} s")
+    say(f"Q2: {CALLS} calls with sound and picture, recorded, {rounds} rounds of 3 × {seconds:g} s")
     with (
-        _running(programs, folder, 2 * sockets, (26000, 27999), recorded=True) as (sound, worker),
+        _running(programs, folder, 3 * sockets, (26000, 27999), recorded=True) as (sound, worker),
         Floor(programs["floor"], sockets) as floor,
+        tempfile.TemporaryDirectory(prefix="at110-bench-", dir=folder) as other,
+        anchor.turns(Path(other), sound, 2 * sockets, CALLS, MEDIA, recorded=True) as its,
     ):
         floor.relay(sound.ports[:sockets])
         sound.to(0, floor.ports)
-        sound.to(sockets, worker.rooms(range(CALLS), MEDIA, sound.ports[sockets:]))
-        for place in range(2, 2 * sockets, 4):  # of each room: sound of both, then picture of both
+        sound.to(sockets, worker.rooms(range(CALLS), MEDIA, sound.ports[sockets : 2 * sockets]))
+        for place in range(2, 3 * sockets, 4):  # of each room: sound of both, then picture of both
             sound.shape(place, place + 1, PICTURE_BYTES, faster=True)
-        keep_apart([floor.pid, worker.pid], sound.pid)
+        keep_apart([floor.pid, worker.pid, *its.threads], sound.pid)
+        worker.pause()
         floors: list[Spell] = []
         spells: list[Spell] = []
         for number in range(rounds):
             floors.append(spell(sound, 0, sockets - 1, floor.pid, seconds))
+            worker.resume()
             spells.append(spell(sound, sockets, 2 * sockets - 1, worker.pid, seconds))
             worker.drain()
-            last = spells[-1]
-            say(
-                f"  round {number + 1}: {last.share:.3f} of a core beside {floors[-1].share:.3f} of the bare relay; "
-                f"{last.counts.sent} in, {last.counts.received} out, p50 {last.counts.p50_us / 1000:.2f} ms, "
-                f"p99 {last.counts.p99_us / 1000:.2f} ms"
-            )
+            worker.pause()
+            told = [f"  round {number + 1}: {_told(spells[-1])}", f"bare relay: {_told(floors[-1])}"]
+            if (other_spell := its.take(seconds)) is not None:
+                told.append(f"rtpengine: {_told(other_spell)}")
+            say("; ".join(told))
+        its.close_recordings()
+        worker.resume()
         kept = worker.close_evidence(range(CALLS))
     sent = sum(one.counts.sent for one in spells)
     lost = sent - sum(one.counts.received for one in spells)
@@ -82,7 +90,15 @@ def recorded(
         Figure("Q2.p99", "  delay, p99", median([one.counts.p99_us for one in spells]) / 1000, "ms", P99_BAR),
         # Of each call: what the guest and the host sent, and what the guest was sent; counting leaves the warm-up out.
         Figure("Q2.evidence", "  packets in evidence for each that was counted", kept / (1.5 * max(1, sent)), "×", 1.0, "more"),
+        *anchor.figures("Q2", spells, its, lambda one: one.share, "core", RTPENGINE_BAR),
     ]  # fmt: skip
+
+
+def _told(one: Spell) -> str:
+    return (
+        f"{one.share:.3f} of a core, {one.counts.sent} in, {one.counts.received} out, "
+        f"p50 {one.counts.p50_us / 1000:.2f} ms, p99 {one.counts.p99_us / 1000:.2f} ms"
+    )
 
 
 def growth(programs: dict[str, Path], folder: Path, *, rounds: int, seconds: float, say: Say) -> list[Figure]:

@@ -7,16 +7,16 @@ figure says what share of a core the whole of it takes, and how much of that no 
 """
 
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from rtp.control import Codec, ConfigureLeg, Join, LegOpened, OpenLeg, Role, SetStaff, Stream
-from tests.bench.cpu import cpu_seconds, keep_apart, wait_childless
+from tests.bench.cpu import keep_apart, wait_childless
 from tests.bench.figures import Figure, median
-from tests.bench.native import Counts, Floor, Sound
-from tests.bench.relay import PROMPT_SECONDS, WARM_SECONDS, Worker
+from tests.bench.native import Floor, Sound
+from tests.bench.relay import PROMPT_SECONDS, Worker
+from tests.bench.spell import spell
 
 ROOMS = 66
 ROLES: tuple[Role, ...] = ("host", "guest", "staff")
@@ -46,21 +46,6 @@ class Mixed(Worker):
         return [where[leg] for leg, _, _ in legs]
 
 
-def _spell(sound: Sound, first: int, pid: int, seconds: float) -> tuple[float, Counts]:
-    """Let the phones talk: (share of a core, what was counted)."""
-    last = first + PHONES - 1
-    sound.go(first, last)
-    time.sleep(WARM_SECONDS)
-    sound.count(first, last)
-    used, begin = cpu_seconds(pid), time.monotonic()
-    time.sleep(seconds)
-    used, took = cpu_seconds(pid) - used, time.monotonic() - begin
-    counts = sound.count(first, last)
-    sound.stop(first, last)
-    time.sleep(0.05)
-    return used / took, counts
-
-
 def measure(
     programs: dict[str, Path], folder: Path, *, rounds: int, seconds: float, say: Callable[[str], None]
 ) -> list[Figure]:
@@ -80,11 +65,11 @@ def measure(
         worker.pause()
         keep_apart([floor.pid, worker.pid], sound.pid)
         for number in range(rounds):
-            share, _ = _spell(sound, 0, floor.pid, seconds)
-            shares["floor"].append(share)
+            shares["floor"].append(spell(sound, 0, PHONES - 1, floor.pid, seconds).share)
             worker.resume()
-            share, counts = _spell(sound, PHONES, worker.pid, seconds)
-            shares["mixed"].append(share)
+            mixed = spell(sound, PHONES, 2 * PHONES - 1, worker.pid, seconds)
+            counts = mixed.counts
+            shares["mixed"].append(mixed.share)
             worker.drain()
             worker.pause()
             told = ", ".join(f"{name} {values[-1]:.3f}" for name, values in shares.items())

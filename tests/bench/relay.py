@@ -1,6 +1,7 @@
 """Q1: processor time of one relayed packet in the media process, beside a bare relay in C on as many sockets.
 
-    400 phones at 50 packets a second ─▶ floor.c, or a media process with 100 rooms (host and guest, sound and picture each)
+    400 phones at 50 packets a second ─▶ floor.c, or a media process with 100 rooms (host and guest, sound and picture each),
+                                         or rtpengine with as many calls
 
 The same phones send the same packets to each in turn, for some seconds, several times; each round gives one ratio and the
 median of the ratios is the figure. Whoever is not measured is stopped (SIGSTOP), so it takes nothing from the others.
@@ -35,16 +36,16 @@ from rtp.control import (
 )
 from rtp.frames import Frames, decode_event, encode
 from rtp.native import NoEngineError, choose
-from tests.bench.cpu import cpu_seconds, keep_apart, wait_childless
+from tests.bench import anchor
+from tests.bench.cpu import keep_apart, wait_childless
 from tests.bench.figures import Figure, median
-from tests.bench.native import Counts, Floor, Sound
+from tests.bench.native import Floor, Sound
 from tests.bench.site import SetUpError
+from tests.bench.spell import Spell, spell
 
 SOCKETS = 400
 MEDIA: tuple[Medium, ...] = ("audio", "video")
 ROOMS = SOCKETS // (2 * len(MEDIA))
-WARM_SECONDS = 1.0
-"""After a change of sides: addresses are learned again, the first bursts are over."""
 BAR = 1.25
 PYTHON_BAR = 2.0
 PORTS = 26000
@@ -180,21 +181,6 @@ def _connect(path: Path, process: subprocess.Popen[bytes]) -> socket.socket:
             return connection
 
 
-def _spell(sound: Sound, first: int, pid: int, seconds: float) -> tuple[float, Counts]:
-    """Let 400 phones send for `seconds`: (µs of processor time per relayed packet, what was counted)."""
-    last = first + SOCKETS - 1
-    sound.go(first, last)
-    time.sleep(WARM_SECONDS)
-    sound.count(first, last)
-    before = cpu_seconds(pid)
-    time.sleep(seconds)
-    counts = sound.count(first, last)
-    used = cpu_seconds(pid) - before
-    sound.stop(first, last)
-    time.sleep(0.05)
-    return used / max(1, counts.received) * 1e6, counts
-
-
 WORKERS = {"relay": ("native", False), "recorded": ("native", True), "python": ("python", False)}
 """What is measured beside the floor: name → engine, whether everything is recorded."""
 
@@ -202,19 +188,20 @@ WORKERS = {"relay": ("native", False), "recorded": ("native", True), "python": (
 def measure(
     programs: dict[str, Path], folder: Path, *, rounds: int, seconds: float, say: Callable[[str], None]
 ) -> list[Figure]:
-    """Measure Q1. `programs`: the compiled `floor` and `sound`; `rounds` of four spells of `seconds` each.
+    """Measure Q1. `programs`: the compiled `floor` and `sound`; `rounds` of five spells of `seconds` each.
 
-    Without the native engine its figures are told as missing, with the reason.
+    Without the native engine, or without rtpengine, their figures are told as missing, with the reason.
     """
     engines = {name: one for name, one in WORKERS.items() if one[0] == "python" or native_missing() is None}
     say(
-        f"Q1: {SOCKETS} sockets at 50 packets a second, {rounds} rounds of {len(engines) + 1} × {seconds:g} s"
+        f"Q1: {SOCKETS} sockets at 50 packets a second, {rounds} rounds of {len(engines) + 2} × {seconds:g} s"
     )
-    costs: dict[str, list[float]] = {name: [] for name in ("floor", *engines)}
-    last: dict[str, Counts] = {}
+    spells: dict[str, list[Spell]] = {name: [] for name in ("floor", *engines)}
+    beside = len(spells) * SOCKETS
+    """The first of rtpengine's phones."""
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="at110-bench-", dir=folder)))
-        sound = stack.enter_context(Sound(programs["sound"], (1 + len(engines)) * SOCKETS))
+        sound = stack.enter_context(Sound(programs["sound"], beside + SOCKETS))
         floor = stack.enter_context(Floor(programs["floor"], SOCKETS))
         floor.relay(sound.ports[:SOCKETS])
         sound.to(0, floor.ports)
@@ -228,19 +215,24 @@ def measure(
             worker.drain()
             worker.pause()
             workers[name] = worker
-        keep_apart([floor.pid, *(worker.pid for worker in workers.values())], sound.pid)
+        its = stack.enter_context(anchor.turns(work, sound, beside, ROOMS, MEDIA, recorded=False))
+        keep_apart([floor.pid, *(worker.pid for worker in workers.values()), *its.threads], sound.pid)
         for number in range(rounds):
-            cost, last["floor"] = _spell(sound, 0, floor.pid, seconds)
-            costs["floor"].append(cost)
+            spells["floor"].append(spell(sound, 0, SOCKETS - 1, floor.pid, seconds))
             for side, (name, worker) in enumerate(workers.items(), 1):
                 worker.resume()
-                cost, last[name] = _spell(sound, side * SOCKETS, worker.pid, seconds)
-                costs[name].append(cost)
+                first = side * SOCKETS
+                spells[name].append(spell(sound, first, first + SOCKETS - 1, worker.pid, seconds))
                 worker.drain()
                 worker.pause()
-            told = ", ".join(f"{name} {values[-1]:.2f} µs" for name, values in costs.items())
+            its.take(seconds)
+            named = {**spells, anchor.NAME: its.spells}
+            told = ", ".join(f"{name} {found[-1].packet_us:.2f} µs" for name, found in named.items() if found)
             say(f"  round {number + 1}: {told}")
-    return _figures(costs, last)
+    return [
+        *_figures(spells),
+        *anchor.figures("Q1", spells.get("relay", []), its, lambda one: one.packet_us, "µs"),
+    ]
 
 
 def native_missing() -> str | None:
@@ -252,7 +244,8 @@ def native_missing() -> str | None:
     return None
 
 
-def _figures(costs: dict[str, list[float]], last: dict[str, Counts]) -> list[Figure]:
+def _figures(spells: dict[str, list[Spell]]) -> list[Figure]:
+    costs = {name: [one.packet_us for one in found] for name, found in spells.items()}
     ratios: dict[str, float | None] = dict.fromkeys(WORKERS)
     for name in costs.keys() & WORKERS.keys():
         ratios[name] = median([mine / base for mine, base in zip(costs[name], costs["floor"], strict=True)])
@@ -274,8 +267,8 @@ def _figures(costs: dict[str, list[float]], last: dict[str, Counts]) -> list[Fig
             )
         )
     for name, label in LABELS.items():
-        if name in last:
-            counts = last[name]
+        if name in spells:
+            counts = spells[name][-1].counts
             lost = 1 - counts.received / max(1, counts.sent)
             figures += [
                 Figure(f"Q1.{name}_packets", f"  {label}: packets of the last round", counts.received, ""),
