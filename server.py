@@ -107,7 +107,7 @@ def process(role: str, *, waits: bool = False) -> int:
     if waits and not _told_to_go(role):
         return 0
     _name(f"at110 {role}")
-    from pbx import logs
+    from pbx import logs, pulse
     from pbx.settings import load
 
     settings = load(os.environ)
@@ -120,12 +120,12 @@ def process(role: str, *, waits: bool = False) -> int:
             from recordings.capture import Captures
             from rtp import worker
 
-            worker.run(_media_settings(settings, int(number or 0)), Captures())
+            worker.run(_media_settings(settings, int(number or 0)), Captures(), beat=pulse.own(os.environ))
         case "recorder":
             from recordings import recorder
 
             evidence = str(settings.evidence_folder)
-            recorder.run(recorder.RecorderSettings(evidence, str(settings.spool)))
+            recorder.run(recorder.RecorderSettings(evidence, str(settings.spool)), beat=pulse.own(os.environ))
         case _:
             return _signalling(settings, sink)
     return 0
@@ -192,6 +192,7 @@ def _signalling(settings: Settings, sink: Sink) -> int:
     import structlog
     import uvloop
 
+    from pbx import pulse
     from pbx.memory import keep_together
     from pbx.scribe import Scribe
     from pbx.settings import SettingsError
@@ -209,7 +210,8 @@ def _signalling(settings: Settings, sink: Sink) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        signalling = Signalling(settings, database_url, scribe)
+        pulse.beats(loop, pulse.own(os.environ))
+        signalling = Signalling(settings, database_url, scribe, pulse.take(os.environ))
         loop.add_signal_handler(signal.SIGHUP, signalling.reload)
         await signalling.run(stop, _ready_for_calls)
 

@@ -14,11 +14,14 @@ from rtp.freed import Freed
 
 
 def media_link(
-    settings: Settings, on_event: Callable[[Event], None], tasks: Tasks
+    settings: Settings,
+    on_event: Callable[[Event], None],
+    tasks: Tasks,
+    late: Callable[[], frozenset[int]] = frozenset,
 ) -> MediaClient | MediaClients:
-    """Make the link; it connects when asked to."""
+    """Make the link; it connects when asked to. `late`: the processes of which nothing is heard, by number."""
     paths = [str(settings.media_socket(number)) for number in range(settings.media.processes)]
     freed = Freed(settings.media.drain_seconds)
     if len(paths) > 1:
-        return MediaClients(paths, on_event, tasks, freed=freed)
+        return MediaClients(paths, on_event, tasks, freed=freed, late=late)
     return MediaClient(paths[0], on_event, tasks, freed=freed)

@@ -153,6 +153,16 @@ class Metrics:
         )
         r.register(self.loop_lag_seconds)
         r.register(self.loop_turn_seconds)
+        self.process_beat = Gauge(
+            "at110_process_beat_seconds", "Age of the last beat of a process's loop", ["role"], registry=r
+        )
+        self.process_hangs = Gauge(
+            "at110_process_hangs",
+            "Processes that hung and were killed, since the start",
+            ["role"],
+            registry=r,
+        )
+        """role: media | media-1 … | signalling | recorder."""
         self.trunk_calls = Gauge("at110_trunk_live_calls", "Calls over a trunk now", ["trunk"], registry=r)
         self.trunk_counts = Gauge(
             "at110_trunk_calls_since_start",

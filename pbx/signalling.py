@@ -41,12 +41,14 @@ from pbx.guard import Guesses, Limit
 from pbx.guarding import Peers, make_guard, watch_guard
 from pbx.identity_documents import DocumentKey
 from pbx.identity_service import IdentityService
+from pbx.liveness import Liveness
 from pbx.location.client import LocationClient
 from pbx.media_link import media_link
 from pbx.memory import Memory
 from pbx.metrics import Metrics, watch_loop
 from pbx.packet_counts import PacketCounts
 from pbx.people import ApiPeople
+from pbx.pulse import Pulses
 from pbx.registrar import Effect as BindingChange
 from pbx.registrar import Registrar
 from pbx.scribe import Scribe
@@ -74,7 +76,7 @@ from pbx.transport.resolver import DNS_PORT, Resolver, system_servers
 from pbx.trunks import secret
 from pbx.trunks.trunks import Trunks
 from pbx.web import web_application
-from rtp.control import Event, LegReport, SoundLoad
+from rtp.control import Event, Holdings, LegReport, SoundLoad
 
 log = structlog.get_logger("signalling")
 
@@ -91,7 +93,9 @@ FEED_SECONDS = 0.1
 class Signalling:
     """See the module."""
 
-    def __init__(self, settings: Settings, database_url: str, scribe: Scribe) -> None:
+    def __init__(
+        self, settings: Settings, database_url: str, scribe: Scribe, pulses: Pulses | None = None
+    ) -> None:
         self._settings = settings
         self._tasks = Tasks("signalling", _task_failed)
         self._metrics = Metrics()
@@ -135,7 +139,8 @@ class Signalling:
             also=self._keeping.noted,
             outward=self._survival.outward,
         )
-        self._media = media_link(settings, self._on_media, self._tasks)
+        self._liveness = Liveness(pulses, settings.media.processes, self._metrics)
+        self._media = media_link(settings, self._on_media, self._tasks, self._liveness.late)
         self._certificates = listening.certificates(settings, dt.datetime.now(dt.UTC))
         peers = Peers(
             self._exchange.legs.values, self._exchange.call_of, self._registrar, port_pairs(settings)
@@ -294,9 +299,13 @@ class Signalling:
         listening.reload(self._certificates, forced=True)
 
     async def _publish(self) -> None:
+        told = ""
         while True:
             await asyncio.sleep(FEED_SECONDS)
             self._watch.flush()
+            if told != (media := self._media_is()):
+                told = media
+                self._tell_health()
             self._packets.forget(self._exchange.legs)
             self._metrics.registrations.set(len(self._registrar))
             self._metrics.to_begin.set(len(self._control.reception))
@@ -352,6 +361,8 @@ class Signalling:
         self._control.on_message(message, flow, data)
 
     def _on_media(self, event: Event) -> None:
+        if isinstance(event, Holdings):
+            self._exchange.media_gap = self._liveness.outage()
         self._control.on_media(event)
         self._survival.media_said(event, self._control)
         if isinstance(event, SoundLoad):
@@ -382,13 +393,19 @@ class Signalling:
 
     def _database_changed(self, up: bool) -> None:
         self._metrics.database_up.set(int(up))
+        self._tell_health()
+
+    def _tell_health(self) -> None:
         self._feed.publish({"type": "health", "health": self._health()})
+
+    def _media_is(self) -> str:
+        return self._liveness.media(connected=self._media.connected)
 
     def _health(self) -> dict[str, object]:
         return {
             "ready": self._ready,
             "database": "up" if self._database.up else "down",
-            "media": "up" if self._media.connected else "down",
+            "media": self._media_is(),
             "journal": "ok" if self._outbox.journal_ok else "failed",
             "outbox_pending": self._outbox.pending,
             "calls": sum(c.state is not CallState.CLOSING for c in self._exchange.calls.values()),

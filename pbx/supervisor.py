@@ -15,9 +15,11 @@ from typing import Final, Protocol
 
 import structlog
 
+from pbx import pulse
 from pbx.backoff import FIRST_PAUSE, STEADY_SECONDS, Backoff
 from pbx.live import key as live_key
 from pbx.spares import Spare, command, sleeps, spared
+from pbx.watchdog import Watchdog, patience, seen
 
 CANT_START: Final = 78
 """Exit status of a process that can't start (EX_CONFIG): a port is taken. Before the exchange was ready once, it is the end
@@ -56,6 +58,9 @@ class Child:
     """One process that is kept running."""
 
     role: str
+    place: int
+    """Its place among the pulses."""
+    watchdog: Watchdog
     environment: Mapping[str, str] = field(default_factory=dict)
     """What it is told beside our own environment; never on its command line, which everybody may read."""
     popen: subprocess.Popen[bytes] | None = None
@@ -67,6 +72,8 @@ class Child:
     spare: Spare | None = None
     spare_at: float = 0.0
     """When the next spare may be started."""
+    hung: bool = False
+    """It was killed for that."""
     called: bool = False
     """It was a spare and has not been seen to work."""
 
@@ -87,11 +94,13 @@ class Supervisor:
         self._state = state
         self._settings = settings
         self._database = database
+        told = {"signalling": {"AT110_DATABASE_URL": database_url}}
+        roles = [*map(media_role, range(media_processes)), "signalling", "recorder"]
         self._children = [
-            *(Child(media_role(number)) for number in range(media_processes)),
-            Child("signalling", {"AT110_DATABASE_URL": database_url}),
-            Child("recorder"),
+            Child(role, place, Watchdog(patience(role)), told.get(role, {}))
+            for place, role in enumerate(roles)
         ]
+        self._pulses = pulse.make(len(roles))
         self._stopping = False
         self._ready = False
         self._live_key = live_key.make()
@@ -136,15 +145,27 @@ class Supervisor:
             status = child.popen.poll()
             if status is None:
                 self._see_it_wake(child, child.popen, now)
+                self._see_it_beat(child, child.popen, now)
                 return
             if self._final(status):
                 return
+            self._pulses.ended(child.place, hung=child.hung)
             pause = child.backoff.pause(now - child.started)
             child.again_at = now + pause
             log.error("process_ended", role=child.role, status=status, again_in=pause)
             child.popen, child.replaces = None, True
         if now >= child.again_at:
+            child.watchdog.begin(now)
+            child.hung = False
             self._start(child, now)
+
+    def _see_it_beat(self, child: Child, popen: subprocess.Popen[bytes], now: float) -> None:
+        """Kill a process that hangs; it is replaced as any that dies. One that the kernel holds dies when that lets go of it."""
+        why = child.watchdog.look(self._pulses.last(child.place), now, lambda: seen(popen.pid))
+        if why is not None:
+            log.error("process_hangs", role=child.role, pid=popen.pid, seconds=why)
+            child.hung = True
+            popen.kill()
 
     @staticmethod
     def _see_it_wake(child: Child, popen: subprocess.Popen[bytes], now: float) -> None:
@@ -217,8 +238,10 @@ class Supervisor:
             "AT110_STATE": str(self._state),
             "AT110_READY_FD": str(self._ready_write),
             "AT110_SUPERVISOR": str(os.getpid()),
+            pulse.VARIABLE: str(self._pulses.descriptor),
+            pulse.PLACE: str(child.place),
         }
-        inherited = [self._ready_write]
+        inherited = [self._ready_write, self._pulses.descriptor]
         if self._settings is not None:
             environment["AT110_SETTINGS"] = f"/proc/self/fd/{self._settings}"
             inherited.append(self._settings)

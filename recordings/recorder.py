@@ -269,8 +269,8 @@ def stand_back(more: int) -> None:
             Path("/proc/self/autogroup").write_text(str(min(19, os.getpriority(os.PRIO_PROCESS, 0))))
 
 
-def run(settings: RecorderSettings) -> None:
-    """Be the recorder process, until SIGTERM or SIGINT: a film being made then is left for the next start.
+def run(settings: RecorderSettings, *, beat: Callable[[], None] = lambda: None) -> None:
+    """Be the recorder process, until SIGTERM or SIGINT: a film being made then is left for the next start. `beat` says that it goes on.
 
     Calls that ended while the exchange ended (signalling ends first) are sealed still: between two starts, which may
     be days, nobody can change their originals unseen.
@@ -279,13 +279,18 @@ def run(settings: RecorderSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     stand_back(settings.niceness)
-    recorder = Recorder(settings, stopping=stop.is_set)
+
+    def stopping() -> bool:
+        beat()
+        return stop.is_set()
+
+    recorder = Recorder(settings, stopping=stopping)
     recorder.prepare()
     looks = Looks(Path(settings.evidence), Path(settings.spool).parent, stopping=stop.is_set)
     looking = threading.Thread(target=looks.run, args=(stop.wait,), name="looks", daemon=True)
     looking.start()
     log.info("recorder_ready", spool=settings.spool)
-    while not stop.is_set():
+    while not stopping():
         if not recorder.turn():
             stop.wait(settings.poll_seconds)
     recorder.seal()

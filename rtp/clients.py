@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from rtp.client import MediaClient, Spawner
-from rtp.control import Command, Event
+from rtp.control import Command, Event, OpenEvidence, OpenLeg
 from rtp.freed import Freed
 from rtp.placed import Effect, Gone, Said, To, Up
 from rtp.placement import Placement
@@ -27,8 +27,10 @@ class MediaClients:
         tasks: Spawner,
         *,
         freed: Freed | None = None,
+        late: Callable[[], frozenset[int]] = frozenset,
     ) -> None:
-        """`paths`: the processes' Unix sockets, by number; `freed`: as in `MediaClient`."""
+        """`paths`: the processes' Unix sockets, by number; `freed`: as in `MediaClient`; `late`: those that get nothing new now."""
+        self._late = late
         self._freed = freed
         self._on_event = on_event
         self._tasks = tasks
@@ -63,6 +65,8 @@ class MediaClients:
         now = time.monotonic()
         if self._freed is not None:
             self._freed.sent(command, now)
+        if isinstance(command, OpenLeg | OpenEvidence):
+            self._placement.late = self._late()
         self._run(self._placement.receive(command, now))
 
     async def close(self) -> None:

@@ -44,6 +44,8 @@ class Placement:
     def __init__(self, processes: int) -> None:
         """`processes`: how many there are; their numbers count from 0."""
         self._processes = range(processes)
+        self.late: frozenset[int] = frozenset()
+        """Processes that are there and say nothing: who arrives goes to another, if there is one."""
         self._up: set[int] = set()
         self._told: set[int] = set()
         self._started = False
@@ -168,10 +170,10 @@ class Placement:
         return found.process
 
     def _idlest(self) -> int:
-        """The process with the fewest legs, of those that are there."""
+        """The process with the fewest legs, of those that are there and not late."""
         legs = Counter(placed.process for placed in self._legs.values())
         calls = Counter(self._captures.values())
-        among = sorted(self._up) or self._processes
+        among = self._up - self.late or self._up or self._processes
         return min(among, key=lambda process: (legs[process] + calls[process], process))
 
     # --- joining and moving ----------------------------------------------------------------------------------------

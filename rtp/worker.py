@@ -25,6 +25,8 @@ from rtp.shared_engine import SharedEngine
 
 __all__ = ["MediaSettings", "run"]
 
+BEAT_SECONDS: Final = 0.25
+"""Between two beats, as whoever watches expects (`pbx.pulse`)."""
 PARENT_SECONDS: Final = 1.0
 """Between two looks whether the parent still lives, when `end_with_parent` is set."""
 SWITCH_SECONDS: Final = 0.00005
@@ -36,8 +38,10 @@ YOUNG_OBJECTS: Final = 20_000
 log = structlog.get_logger("media")
 
 
-def run(settings: MediaSettings, evidence: EvidenceFactory) -> None:
-    """Serve until told to end. To be called in the main thread of its own process.
+def run(
+    settings: MediaSettings, evidence: EvidenceFactory, *, beat: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until told to end. To be called in the main thread of its own process; `beat` says that its loop goes round.
 
     Raises OSError when the control socket can't be made, ValueError for an impossible port range, NoEngineError when
     the native engine is demanded and was not built.
@@ -62,6 +66,7 @@ def run(settings: MediaSettings, evidence: EvidenceFactory) -> None:
         preparation = Preparation(prompts, settings.prompts, loop, still=settings.still)
         if settings.end_with_parent:
             _watch_parent(loop)
+        _beats(loop, beat)
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS, 20, 50)
@@ -133,6 +138,14 @@ def _waker(loop: Loop) -> Iterator[tuple[Callable[[], None], Callable[[Callable[
     finally:
         loop.remove(descriptor)
         os.close(descriptor)
+
+
+def _beats(loop: Loop, beat: Callable[[], None]) -> None:
+    def again(now: float) -> None:
+        beat()
+        loop.at(now + BEAT_SECONDS, again, "beat")
+
+    again(loop.now)
 
 
 def _watch_parent(loop: Loop) -> None:

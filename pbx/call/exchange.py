@@ -102,6 +102,8 @@ class Exchange:
         self.last_resort = LastResort()
         self.directory: Directory = visits.NOBODY
         """Who has an account and where phones are; given by whoever knows."""
+        self.media_gap: dict[str, Any] = {}
+        """From when to when the media process that holds nothing was away, as far as known: for `media_restarted`."""
         self.orphans: set[str] = set()
         """Captures the media process held of calls nobody knows any more; they are closed and sealed."""
         self.whereabouts = Whereabouts(

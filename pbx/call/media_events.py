@@ -211,7 +211,7 @@ def _reconcile(exchange: Exchange, held: Holdings) -> list[Item]:
         elif call.id not in held.evidence and call.state not in {calls.State.CLOSING, calls.State.ENDED}:
             out.append(ToMedia(OpenEvidence(call.id, f"{exchange.site.policy.folder}/{call.id}")))
             if call.state is not calls.State.ARRIVING:  # else it is the capture that was never opened
-                out.append(Note("media_restarted", call.id))
+                out.append(Note("media_restarted", call.id, dict(exchange.media_gap)))
     for leg in exchange.legs.values():
         if leg.id in kept or not leg.live:
             continue

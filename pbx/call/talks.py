@@ -86,7 +86,7 @@ def resume(exchange: Exchange, held: tuple[str, ...]) -> list[Item]:
         if talk.id not in held:
             near = next((leg for leg in talk.legs if leg in exchange.legs), None)
             out.append(ToMedia(OpenEvidence(talk.id, f"{exchange.site.policy.folder}/{talk.id}", near)))
-            out.append(Note("media_restarted", talk.id))
+            out.append(Note("media_restarted", talk.id, dict(exchange.media_gap)))
         out += [ToMedia(RecordTalk(leg, talk.id)) for leg in talk.legs if leg in exchange.legs]
     return out
 

@@ -1,6 +1,7 @@
 """Several media processes: legs go from one to another under talk, and one that dies takes nobody of the others along."""
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from rtp import control as c
 from rtp.moving import LegsMoved, MoveLegs
 from rtp.packet import Packet
 from tests.kit.native_engine import demand
-from tests.live.conftest import NewPhone, running
+from tests.live.conftest import Measure, NewPhone, running
 from tests.live.kit.exchange import Exchange, at110
 from tests.live.kit.processes import children
 from tests.live.kit.worker import FRAME, PORTS, MediaProcess, Phone, Signalling, free_ports
@@ -227,3 +228,78 @@ def test_calls_across_processes_and_one_process_dies(
         assert "INTACT" in checked.stdout
         noted = [e for e in exchange.events(call) if e["event"] == "media_restarted"]
         assert len(noted) == restarted
+
+
+def process_of(exchange: Exchange, call: str) -> str:
+    """The media process that has a caller's socket: it goes along when the leg goes to another."""
+    port = next(
+        stream["local_port"]
+        for event in exchange.events(call)
+        if event["event"] == "media_negotiated" and event["leg"] == "caller"
+        for stream in event["streams"]
+    )
+    lines = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()]
+    wanted = {f"socket:[{line[9]}]" for line in lines if line[1].endswith(f":{port:04X}")}
+    for role, pid in children(exchange.pid).items():
+        has = {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()}
+        if role.startswith("media") and wanted & has:
+            return role
+    raise AssertionError(f"nobody has port {port}")
+
+
+def longest_gap(folder: Path, port: int) -> float:
+    """Seconds for which a caller was sent nothing at most, by the capture of its call. `port`: its own."""
+    with (folder / "call.pcapng").open("rb") as file:
+        at = sorted(packet.at_ns for packet in pcapng.read(file) if packet.destination[1] == port)
+    return max(b - a for a, b in itertools.pairwise(at)) / 1e9
+
+
+def test_who_hangs_is_replaced_and_new_calls_do_not_wait_for_it(
+    exchange: Exchange, phone: NewPhone, desk_phone: NewPhone, measure: Measure
+) -> None:
+    """`kill -STOP`: of the media process of a call, then of signalling. Nobody continues them."""
+    desk, caller = desk_phone(0, tone=1000), phone("carl", tone=440)
+    number = f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}"
+    exchange.sign_in(desk.account.user)
+    caller.dial(number)
+    call = exchange.call_of("carl", state="active")["call"]
+    exchange.until(lambda: caller.hears(1000) and desk.hears(440), "the call has no sound", timeout=20)
+    # Started before: to load them would be measured.
+    phones = {name: phone(name, tone=550) for name in ("dora", "emil", "fred")}
+    port, role, before = caller.rtp_port_of(), process_of(exchange, call), children(exchange.pid)
+    os.kill(before[role], signal.SIGSTOP)
+    stopped = time.monotonic()
+    exchange.until(lambda: exchange.api("GET", "/healthz")["media"] != "up", "health says that all is well")
+    measure("media stopped, health says so", (time.monotonic() - stopped) * 1000, "ms")
+    measure("dialled then, answered", phones["dora"].dial(number) * 1000, "ms")
+    exchange.until(
+        lambda: [e for e in exchange.events(call) if e["event"] == "media_restarted"], "the gap is not stated"
+    )
+    exchange.until(lambda: caller.hears(1000) and desk.hears(440), "the sound does not come back", timeout=20)
+    exchange.until(lambda: exchange.api("GET", "/healthz")["media"] == "up", "health stays down")
+    now = children(exchange.pid)
+    assert {name for name, pid in now.items() if pid != before[name]} == {role}, "and nobody else"
+    measure("dialled afterwards, answered", phones["emil"].dial(number) * 1000, "ms")
+
+    os.kill(now["signalling"], signal.SIGSTOP)
+    waited = phones["fred"].dial(number)
+    measure("signalling stopped, dialled then, answered", waited * 1000, "ms")
+    assert children(exchange.pid)["signalling"] != now["signalling"]
+    assert waited < 32.0, "the INVITE is repeated for so long"
+    assert exchange.call_of("carl", state="active")["call"] == call
+    for name, hangs in ((role, 1.0), ("signalling", 1.0), ("recorder", 0.0)):
+        assert f'at110_process_hangs{{role="{name}"}} {hangs}' in exchange.api("GET", "/metrics")
+    for one in (caller, *phones.values()):
+        one.hang_up()
+    exchange.wait_gone(call, timeout=20)
+    folder = exchange.evidence(call)
+    assert at110("verify", folder).returncode == 0
+    gap = longest_gap(folder, port)
+    measure("media stopped, no sound for", gap * 1000, "ms")
+    (stated,) = [e for e in exchange.events(call) if e["event"] == "media_restarted"]
+    measure("… as the evidence states it", stated["seconds"] * 1000, "ms")
+    assert stated["hung"] is True
+    assert abs(stated["seconds"] - gap) < 0.75
+    hung = [json.loads(line) for line in exchange.log.splitlines() if '"process_hangs"' in line]
+    assert [one["role"] for one in hung] == [role, "signalling"]
+    assert gap < 10.0

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pbx import supervisor
+from pbx import pulse, supervisor
 from pbx.backoff import AT_ONCE, LAST_PAUSE, STEADY_SECONDS
 from pbx.settings import keep, load
 from pbx.supervisor import CANT_START, Child, Supervisor
+from pbx.watchdog import Seen
 
 
 class Process:
@@ -77,6 +78,7 @@ class Site:
         self.lives = {role: list(all_of_them) for role, all_of_them in lives.items()}
         monkeypatch.setattr(supervisor, "time", self.clock)
         monkeypatch.setattr(supervisor.signal, "signal", lambda _number, _handler: None)
+        monkeypatch.setattr(supervisor, "seen", lambda _pid: None)
         self.supervisor = Supervisor(Path("/nowhere"), None, "postgresql://", **how)
         monkeypatch.setattr(self.supervisor, "_start", self.start)
         monkeypatch.setattr(supervisor, "Spare", lambda *_told: Waiting())
@@ -228,6 +230,9 @@ class Kept:
         monkeypatch.setattr(supervisor, "time", self.clock)
         monkeypatch.setattr(supervisor.subprocess, "Popen", self.start)
         monkeypatch.setattr(supervisor, "Spare", self.spare)
+        self.seen = None
+        """What every process is seen to do, when it is looked at."""
+        monkeypatch.setattr(supervisor, "seen", lambda _pid: self.seen)
         self.supervisor = Supervisor(Path("/nowhere"), None, "postgresql://secret")
         self.supervisor._ready = True
 
@@ -242,7 +247,7 @@ class Kept:
         if self.refuses:
             raise OSError(12, "Cannot allocate memory")
         assert environment["AT110_SUPERVISOR"] == str(os.getpid())
-        assert ("AT110_DATABASE_URL" in environment) == (role == "signalling") == (len(inherited) == 2)
+        assert ("AT110_DATABASE_URL" in environment) == (role == "signalling") == (len(inherited) == 3)
         self.spares.append((role, Waiting()))
         return self.spares[-1][1]
 
@@ -415,3 +420,67 @@ def test_an_exchange_without_a_settings_file_goes_on_without(tmp_path):
         load({"AT110_STATE": str(tmp_path), "AT110_SETTINGS": f"/proc/self/fd/{descriptor}"}).sip.port == 5060
     )
     os.close(descriptor)
+
+
+class Hanging:
+    """A site whose media process has beaten once, and is then seen as the test says, twenty looks a second."""
+
+    def __init__(self, monkeypatch):
+        self.kept = Kept(monkeypatch)
+        self.kept.look()
+        self.kept.look(STEADY_SECONDS + 1)
+        self.media = self.kept.child("media")
+        self.kept.supervisor._pulses.beat(self.media.place)
+        self.kept.look()
+        self.process = self.media.popen
+
+    def killed_after(self, seconds):
+        for number in range(round(seconds / supervisor.LOOK_SECONDS)):
+            self.kept.look(supervisor.LOOK_SECONDS)
+            if self.process.returncode is not None:
+                return (number + 1) * supervisor.LOOK_SECONDS
+        return None
+
+
+def test_a_process_that_hangs_is_killed_and_its_spare_takes_its_place(monkeypatch):
+    site = Hanging(monkeypatch)
+    site.kept.seen = Seen("TTT", 5.0)
+    assert site.killed_after(5) == pytest.approx(1.05, abs=0.06)
+    assert site.process.returncode == -9
+    pulses, place = site.kept.supervisor._pulses, site.media.place
+    last = pulses.last(place)
+    site.kept.look(supervisor.LOOK_SECONDS)
+    assert site.media.popen is not site.process
+    assert site.kept.started.count("media") == 1, "a spare was called"
+    assert (pulses.hangs(place), pulses.last(place)) == (1, 0)
+    assert pulses.outage([place]) == (last, True)
+    site.process = site.media.popen
+    assert site.killed_after(0.9) is None, "what follows it is watched from its own start"
+
+
+def test_a_process_that_only_waits_for_the_processor_is_left_alone(monkeypatch):
+    site = Hanging(monkeypatch)
+    site.kept.seen = Seen("RSS", 5.0)
+    assert site.killed_after(120) is None
+
+
+def test_a_process_that_died_by_itself_did_not_hang(monkeypatch):
+    site = Hanging(monkeypatch)
+    site.process.returncode = -11
+    site.kept.look()
+    pulses, place = site.kept.supervisor._pulses, site.media.place
+    assert pulses.hangs(place) == 0
+    assert pulses.outage([place])[1] is False
+
+
+def test_every_process_is_told_where_its_pulse_is(monkeypatch, tmp_path):
+    made = Supervisor(tmp_path, None, "postgresql://", media_processes=3)
+    places = []
+    for child in made._children:
+        environment, inherited = made._told(child)
+        assert int(environment[pulse.VARIABLE]) in inherited
+        beat = pulse.own(environment)
+        beat()
+        places.append((child.role, int(environment[pulse.PLACE])))
+        assert made._pulses.last(child.place) > 0
+    assert places == [("media", 0), ("media-1", 1), ("media-2", 2), ("signalling", 3), ("recorder", 4)]

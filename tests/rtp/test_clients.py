@@ -84,3 +84,15 @@ async def test_a_join_that_had_to_wait_is_tried_again(ends):
     assert await ends.gets(1) == MoveLegs(("b",), (), 0)
     ends.says(1, c.Refused("MoveLegs", "b", "shaking_hands"))
     assert await ends.gets(1) == MoveLegs(("b",), (), 0)
+
+
+async def test_who_is_late_is_asked_about_before_each_call_that_comes(ends):
+    late = {0}
+    ends.media._late = lambda: frozenset(late)
+    await ends.media.connect()
+    ends.media.send(c.OpenEvidence("call", "/folder"))
+    ends.media.send(c.OpenLeg("a", ("audio",), "", "call"))
+    assert [type(await ends.gets(1)) for _ in range(2)] == [c.OpenEvidence, c.OpenLeg]
+    late.clear()
+    ends.media.send(c.OpenLeg("b", ("audio",), ""))
+    assert (await ends.gets(0)).leg == "b"

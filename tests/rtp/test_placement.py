@@ -238,3 +238,18 @@ def test_random_life_of_several_processes(seed):
             net.step(draw.randrange(len(net.processes)))
     net.settle()
     net.check()
+
+
+def test_who_arrives_goes_to_a_process_that_is_not_late_if_there_is_one():
+    net = Net(3)
+    net.settle()
+    net.placement.late = frozenset({0, 2})
+    for number in range(4):
+        net.open(f"leg-{number}", f"call-{number}")
+    net.settle()
+    assert {net.placement.where(f"leg-{number}") for number in range(4)} == {1}
+    net.placement.late = frozenset({0, 1, 2})
+    net.open("leg-4", "call-4")
+    net.settle()
+    assert net.placement.where("leg-4") in {0, 2}, "late is not gone: all of them may be kept waiting"
+    net.check()
