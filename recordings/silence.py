@@ -24,13 +24,24 @@ GRACE_NS: Final = 250_000_000
 """From the order (an event) until it must be in force on the wire, and back: the two are stamped by two processes."""
 FOREVER: Final = 1 << 62
 FIXED: Final = {
-    "G722": (b"\xfd" * 160,),
-    "OPUS": (b"\xf8\xff\xfe",),
-    "AMR": (bytes.fromhex("f4 49b1e0da0780"), bytes.fromhex("f0 44 26c783681e")),
+    "OPUS": (b"\xf8\xff\xfe", b"\xf9\xff\xfe\xff\xfe", b"\xfb\x03\xff\xfe\xff\xfe\xff\xfe"),
+    "AMR": tuple(
+        bytes.fromhex(said)
+        for said in (
+            "f449b1e0da0780",
+            "fc5126c783681e4d8f06d03c",
+            "fc71449b1e0da079363c1b40f26c783681e0",
+            "f04426c783681e",
+            "f0c44426c783681e26c783681e",
+            "f0c4c44426c783681e26c783681e26c783681e",
+        )
+    ),
 }
-"""AMR: comfort noise (SID) without any noise, bandwidth-efficient and octet-aligned (RFC 4867)."""
+"""Of 20, 40 and 60 ms. AMR: comfort noise (SID) without any noise, bandwidth-efficient and octet-aligned (RFC 4867)."""
 SMALLEST: Final = {"PCMA": b"\xd5\x55", "PCMU": b"\xff\x7f"}
 """The codes of +0 and −0."""
+QUIET: Final = {**SMALLEST, "G722": b"\xfd"}
+"""What silence is made of, as much of it as the packet holds."""
 STATIC: Final = {0: "PCMU", 8: "PCMA", 9: "G722"}
 MAX_NAMED: Final = 20
 
@@ -110,8 +121,8 @@ def prove(folder: str | Path) -> Proof:
 
 def is_silence(codec: str, payload: bytes) -> bool:
     """Whether a payload is how its codec says nothing."""
-    if codec in SMALLEST:
-        return bool(payload) and not payload.strip(SMALLEST[codec])
+    if codec in QUIET:
+        return bool(payload) and not payload.strip(QUIET[codec])
     return payload in FIXED.get(codec, ())
 
 

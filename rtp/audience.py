@@ -17,6 +17,7 @@ from rtp.mapping import find
 from rtp.packet import HEADER_SIZE
 from rtp.route import Route, Special
 from rtp.sender import Sender
+from rtp.special import Bounded
 from rtp.voices import G711, PLAIN, Voice, crossfaded
 
 if TYPE_CHECKING:
@@ -46,14 +47,14 @@ class Attended:
 
     def push(self, data: bytes, sequence: int, timestamp: int, now: float) -> None:
         """Take one packet."""
-        route = self._route
-        if self._before is not None:
-            self._before(data, sequence, timestamp, now)
+        route, before, heard = self._route, self._before, data
+        relayed = before is None or isinstance(before, Bounded)
+        if self._landing and relayed and route.sender is not None and route.codec is not None:
+            heard = self._landed(data, route.codec)
+            route.sender.out.close_up(now)
+        if before is not None:
+            before(heard, sequence, timestamp, now)
         elif route.sender is not None and route.codec is not None:
-            heard = data
-            if self._landing:
-                heard = self._landed(data, route.codec)
-                route.sender.out.close_up(now)
             route.sender.relay(self._number(), heard, route.codec, sequence, timestamp, now)
         for sender, codec in self._copies:
             sender.relay(self._number(), data, codec, sequence, timestamp, now)
@@ -64,7 +65,7 @@ class Attended:
         """The first packet after a mix: what the mix would have played next passes into it."""
         tail = self._landing.pop()
         if self._entrance is None and not self._copies:
-            self._route.special = None  # from now on as any other
+            self._route.special = self._before  # from now on as any other
         if codec.name not in G711 or data[0] != PLAIN:
             return data
         payload = data[HEADER_SIZE:]

@@ -95,6 +95,10 @@ class Stream(msgspec.Struct, frozen=True):
     """The peer hears at `remote` and sends from elsewhere."""
     unproven: bool = False
     """Nobody has shown that the peer is at `remote`: nothing is sent there before it was heard from (bar S9)."""
+    ptime: int | None = None
+    """ms of sound the peer would like to get in a packet (RFC 8866 §6.4)."""
+    max_ptime: int | None = None
+    """ms it can take in one at most (§6.5)."""
 
 
 class PortPair(msgspec.Struct, frozen=True):

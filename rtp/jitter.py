@@ -14,8 +14,13 @@ from rtp.sequence import HALF16, MASK16, MAX_MISORDER
 
 T = TypeVar("T")
 
-MAX_FRAMES: Final = 10
-"""Packets waiting at most: 200 ms at the usual 20 ms. Beyond, the oldest go: a conversation bears no more delay."""
+MAX_MS: Final = 200
+"""Sound waiting at most. Beyond, the oldest goes: a conversation bears no more delay."""
+MAX_FRAMES: Final = 40
+LEAST_FRAMES: Final = 3
+"""Packets waiting at most, however short or long they are: 5 ms and 100 ms each."""
+PULL_MS: Final = 20
+"""What is concealed where a pull gives nothing."""
 MAX_AHEAD: Final = 100
 """Packets a sequence number may be ahead of the expected one and still be the same stream: 2 s."""
 LEAST_PATIENCE: Final = 100
@@ -51,6 +56,7 @@ class Buffer(Protocol[T]):
 
     begun: bool
     hurry: bool
+    span: int
 
     def push(self, sequence: int, entry: T) -> None:
         """See `JitterBuffer`, as for all of these."""
@@ -69,7 +75,7 @@ class JitterBuffer(Generic[T]):
 
     __slots__ = (
         "_concealed", "_hold", "_least", "_lost", "_next", "_patience", "_pulls", "_rushed", "_strange",
-        "begun", "held", "hurry", "late", "lost", "overflown",
+        "begun", "held", "hurry", "late", "lost", "overflown", "span",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -81,9 +87,11 @@ class JitterBuffer(Generic[T]):
         """The next pull should be followed by another, both sounds merged into one; `merged` says it was done."""
         self.late = self.lost = self.overflown = 0
         """Packets that came when they were concealed already; that never came; that found the buffer full."""
+        self.span = PULL_MS
+        """ms of sound in a packet, 1 at least: who decodes them says so."""
         self._next = 0
         self._concealed = (
-            0  # pulls that found it dry since the last packet: what is missing was concealed by them
+            0  # ms of pulls that found it dry since the last packet: what is missing was concealed by them
         )
         self._hold = False  # a pull to be left out, so that packets out of order find their place
         self._lost: deque[int] = deque(maxlen=REMEMBERED)
@@ -103,7 +111,7 @@ class JitterBuffer(Generic[T]):
         if ahead < MAX_AHEAD:
             self._strange = 0
             held.setdefault(sequence, entry)
-            if len(held) > MAX_FRAMES:
+            if len(held) > LEAST_FRAMES and len(held) > self.most:
                 self._overflow()
             return
         if ahead >= HALF16 and HALF16 * 2 - ahead <= MAX_MISORDER:
@@ -118,16 +126,21 @@ class JitterBuffer(Generic[T]):
         self._begin(sequence)
         held[sequence] = entry
 
+    @property
+    def most(self) -> int:
+        """Packets that may wait."""
+        return max(LEAST_FRAMES, min(-(-MAX_MS // self.span), MAX_FRAMES))
+
     def pull(self) -> T | Gap:
         """Give the packet whose turn it is."""
         held = self.held
-        if self._hold and len(held) < MAX_FRAMES:
+        if self._hold and len(held) < self.most:
             self._hold = False
             return DRY
         entry = held.pop(self._next, None)
         if entry is None:
             if not held:
-                self._concealed += self.begun
+                self._concealed += PULL_MS * self.begun
                 return DRY
             entry = self._skip()
             if entry is None:
@@ -155,8 +168,8 @@ class JitterBuffer(Generic[T]):
 
     def _skip(self) -> T | None:
         """Step over what is missing: for nothing as far as it was concealed while the buffer was dry."""
-        while self._concealed and self._next not in self.held:
-            self._concealed -= 1
+        while self._concealed >= self.span and self._next not in self.held:
+            self._concealed -= self.span
             self._miss()
         entry = self.held.pop(self._next, None)
         if entry is None:
@@ -171,10 +184,11 @@ class JitterBuffer(Generic[T]):
     def _overflow(self) -> None:
         """Leave out the oldest: half of all, so that it does not happen again with the next packet."""
         ordered = sorted(self.held, key=lambda sequence: (sequence - self._next) & MASK16)
-        for sequence in ordered[: MAX_FRAMES // 2]:
+        left_out = (len(ordered) - 1) // 2
+        for sequence in ordered[:left_out]:
             del self.held[sequence]
             self.overflown += 1
-        self._next = ordered[MAX_FRAMES // 2]
+        self._next = ordered[left_out]
         self._concealed = 0
         self.hurry = False
 

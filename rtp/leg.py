@@ -194,7 +194,7 @@ class Leg:
     def _roll(self, sender: Sender, playing: Playing | None) -> None:
         """Let the engine go on with what this beat has sent, if it can."""
         codec = sender.codec
-        if codec is None or not sender.sending or sender.silent or self._digits:
+        if codec is None or not sender.sending or sender.silent or self._digits or sender.odd:
             return
         if playing is None:
             if self._playing is None and self._holding is None:

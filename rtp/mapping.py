@@ -17,6 +17,10 @@ TRANSCODED: Final = frozenset({"PCMA", "PCMU", "G722", "OPUS", "AMR", "AMR-WB"})
 """What `rtp.transcode` reads."""
 MADE: Final = TRANSCODED - {"AMR-WB"}
 """What it writes."""
+CUT: Final = frozenset({"PCMA", "PCMU", "G722"})
+"""What goes into packets of any length."""
+FRAME_MS: Final = 20
+"""Of all others."""
 AMR: Final = frozenset({"AMR", "AMR-WB"})
 NOISE: Final = Codec(NAME, PAYLOAD_TYPE, CLOCK_RATE)
 
@@ -88,6 +92,15 @@ def sound(accepted: tuple[Codec, ...]) -> Codec | None:
     return next((codec for codec in accepted if codec.name in MADE), None)
 
 
+def spoken(accepted: tuple[Codec, ...], max_ptime: int | None) -> Codec | None:
+    """The best of those for a peer that takes so many ms in a packet: under 20 one that can be cut anywhere, if there is one."""
+    if max_ptime is not None and max_ptime < FRAME_MS:
+        cut = sound(tuple(codec for codec in accepted if codec.name in CUT))
+        if cut is not None:
+            return cut
+    return sound(accepted)
+
+
 def with_noise(receive: tuple[Codec, ...], medium: str) -> tuple[Codec, ...]:
     """What a peer may send, and comfort noise: some phones send it though nobody agreed to it (RFC 3389 §4)."""
     if medium != "audio" or not receive or any(codec.payload_type == PAYLOAD_TYPE for codec in receive):
@@ -96,14 +109,16 @@ def with_noise(receive: tuple[Codec, ...], medium: str) -> tuple[Codec, ...]:
 
 
 @lru_cache(256)  # phones of one make offer the same, call after call; SDP bounds what one entry can hold
-def payload_map(receive: tuple[Codec, ...], send: tuple[Codec, ...], medium: str) -> Mapping[int, Mapped]:
-    """Map every payload type the source may use. `receive`: of the source's leg, `send`: of the destination's."""
+def payload_map(
+    receive: tuple[Codec, ...], send: tuple[Codec, ...], medium: str, max_ptime: int | None = None
+) -> Mapping[int, Mapped]:
+    """Map every payload type the source may use. `receive`: of the source's leg, `send` and `max_ptime`: of the destination's."""
     mapped = {}
     for source in receive:
         destination = find(source, send)
         transcode = False
         if destination is None and medium == "audio" and source.name in TRANSCODED:
-            destination = sound(send)
+            destination = spoken(send, max_ptime)
             transcode = destination is not None
         mapped[source.payload_type] = Mapped(source, destination, transcode)
     return MappingProxyType(mapped)

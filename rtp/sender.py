@@ -10,19 +10,17 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from rtp.activity import FILL_SECONDS, Restlessness
+from rtp.activity import Restlessness
 from rtp.call_evidence import PacketWriter
-from rtp.codecs import samples_per_frame, silence
 from rtp.control import Address, Codec, Stream
 from rtp.history import History
-from rtp.mapping import EVENT, sound
+from rtp.made import SILENCE as SILENCE  # noqa: PLC0414  # it is a source of a sender
+from rtp.made import Made
+from rtp.mapping import EVENT, FRAME_MS, sound, spoken
 from rtp.outstream import Numbering
-from rtp.overlay import Overlay, can_mix
+from rtp.overlay import Overlay
 from rtp.packet import HEADER, HEADER_SIZE, MARKER
-from rtp.sequence import MASK16, MASK32
 
-SILENCE: Final = 1
-"""The number of silence as a source (see `outstream`); other sources count from FIRST_SOURCE."""
 FIRST_SOURCE: Final = 2
 
 Transmit = Callable[[bytes], int]
@@ -51,44 +49,15 @@ class SilentGate:
         return 0
 
 
-class Sender:
+class Sender(Made):
     """The sending half of a track. `packets` and `octets` (payload bytes) count what was really sent."""
 
     __slots__ = (
-        "_activity",
-        "_codecs",
-        "_connected",
-        "_least_step",
-        "_marker",
-        "_silence",
-        "_silence_step",
-        "_silent_codec",
-        "_socket",
-        "asked_mode",
-        "codec",
-        "direct",
-        "event_codecs",
-        "evidence",
-        "expecting",
-        "failed",
-        "gate",
-        "history",
-        "late",
-        "local",
-        "octets",
-        "out",
-        "overlay",
-        "overridden",
-        "packets",
-        "relay_open",
-        "remote",
-        "sending",
-        "shut",
-        "silent",
-        "straight",
-        "transmit",
-        "wrap",
-    )
+        "_activity", "_begun", "_bundle", "_codecs", "_connected", "_marker", "_silence", "_silence_step",
+        "_silent_codec", "_socket", "_taken_at", "asked_mode", "bundles", "codec", "direct", "event_codecs", "evidence", "expecting",
+        "failed", "gate", "history", "late", "local", "max_ptime", "octets", "out", "overlay", "overridden", "packets", "ptime",
+        "relay_open", "remote", "sending", "shut", "silent", "span", "straight", "transmit", "wrap",
+    )  # fmt: skip
 
     def __init__(self, sock: socket.socket, local: Address, out: Numbering, *, audio: bool) -> None:
         """`local`: our own address as evidence states it."""
@@ -97,7 +66,6 @@ class Sender:
         self.out = out
         # In sound the marker begins a talkspurt (RFC 3551 §4.1); in a picture it ends a frame and is not ours to set.
         self._marker = MARKER if audio else 0
-        self._least_step = 50 if audio else 0  # 1/50 s between two sources' packets
         self.remote: Address | None = None
         self._connected = False
         self._activity: Restlessness | None = None
@@ -116,9 +84,7 @@ class Sender:
         self._codecs: tuple[Codec, ...] = ()
         self.codec: Codec | None = None
         """What sound made here is encoded in: the codec relayed last, else the peer's best; None when we speak none."""
-        self._silent_codec: Codec | None = None  # whose silence is at hand
-        self._silence = b""
-        self._silence_step = 0
+        self.begin_made()
         self.event_codecs: tuple[Codec, ...] = ()
         self.asked_mode: int | None = None
         """The mode of AMR the peer wants to be sent (RFC 4867 §4.3.1)."""
@@ -150,10 +116,11 @@ class Sender:
     def configure(self, stream: Stream | None) -> None:
         """Take the peer's codecs and direction; None: the medium was refused."""
         self._codecs = stream.send if stream else ()
+        self._time(stream)
         self.sending = stream is not None and stream.sending
         self.event_codecs = tuple(codec for codec in self._codecs if codec.name == EVENT)
-        if self.codec not in self._codecs:
-            self.codec = sound(self._codecs) if self._marker else None
+        if self.codec not in self._codecs or (self.max_ptime or FRAME_MS) < FRAME_MS:
+            self.codec = spoken(self._codecs, self.max_ptime) if self._marker else None
         self._rewire()
 
     def target(self, remote: Address | None, *, connected: bool) -> None:
@@ -173,6 +140,7 @@ class Sender:
         """Open or close the silent gate."""
         if silent != self.silent:
             self.silent = silent
+            self.drop()
             self.out.part()
             self._rewire()
 
@@ -196,8 +164,7 @@ class Sender:
             onward = self.history.before(onward)
         self.gate = None
         if self.silent and self._marker:
-            silences = frozenset(silence(codec) for codec in self._codecs if sound((codec,)))
-            onward = self.gate = SilentGate(onward, silences)
+            onward = self.gate = SilentGate(onward, self._silences())
         self.transmit = onward
         bare = self.history is None and self.wrap is None and self.gate is None
         self.direct = self._socket if bare and self._connected and self.remote is not None else None
@@ -246,10 +213,7 @@ class Sender:
         second = data[1] & MARKER | codec.payload_type
         entered = out.source != source
         if entered:
-            rate = codec.clock_rate
-            out.enter(
-                source, sequence, timestamp, rate, rate // self._least_step if self._least_step else 1, now
-            )
+            out.enter(source, sequence, timestamp, codec.clock_rate, self._seam(codec, payload), now)
             second |= self._marker
             self._keep(codec)
         numbers = out.relay(sequence, timestamp, now)
@@ -259,41 +223,6 @@ class Sender:
         self._put(_PACK(first, second, numbers[0], numbers[1], out.ssrc) + payload)
         if entered and self.expecting is not None:
             self._tell()
-
-    def made(self, source: int, codec: Codec, payload: bytes, step: int, now: float) -> None:
-        """Send a payload that was transcoded from a peer's: relayed, but numbered here. `step`: timestamp units."""
-        if not self.relay_open:
-            self.shut += 1
-            return
-        if self.overlay is not None:
-            if not can_mix(codec):
-                self.shut += 1
-                return
-            payload = self.overlay.mixed(codec, payload)
-        self.local_frame(source, codec, payload, step, now)
-        self.out.relaying = True
-        if self.expecting is not None:
-            self._tell()
-
-    def steady(self, source: int, codec: Codec, payload: bytes, step: int, now: float) -> None:  # as above
-        """Send what `made` would, quicker while nothing has changed since this source's last packet."""
-        out = self.out
-        at = out.at
-        if (
-            out.source != source
-            or not out.relaying
-            or out.rate != codec.clock_rate
-            or at is None
-            or (now - at) * out.rate > 3 * step
-            or not self.straight
-            or self.expecting is not None
-        ):
-            self.made(source, codec, payload, step, now)
-            return
-        out.sequence = sequence = (out.sequence + 1) & MASK16
-        out.timestamp = timestamp = (out.timestamp + step) & MASK32
-        out.at = now
-        self._put(_PACK(0x80, codec.payload_type, sequence, timestamp, out.ssrc) + payload)
 
     def replay(self, source: int, data: bytes, codec: Codec, step: int, now: float) -> None:
         """Send a packet that was kept, numbered here; `step`: timestamp units after the one before it, 0: its picture."""
@@ -320,12 +249,6 @@ class Sender:
         for clear, wire in self.history.wanted(sequences, now):
             self._put(clear, again(wire))
 
-    def local_frame(self, source: int, codec: Codec, payload: bytes, step: int, now: float) -> None:
-        """Send a payload made here; `step` timestamp units after the one before (0: the same timestamp)."""
-        sequence, timestamp, first = self.out.local(source, codec.clock_rate, step, now)
-        second = codec.payload_type | (MARKER if first else 0)
-        self._put(_PACK(0x80, second, sequence, timestamp, self.out.ssrc) + payload)
-
     def picture(  # as `local_frame`
         self, source: int, codec: Codec, payloads: Iterable[bytes], step: int, now: float
     ) -> None:
@@ -336,22 +259,6 @@ class Sender:
             second = codec.payload_type | (MARKER if payload is last else 0)
             self._put(_PACK(0x80, second, sequence, timestamp, self.out.ssrc) + payload)
             step = 0
-
-    def silence(self, now: float) -> None:
-        """Send 20 ms of codec silence."""
-        codec = self.codec
-        if codec is None:
-            return
-        if codec is not self._silent_codec:
-            self._silent_codec = codec
-            self._silence = silence(codec)
-            self._silence_step = samples_per_frame(codec)
-        self.local_frame(SILENCE, codec, self._silence, self._silence_step, now)
-
-    def starving(self, now: float) -> bool:
-        """Whether the peer should be sent silence now because nothing relayed has left lately."""
-        at = self.out.at
-        return not self.out.relaying or at is None or now - at > FILL_SECONDS
 
     def _keep(self, codec: Codec) -> None:
         # Fill and prompts stay in the codec the peer is hearing: one clock rate in one stream (RFC 7160 §1).

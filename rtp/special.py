@@ -1,19 +1,24 @@
 """Packets that are more than relayed: those that change their codec, digits, and the noise of who pauses."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from rtp.amr import requested
 from rtp.codecs import silence
-from rtp.control import Codec
+from rtp.control import Codec, Stream
 from rtp.dtmf import Detector
 from rtp.load import Load, thread_time
-from rtp.mapping import TRANSCODED, Mapped
+from rtp.mapping import CUT, MADE, TRANSCODED, Mapped, spoken
 from rtp.noise import CLOCK_RATE
 from rtp.packet import HEADER_SIZE, MARKER, PacketError, payload_of
+from rtp.packet_time import LONGEST, USUAL, Recut, duration
 from rtp.route import Route, Special, Surroundings
 from rtp.sender import Sender
-from rtp.sequence import MAX_DROPOUT, forward16
+from rtp.sequence import MASK32, MAX_DROPOUT, forward16
 from rtp.transcode import Transcoder
+
+RECUT: Final = CUT | {"AMR"}
+"""What is cut without being made anew."""
 
 
 class Transcoding:
@@ -25,15 +30,22 @@ class Transcoding:
         """`number`: this transcoding as a source of the sender; its cost is added to `load`; `back`: what its speaker is sent."""
         self._back = back if source.name == "AMR" else None
         self._asked: int | None = None
-        self._transcoder = Transcoder(source, destination)
+        self._transcoder = (
+            Recut(source)
+            if source == destination and source.name in RECUT
+            else Transcoder(source, destination)
+        )
+        self._source = source
         self._codec = destination
         self._sender = sender
         self._number = number
         self._step = destination.clock_rate // 50
         self._last: int | None = None
+        self._due = 0  # timestamp that follows the newest packet
+        self._owed = 0.0  # of what was lost, ms that no packet is missing for yet
         self._load = load
 
-    def push(self, data: bytes, sequence: int, _timestamp: int, now: float) -> None:
+    def push(self, data: bytes, sequence: int, timestamp: int, now: float) -> None:
         """Take one packet; what comes out goes to the sender. What its source lost stays missing in what is sent."""
         steps = forward16(self._last, sequence) if self._last is not None else 1
         if steps == 0 or steps > 0xFFFF - MAX_DROPOUT:
@@ -50,14 +62,27 @@ class Transcoding:
         if self._asked != self._sender.asked_mode and self._sender.asked_mode is not None:
             self._asked = self._sender.asked_mode
             self._transcoder.ask(self._asked)
+        ms = duration(self._source, payload)
         if 1 < steps <= MAX_DROPOUT and self._sender.out.source == self._number:
-            self._sender.out.skip(steps - 1, (steps - 1) * self._step)
+            self._miss(steps - 1, timestamp)
+        self._due = (timestamp + round((ms or USUAL) * self._source.clock_rate / 1000)) & MASK32
         begin = thread_time()
         frames = self._transcoder.push(payload)
         self._load.transcoding += thread_time() - begin
         self._load.transcoded += len(frames)
-        for frame in frames:
-            self._sender.made(self._number, self._codec, frame, self._step, now)
+        if frames:
+            self._sender.made_at_once(self._number, self._codec, frames, self._step, now)
+
+    def _miss(self, packets: int, timestamp: int) -> None:
+        """Leave out as many numbers as packets of 20 ms would have come of what is missing."""
+        lost = (timestamp - self._due) & MASK32
+        ms = lost * 1000 / self._source.clock_rate
+        if not 0 < ms <= packets * max(LONGEST.values()):
+            ms = packets * USUAL  # timestamps that say nothing
+        self._owed += ms
+        missing = int(self._owed // USUAL)
+        self._owed -= missing * USUAL
+        self._sender.skip(missing, missing * self._step)
 
 
 def transcoding(mapped: Mapped, sender: Sender, around: Surroundings, back: Sender) -> Special:
@@ -65,6 +90,51 @@ def transcoding(mapped: Mapped, sender: Sender, around: Surroundings, back: Send
     assert mapped.destination is not None, "a route with a sender has a codec to send"
     number = next(around.numbers)
     return Transcoding(mapped.source, mapped.destination, sender, number, around.load, back).push
+
+
+class Bounded:
+    """Passes packets on as long as they hold no more than their hearer takes in one; from the first longer one on they are cut."""
+
+    def __init__(  # noqa: PLR0917  # made in one place
+        self, route: Route, number: Callable[[], int], longest: int, shorter: Codec, around: Surroundings, back: Sender
+    ) -> None:  # fmt: skip
+        """`number`: the peer as a source of the route's sender, now; `longest`: ms; `shorter`: the codec of what is cut."""
+        assert route.sender is not None, "whose hearer it is"
+        assert route.codec is not None, "it has one"
+        self._sender, self._codec = route.sender, route.codec
+        self._number = number
+        self.longest = longest
+        self._shorter, self._around, self._back = shorter, around, back
+        self._cut: Special | None = None
+
+    def __call__(self, data: bytes, sequence: int, timestamp: int, now: float) -> None:
+        """Take one packet."""
+        if self._cut is None:
+            try:
+                ms = duration(self._codec, payload_of(data))
+            except PacketError:
+                return
+            if ms is None or ms <= self.longest:
+                self._sender.relay(self._number(), data, self._codec, sequence, timestamp, now)
+                return
+            self._cut = transcoding(
+                Mapped(self._codec, self._shorter), self._sender, self._around, self._back
+            )
+        self._cut(data, sequence, timestamp, now)
+
+
+def bounded(
+    route: Route, number: Callable[[], int], stream: Stream, around: Surroundings, back: Sender
+) -> Special | None:
+    """Begin to look whether packets are too long for the stream they go to; None where they can't be, or nothing can be done."""
+    codec, longest = route.codec, stream.max_ptime
+    if codec is None or longest is None or longest >= LONGEST.get(codec.name, 0):
+        return None
+    own = codec.name in CUT or (codec.name in MADE and longest >= USUAL)
+    shorter = codec if own else spoken(stream.send, longest)
+    if shorter is None:
+        return None
+    return Bounded(route, number, longest, shorter, around, back)
 
 
 class Digits:

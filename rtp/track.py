@@ -33,7 +33,7 @@ from rtp.route import Route, Surroundings, straight
 from rtp.sender import Sender, Wrap
 from rtp.sequence import ticks
 from rtp.source import LEAPT, SAME, Counting, Source
-from rtp.special import Digits, pauses, transcoding
+from rtp.special import Digits, bounded, pauses, transcoding
 from rtp.strangers import Strangers
 from rtp.unheard import Unheard
 
@@ -182,7 +182,8 @@ class Track(Asking, Unheard, Carried):
         accepted = destination.stream.send if destination is not None and destination.stream else ()
         sender = destination.sender if destination is not None else None
         missed: set[str] = set()
-        for payload_type, mapped in payload_map(receive, accepted, self.medium).items():
+        bound = destination.stream.max_ptime if destination is not None and destination.stream else None
+        for payload_type, mapped in payload_map(receive, accepted, self.medium, bound).items():
             route = self._routes[payload_type] = straight(mapped, sender)
             if mapped.source.name == EVENT:
                 route.special = Digits(route, self._detector, self._own_number, self._digit).push
@@ -192,6 +193,15 @@ class Track(Asking, Unheard, Carried):
                 route.special = transcoding(mapped, route.sender, self._around, self.sender)
             elif route.sender is None and accepted:
                 missed.add(mapped.source.name)
+            elif (
+                bound is not None
+                and destination is not None
+                and destination.stream
+                and self.medium == "audio"
+            ):
+                route.special = bounded(
+                    route, self._own_number, destination.stream, self._around, self.sender
+                )
         if self.audience is not None:
             self.audience.attend(self, self._routes, receive, self._own_number)
         if missed - self._dropped:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rtp.codecs import CodecError, Decoder, Encoder, samples_per_frame, sampling_rate, variant
 from rtp.control import Codec
-from rtp.jitter import Buffer, Gap, JitterBuffer
+from rtp.jitter import PULL_MS, Buffer, Gap, JitterBuffer
 from rtp.mapping import TRANSCODED
 from rtp.mixer import FRAMES_A_SECOND
 from rtp.noise import NAME as COMFORT_NOISE
@@ -100,6 +100,7 @@ class Voice:
             and entry[0] in G711
         ):
             self._noise = None
+            buffer.span = PULL_MS
             return entry
         return self._assembled(entry)
 
@@ -122,8 +123,8 @@ class Voice:
             self._append(following)
             if self._noise is not None:
                 return self._nothing()
-            if self.buffer.hurry and len(self._waiting) == frame:
-                self._merge()
+        if self.buffer.hurry:
+            self._merge()
         given, self._waiting = self._waiting[:frame], self._waiting[frame:]
         return given
 
@@ -150,27 +151,28 @@ class Voice:
         if resampler is None:
             resampler = self._resamplers[name] = Resampler(decoder.sampling_rate, self.rate)
         try:
-            samples = resampler.push(decoder.decode(payload))
+            decoded = decoder.decode(payload)
         except CodecError:
             self.undecodable += 1
             return
+        self.buffer.span = max(1, round(len(decoded) * 1000 / decoder.sampling_rate))
+        samples = resampler.push(decoded)
         self._waiting = np.concatenate([self._waiting, samples]) if len(self._waiting) else samples
 
     def _merge(self) -> None:
-        """Two packets become one, the first passing into the second: the delay was longer than needed."""
-        first, frame = self._waiting, self._frame
-        second = self.buffer.pull()
-        if isinstance(second, Gap):
-            self.buffer.merged()
-            return
-        self._waiting = self._waiting[:0]
-        self._append(second)
-        second_half = self._waiting
+        """20 ms pass into what follows them, or as much of that as is here: the delay was longer than needed."""
+        frame = self._frame
+        if len(self._waiting) < 2 * frame:
+            second = self.buffer.pull()
+            if isinstance(second, Gap):
+                self.buffer.merged()
+                return
+            self._append(second)
         self.buffer.merged()
-        if len(first) != len(second_half) or len(first) != frame:
-            self._waiting = np.concatenate([first, second_half])  # packet times differ: keep both
-            return
-        self._waiting = crossfaded(first, second_half)
+        waiting = self._waiting
+        if over := min(frame, len(waiting) - frame):
+            both = crossfaded(waiting[:over], waiting[over : 2 * over])
+            self._waiting = np.concatenate([both, waiting[2 * over :]])
 
 
 class Entrance:

@@ -27,6 +27,7 @@ from pbx.sdp.lines import (
     Direction,
     Feedback,
     Origin,
+    milliseconds,
     read_line,
     read_medium,
     remembered_line,
@@ -77,6 +78,11 @@ class Media(Struct, frozen=True, gc=False):
     def attribute(self, name: str) -> str | None:
         """Return the value of the first a= line of that name ("" if it has none), or None."""
         return next((value or "" for key, value in self.attributes if key == name), None)
+
+    @property
+    def max_ptime(self) -> int | None:
+        """Ms of sound its writer takes in one packet at most (RFC 8866 §6.5); None: it says nothing."""
+        return milliseconds(self.attribute("maxptime"))
 
 
 class Description(Struct, frozen=True, gc=False):

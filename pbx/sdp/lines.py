@@ -175,11 +175,18 @@ def _read_attribute(name: str, colon: str, rest: str) -> tuple[int, Any]:
             return FEEDBACK, Feedback(number, words.lower() if words.isascii() else words)
         case "rtcp" if (found := _PORT_AND_HOST.fullmatch(value)) is not None and 0 < int(found[1]) <= 65535:
             return RTCP, (int(found[1]), found[2])
-        case "ptime" if _MILLISECONDS.fullmatch(value) is not None and 0 < int(value) <= MAX_PTIME:
-            return PTIME, int(value)
+        case "ptime" if (wished := milliseconds(value)) is not None:
+            return PTIME, wished
     return PLAIN, (name, rest if colon else None)
 
 
 def _origin(value: str) -> Origin | None:
     found = _ORIGIN_LINE.fullmatch(value)
     return None if found is None else Origin(found[1], int(found[2]), int(found[3]), found[4])
+
+
+def milliseconds(value: str | None) -> int | None:
+    """Read a packet time (RFC 8866 §6.4, §6.5); None when it can't be one."""
+    if value is None or _MILLISECONDS.fullmatch(value) is None:
+        return None
+    return int(value) if 0 < int(value) <= MAX_PTIME else None

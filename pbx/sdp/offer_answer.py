@@ -19,7 +19,10 @@ from pbx.sdp.encryption import Crypto, Encryption
 from pbx.sip.errors import SipError
 from rtp.control import Address, Codec, Medium, Stream
 
-PTIME: Final = 20  # ms; what the mixer and the players of this exchange run at
+PTIME: Final = 20
+"""ms of sound we wish to get in a packet (RFC 3264 §5.1): what is mixed and made here, and shorter than what any phone bears."""
+MAX_PTIME: Final = 200
+"""ms we take in one at most, as RFC 3551 §4.2 has a receiver of G.711 and G.722 do; Opus and AMR have bounds of their own."""
 _IN_THE_CLEAR: Final = Encryption()
 _BESIDE: Final = frozenset({"slides", "alt"})
 """Values of a=content: a presentation, another source of the same (RFC 4796 §5). `sl` is the person, who signs."""
@@ -114,6 +117,8 @@ def answer(
                 values,
                 agreed.crypto,
                 mux,
+                ptime=theirs.ptime,
+                max_ptime=theirs.max_ptime,
             )
         )
     origin = Origin("-", session, version, address)
@@ -232,6 +237,8 @@ def _accepted(
         sending=we_send and they_receive,
         receiving=we_receive and they_send,
         feedback=_values(feedback),
+        ptime=theirs.ptime,
+        max_ptime=theirs.max_ptime,
     )
 
 
@@ -365,5 +372,5 @@ def _ours(
         feedback=feedback,
         ptime=PTIME if medium == "audio" else None,
         bandwidth=bandwidth,
-        attributes=attributes,
+        attributes=(("maxptime", str(MAX_PTIME)), *attributes) if medium == "audio" else attributes,
     )

@@ -14,11 +14,12 @@ cdef extern from "jitter.h" nogil:
     ctypedef struct relay_jitter:
         relay_sound *held
         uint16_t next
-        int count, patience
+        int count, patience, span
         int64_t late, lost, overflown
         unsigned char begun, hurry, rushed
 
     void relay_jitter_open(relay_jitter *)
+    void relay_jitter_span(relay_jitter *, int)
     void relay_jitter_close(relay_jitter *)
     int relay_jitter_push(relay_jitter *, uint16_t, unsigned char, const unsigned char *, uint32_t)
     const relay_sound *relay_jitter_pull(relay_jitter *, int *)
@@ -131,8 +132,8 @@ cdef extern from "relay.h" nogil:
 cdef extern from * nogil:
     """
     #include <stdlib.h>
-    #define SET_ROUTE(flow, i, a, b, c, d) ((flow)->routes[i] = (relay_route){(a), (b), (c), 0, (d)})
+    #define SET_ROUTE(flow, i, a, b, c, d, e) ((flow)->routes[i] = (relay_route){(a), (b), (c), (e), (d)})
     """
-    void SET_ROUTE(relay_flow *, int, int, int, int, int)
+    void SET_ROUTE(relay_flow *, int, int, int, int, int, int)
     void *realloc(void *, size_t)
     void free(void *)

@@ -88,6 +88,7 @@ class NativeJitterBuffer:
 
     begun: bool
     hurry: bool
+    span: int
     @property
     def late(self) -> int: ...
     @property
@@ -151,7 +152,7 @@ class Flow:
     def receive(
         self,
         destination: Flow | None,
-        routes: Sequence[tuple[int, int, int, int]],
+        routes: Sequence[tuple[int, int, int, int, int]],
         tapes: Sequence[tuple[Tape, int]],
         voice: NativeJitterBuffer | None,
     ) -> None: ...

@@ -148,12 +148,12 @@ cdef class Flow:
     def receive(self, Flow destination, routes, tapes, NativeJitterBuffer voice):
         cdef int i = 0
         self.c.route_count = 0
-        for source, target, kind, rate in routes:
+        for source, target, kind, rate, longest in routes:
             if i == RELAY_ROUTES:
                 break
             if kind == ROUTE_VOICE and voice is None:
                 raise ValueError("a way into a mix without a voice")
-            SET_ROUTE(&self.c, i, source, target, kind, rate)
+            SET_ROUTE(&self.c, i, source, target, kind, rate, longest)
             i += 1
         self._voice = voice
         self.c.voice = &voice.c if voice is not None else NULL

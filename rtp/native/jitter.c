@@ -5,12 +5,21 @@
 #include <string.h>
 
 enum { LEAST_PATIENCE = 100, MOST_PATIENCE = 1600, MAX_AHEAD = 100, STRANGE = 5, HALF16 = 0x8000, MAX_MISORDER = 100 };
+enum { MAX_MS = 200, LEAST_FRAMES = 3, PULL_MS = 20 };
 
 void relay_jitter_open(relay_jitter *jitter)
 {
     memset(jitter, 0, sizeof *jitter);
     jitter->least = MAX_AHEAD;
     jitter->patience = LEAST_PATIENCE;
+    relay_jitter_span(jitter, PULL_MS);
+}
+
+void relay_jitter_span(relay_jitter *jitter, int ms)
+{
+    int most = (MAX_MS + ms - 1) / ms;
+    jitter->span = ms;
+    jitter->most = most < LEAST_FRAMES ? LEAST_FRAMES : most > JITTER_FRAMES ? JITTER_FRAMES : most;
 }
 
 void relay_jitter_close(relay_jitter *jitter)
@@ -77,7 +86,7 @@ static void look_back(relay_jitter *jitter)
 
 static void overflow(relay_jitter *jitter)
 {
-    for (int i = 0; i < JITTER_FRAMES / 2; i++) {
+    for (int left = (jitter->count - 1) / 2; left > 0; left--) {
         int oldest = 0;
         for (int k = 1; k < jitter->count; k++)
             if ((uint16_t)(jitter->held[k].sequence - jitter->next) < (uint16_t)(jitter->held[oldest].sequence - jitter->next))
@@ -123,7 +132,7 @@ int relay_jitter_push(relay_jitter *jitter, uint16_t sequence, uint8_t name, con
         jitter->strange = 0;
         if (find(jitter, sequence) < 0 && !add(jitter, sequence, name, data, size))
             return 0;
-        if (jitter->count > JITTER_FRAMES)
+        if (jitter->count > jitter->most)
             overflow(jitter);
         return 1;
     }
@@ -146,19 +155,19 @@ int relay_jitter_push(relay_jitter *jitter, uint16_t sequence, uint8_t name, con
 const relay_sound *relay_jitter_pull(relay_jitter *jitter, int *why)
 {
     *why = JITTER_DRY;
-    if (jitter->hold && jitter->count < JITTER_FRAMES) {
+    if (jitter->hold && jitter->count < jitter->most) {
         jitter->hold = 0;
         return NULL;
     }
     int at = find(jitter, jitter->next);
     if (at < 0) {
         if (!jitter->count) {
-            jitter->concealed += jitter->begun;
+            jitter->concealed += PULL_MS * jitter->begun;
             return NULL;
         }
         /* Step over what is missing: for nothing as far as it was concealed while the buffer was dry. */
-        while (jitter->concealed && find(jitter, jitter->next) < 0) {
-            jitter->concealed--;
+        while (jitter->concealed >= jitter->span && find(jitter, jitter->next) < 0) {
+            jitter->concealed -= jitter->span;
             miss(jitter);
         }
         at = find(jitter, jitter->next);
@@ -197,6 +206,8 @@ int relay_jitter_take(relay_jitter *jitter, int16_t *samples, uint32_t size, con
     const int16_t *linear = sound->name == laws[0].name ? laws[0].linear : sound->name == laws[1].name ? laws[1].linear : NULL;
     if (!linear)
         return 0;
+    if (jitter->span != PULL_MS)
+        relay_jitter_span(jitter, PULL_MS);
     sound = relay_jitter_pull(jitter, &why);
     for (uint32_t i = 0; i < size; i++)
         samples[i] = linear[sound->data[i]];

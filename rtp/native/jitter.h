@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-enum { JITTER_FRAMES = 10, JITTER_REMEMBERED = 32 }; /* as rtp.jitter.MAX_FRAMES, REMEMBERED */
+enum { JITTER_FRAMES = 40, JITTER_REMEMBERED = 32 }; /* as rtp.jitter.MAX_FRAMES, REMEMBERED */
 enum { JITTER_LOST = 1, JITTER_DRY = 2 };
 
 typedef struct {
@@ -21,12 +21,16 @@ typedef struct {
     int64_t late, lost, overflown;
     int64_t concealed;
     int strange, pulls, least, patience;
+    int span, most; /* ms of a packet, and how many may wait: see relay_jitter_span */
     uint16_t next;
     uint8_t begun, hurry, hold, rushed;
 } relay_jitter;
 
 void relay_jitter_open(relay_jitter *jitter);
 void relay_jitter_close(relay_jitter *jitter);
+
+/* Take note of the ms of sound in a packet, 1 at least. */
+void relay_jitter_span(relay_jitter *jitter, int ms);
 
 /* 1, or 0 when there was no memory for it, which is a packet lost. */
 int relay_jitter_push(relay_jitter *jitter, uint16_t sequence, uint8_t name, const unsigned char *data, uint32_t size);

@@ -35,6 +35,17 @@ cdef class NativeJitterBuffer:
         return bool(self.c.hurry)
 
     @property
+    def span(self):
+        return self.c.span
+
+    @span.setter
+    def span(self, int ms):
+        if ms < 1:
+            raise ValueError("a packet without sound")
+        if ms != self.c.span:
+            relay_jitter_span(&self.c, ms)
+
+    @property
     def late(self):
         return self.c.late
 

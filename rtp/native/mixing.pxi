@@ -132,7 +132,10 @@ cdef class NativeMix:
         ear = self._ears[row]
         sender = ear.sender
         codec = sender.codec
-        if not ear.begun or codec is not ear.codec or sender.expecting is not None or codec.name not in self._codes:
+        if (
+            not ear.begun or codec is not ear.codec or sender.expecting is not None or codec.name not in self._codes
+            or sender.odd
+        ):
             return 0
         flow = self._flows[row] = sender._flow
         if flow.c.out == NULL:

@@ -110,6 +110,8 @@ int relay_follow(relay_flow *flow, unsigned char *data, size_t size, double now)
     if (route->kind == ROUTE_RELAY) {
         if (!to || !to->straight || to->out->source != flow->number)
             return FOLLOW_ODD;
+        if (route->longest && size > RELAY_HEADER + 8U * route->longest)
+            return FOLLOW_ODD;
     } else if (route->kind == ROUTE_VOICE ? data[0] != RELAY_PLAIN : size > RELAY_UNHEARD)
         return FOLLOW_ODD;
 

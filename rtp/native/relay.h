@@ -73,7 +73,8 @@ typedef struct {
 enum { ROUTE_SINK = 0, ROUTE_RELAY = 1, ROUTE_VOICE = 2 }; /* VOICE: `to` is the number of the codec's name */
 
 typedef struct {
-    uint8_t from, to, kind, unused;
+    uint8_t from, to, kind;
+    uint8_t longest; /* ms of 8 octets a packet may hold to be relayed; 0: any */
     int32_t rate;
 } relay_route;
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from rtp.call_evidence import Both, PacketWriter
 from rtp.control import Address, Codec
+from rtp.made import FRAME_SECONDS
 from rtp.native._relay import Flow, Tape
 from rtp.outstream import Numbering
 from rtp.ports import Pair
@@ -78,8 +79,11 @@ class NativeSender(Sender):
 
     def steady(self, source: int, codec: Codec, payload: bytes, step: int, now: float) -> None:  # as there
         """As in Python; by C while nothing has changed."""
-        if self.expecting is None and self._flow.steady(
-            source, codec.payload_type, codec.clock_rate, step, payload, now
+        if (
+            self.expecting is None
+            and not self.bundles
+            and self.span == FRAME_SECONDS
+            and self._flow.steady(source, codec.payload_type, codec.clock_rate, step, payload, now)
         ):
             return
         super().steady(source, codec, payload, step, now)

@@ -11,6 +11,7 @@ from rtp.activity import FILL_SECONDS, Restlessness
 from rtp.call_evidence import MakeHead, PacketWriter
 from rtp.control import Address, Medium
 from rtp.loop import Handler, Loop
+from rtp.mapping import CUT
 from rtp.native._relay import (
     ActivityFields,
     Flow,
@@ -31,6 +32,7 @@ from rtp.ports import Pair
 from rtp.route import Surroundings
 from rtp.sender import Sender, Wrap
 from rtp.source import Counting
+from rtp.special import Bounded
 from rtp.track import Track
 from rtp.voices import Entrance
 
@@ -204,15 +206,20 @@ class NativeTrack(Track):
                 buffer = route.special.voice.buffer
                 if isinstance(buffer, NativeJitterBuffer):
                     voice = buffer
-                    routes.append((payload_type, name_number(route.special.name), VOICE, route.rate))
+                    routes.append((payload_type, name_number(route.special.name), VOICE, route.rate, 0))
+            elif isinstance(route.special, Bounded):
+                if destination is not None and route.sender is destination.sender and route.name in CUT:
+                    routes.append(
+                        (payload_type, route.payload_type, RELAY, route.rate, route.special.longest)
+                    )
             elif route.special is not None:
                 continue
             elif route.sender is None:
                 if self.medium == "video":
                     continue  # Python keeps the group of pictures of who waits
-                routes.append((payload_type, 0, SINK, route.rate))
+                routes.append((payload_type, 0, SINK, route.rate, 0))
             elif destination is not None and route.sender is destination.sender:
-                routes.append((payload_type, route.payload_type, RELAY, route.rate))
+                routes.append((payload_type, route.payload_type, RELAY, route.rate, 0))
         onward = destination._flow if isinstance(destination, NativeTrack) else None  # noqa: SLF001  # of our own kind
         ways = [(tape, tape.way(self._believed, self.local)) for tape in tapes or ()]
         self._flow.receive(onward, routes, ways, voice)
@@ -228,9 +235,9 @@ class NativeTrack(Track):
 
     def _take(self, data: bytes) -> None:
         route = self._routes[data[1] & 0x7F] if len(data) > 1 else None
-        special = route is not None and route.special is not None
+        special = route.special if route is not None else None
         super()._take(data)
-        if special and route is not None and route.special is None:
+        if special is not None and route is not None and route.special is not special:
             self._publish()  # what was special about it is over
 
     def publish(self) -> None:

@@ -11,6 +11,8 @@ from recordings.events import EventLog
 from recordings.manifest import seal_originals, state_derived
 from recordings.silence import GRACE_NS, is_silence, prove
 from recordings.verify import main
+from rtp.codecs import silence
+from rtp.packet_time import Bundle, chosen
 from tests.kit.evidence import CALLER, US_CALLER_AUDIO, SyntheticCall
 from tests.kit.rtp_media import START_NS, Packetizer, Rtp, sound
 
@@ -76,7 +78,7 @@ def test_one_loud_packet_is_found(tmp_path: Path, codec: str, capsys: pytest.Cap
     (loud,) = prove(folder).loud
     assert loud.codec == codec
     assert abs(loud.at_ns - START_NS - 2_000_000_000) < 5_000_000
-    assert (loud.rms is None) == (codec in module.FIXED)
+    assert (loud.rms is None) == (codec not in module.SMALLEST)
     assert main(["--silence", "--lang", "zh", str(folder)]) == 1
     assert "静默不成立" in capsys.readouterr().out
 
@@ -150,10 +152,27 @@ def test_it_stands_alone_beside_verify(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("codec", "payload"), [("PCMA", b""), ("PCMA", b"\xd5\x54"), ("OPUS", b"\xf8"), ("G729", b"")]
+    ("codec", "payload"),
+    [
+        ("G722", b"\xfd" * 80 + b"\xfc"),
+        ("OPUS", b"\xf9\xff\xfe"),
+        ("PCMA", b""),
+        ("PCMA", b"\xd5\x54"),
+        ("OPUS", b"\xf8"),
+        ("G729", b""),
+    ],
 )
 def test_what_is_no_silence(codec: str, payload: bytes) -> None:
     assert not is_silence(codec, payload)
+
+
+@pytest.mark.parametrize("ms", [10, 20, 30, 40, 60])
+@pytest.mark.parametrize("codec", [*SILENT, "AMR;octet-align=1"])
+def test_silence_is_known_in_every_packet_it_may_leave_in(codec: str, ms: int) -> None:
+    bundle = Bundle(codec, chosen(codec, ms, ms))
+    made = [one for _ in range(6) for one, _ in bundle.push(silence(codec))]
+    assert made
+    assert all(is_silence(codec.partition(";")[0], one) for one in made)
 
 
 def test_loudness_is_that_of_the_codec() -> None:

@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtp.jitter import DRY, LEAST_PATIENCE, LOST, MAX_FRAMES, Gap, JitterBuffer
+from rtp.jitter import DRY, LEAST_PATIENCE, LOST, Gap, JitterBuffer
 
+USUAL_FRAMES = 10
+"""Packets of 20 ms that may wait."""
 WAYS = st.lists(st.one_of(st.none(), st.integers(0, 60), st.just(-1)), max_size=200)
 
 
@@ -26,11 +28,11 @@ def test_whatever_comes_in_any_order_is_given_once_and_in_order(start, way):
         else:
             sent[step] = True
             buffer.push((start + step) & 0xFFFF, step)
-    for _ in range(3 * MAX_FRAMES + 70):
+    for _ in range(3 * USUAL_FRAMES + 70):
         entry = buffer.pull()
         if not isinstance(entry, Gap):
             given_out.append(entry)
-    assert len(buffer.held) <= MAX_FRAMES
+    assert len(buffer.held) <= USUAL_FRAMES
     assert set(given_out) <= sent.keys()
     # More packets in a row from the past than any network makes are a stream that has begun anew.
     turns = sum(later <= earlier for earlier, later in itertools.pairwise(given_out))
@@ -43,11 +45,11 @@ def test_whatever_comes_in_any_order_is_given_once_and_in_order(start, way):
 def test_what_comes_by_ones_and_twos_all_comes_out(bursts):
     buffer, out, number = JitterBuffer(), [], 65_500
     for burst in bursts:
-        for _ in range(min(burst, MAX_FRAMES - len(buffer.held))):
+        for _ in range(min(burst, USUAL_FRAMES - len(buffer.held))):
             buffer.push(number & 0xFFFF, number)
             number += 1
         out.append(buffer.pull())
-    out += heard(buffer, MAX_FRAMES + 1)
+    out += heard(buffer, USUAL_FRAMES + 1)
     assert [entry for entry in out if not isinstance(entry, Gap)] == list(range(65_500, number))
     assert buffer.lost == buffer.overflown == 0
 
@@ -128,10 +130,10 @@ def test_patience_doubles_where_the_shorter_delay_was_too_short_and_halves_in_qu
 
 def test_too_many_waiting_cost_the_oldest():
     buffer = JitterBuffer()
-    for number in range(MAX_FRAMES + 1):
+    for number in range(USUAL_FRAMES + 1):
         buffer.push(number, number)
-    assert buffer.overflown == MAX_FRAMES // 2
-    assert buffer.pull() == MAX_FRAMES // 2
+    assert buffer.overflown == USUAL_FRAMES // 2
+    assert buffer.pull() == USUAL_FRAMES // 2
 
 
 @pytest.mark.parametrize("leap", [30_000, -30_000])
@@ -158,3 +160,30 @@ def test_before_the_first_packet_nothing_is_missing():
     buffer.push(9, "x")
     assert buffer.pull() == "x"
     assert (repr(LOST), repr(DRY)) == ("LOST", "DRY")
+
+
+@pytest.mark.parametrize(
+    ("span", "most"), [(5, 40), (1, 40), (10, 20), (20, 10), (30, 7), (60, 4), (100, 3), (200, 3)]
+)
+def test_so_many_packets_wait_as_are_200_ms(span, most):
+    buffer = JitterBuffer()
+    buffer.span = span
+    for number in range(most):
+        buffer.push(number, number)
+    assert len(buffer.held) == most == buffer.most
+    buffer.push(most, most)
+    assert buffer.overflown == most // 2
+    assert buffer.pull() == most // 2
+
+
+@pytest.mark.parametrize(("span", "free"), [(10, 4), (20, 2), (40, 1), (60, 0)])
+def test_what_was_concealed_while_it_was_dry_is_not_concealed_again(span, free):
+    """Two pulls that gave nothing are 40 ms: as many packets as hold that are stepped over when later ones come."""
+    buffer = JitterBuffer()
+    buffer.span = span
+    buffer.push(0, 0)
+    assert [buffer.pull(), buffer.pull(), buffer.pull()] == [0, DRY, DRY]
+    buffer.push(6, 6)
+    pulled = [buffer.pull() for _ in range(6 - free)]
+    assert pulled == [LOST] * (5 - free) + [6]
+    assert buffer.lost == 5

@@ -179,3 +179,29 @@ def test_a_crossfade_begins_with_one_and_ends_with_the_other():
     both = crossfaded(np.full(160, 1000, np.int16), np.full(160, -1000, np.int16))
     assert both[0] > 980
     assert both[-1] < -980
+
+
+@pytest.mark.parametrize("ms", [10, 30, 40, 60, 100])
+def test_a_voice_in_any_packet_time_is_heard_without_a_hole_and_its_delay_shrinks(ms):
+    """A pause of the way makes the delay longer by what came at once; within some seconds it is as short as the packets allow."""
+    voice, size = Voice("a", 8000), 8 * ms
+    wave = tone(400, 1, 8000)
+    sent_packets, missing, late = 0, [], 0
+    for beat in range(1500):
+        now = beat * 20
+        arrived = now if not 1000 <= now < 1120 else 1000  # the way holds everything back
+        while sent_packets * ms <= arrived:
+            at = sent_packets * size % 8000
+            put(
+                voice,
+                PCMA,
+                sent_packets & 0xFFFF,
+                g711.encode_alaw(np.concatenate([wave, wave])[at : at + size]),
+            )
+            sent_packets += 1
+        if voice.take() is None:
+            missing.append(now)
+        late = max(late, len(voice.buffer.held) * ms if now > 1200 else 0)
+    assert all(now < ms + 40 or 1000 <= now < 1240 for now in missing), missing
+    assert voice.buffer.lost == voice.buffer.overflown == 0
+    assert len(voice.buffer.held) * ms <= ms + 20, "nothing is left of the pause"

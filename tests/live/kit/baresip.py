@@ -121,6 +121,8 @@ class Account:
     """baresip's mediaenc: `srtp`, `srtp-mand`, `dtls_srtp`; empty: none."""
     mux: bool = False
     """RTCP on the RTP port."""
+    packet_ms: int = 0
+    """Its `a=ptime`; 0: 20."""
 
 
 @dataclass(slots=True)
@@ -185,6 +187,7 @@ class Baresip:
             f"video_codecs={account.video_codecs}" if picture else "",
             "answermode=auto" if account.auto_answer else "",
             f"mediaenc={account.encryption}" if account.encryption else "",
+            f"ptime={account.packet_ms}" if account.packet_ms else "",
         ]
         uri = f"sip:{account.user}@{host}:{port};transport={account.transport}"
         (self.folder / "accounts").write_text(f"<{uri}>;{';'.join(filter(None, parameters))}\n")

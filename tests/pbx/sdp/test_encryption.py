@@ -285,7 +285,7 @@ def test_an_answer_to_something_else_is_none(line):
 def test_an_offer_in_mid_call_keeps_the_keys():
     sdes = Sdes("AEAD_AES_128_GCM", bytes(28), bytes(28))
     (media,) = offering(LENIENT, previous={"audio": sdes}, protocols={"audio": "RTP/SAVP"}).media
-    assert [name for name, _ in media.attributes] == ["crypto"]
+    assert [name for name, _ in media.attributes] == ["maxptime", "crypto"]
     assert (media.protocol, media.attribute("crypto")) == (
         "RTP/SAVP",
         f"1 AEAD_AES_128_GCM inline:{base64.b64encode(bytes(28)).decode()}",
@@ -293,6 +293,12 @@ def test_an_offer_in_mid_call_keeps_the_keys():
     (media,) = offering(
         LENIENT, previous={"audio": Dtls(False, ())}, protocols={"audio": "UDP/TLS/RTP/SAVPF"}
     ).media
-    assert [name for name, _ in media.attributes] == ["fingerprint", "setup", "tls-id", "rtcp-mux"]
+    assert [name for name, _ in media.attributes] == [
+        "maxptime",
+        "fingerprint",
+        "setup",
+        "tls-id",
+        "rtcp-mux",
+    ]
     assert media.protocol == "UDP/TLS/RTP/SAVPF"
     assert media.attribute("setup") == "actpass"

@@ -71,16 +71,29 @@ def test_a_phones_answer_may_say_it_for_all(direction):
 
 
 @pytest.mark.parametrize(
-    "lines",
-    [("a=ptime:60", "a=maxptime:60"), ("a=maxptime:20",), ("a=ptime:10", "a=maxptime:10"), ("a=maxptime:x",)],
+    ("lines", "wished"),
+    [
+        (("a=ptime:60", "a=maxptime:60"), (60, 60)),
+        (("a=maxptime:20",), (None, 20)),
+        (("a=ptime:10", "a=maxptime:10"), (10, 10)),
+        (("a=maxptime:x",), (None, None)),
+        (("a=maxptime:0", "a=ptime:1001"), (None, None)),
+        (("a=maxptime",), (None, None)),
+    ],
 )
-def test_whatever_packet_time_is_wished_we_send_20_ms_and_say_so(lines):
-    """RFC 8866 §6.4: ptime is a wish. `maxptime` under 20 ms can't be met; the call is taken all the same, and told."""
+def test_packet_times_are_wishes_and_bounds_of_who_wrote_them(lines, wished):
+    """RFC 8866 §6.4, §6.5, RFC 3264 §6.1: each side says what it would like to get, 20 ms, and what it takes, 200 ms (RFC 3551 §4.2)."""
     description, streams = answered("m=audio 5000 RTP/AVP 8", *lines)
     assert attributes(description, 0, "ptime") == ["a=ptime:20"]
-    assert attributes(description, 0, "maxptime") == [], "what we take has no bound"
-    assert streams[0].sending
+    assert attributes(description, 0, "maxptime") == ["a=maxptime:200"]
+    assert [(one.ptime, one.max_ptime) for one in streams] == [wished]
     kept = sdp("m=audio 5000 RTP/AVP 8", *lines)
+    assert [
+        (one.ptime, one.max_ptime)
+        for one in accept(
+            offer(CAPABILITIES, **HERE), sdp("m=audio 5000 RTP/AVP 8", *lines, "m=video 0 RTP/AVP 96")
+        )
+    ] == [wished]
     assert parse(kept.encode()) == kept, "but it is kept as it was read"
 
 

@@ -67,6 +67,7 @@ def test_a_video_call_is_answered_as_a_phone_reads_it():
         "a=fmtp:101 0-15",
         "a=ptime:20",
         "a=sendrecv",
+        "a=maxptime:200",
         "m=video 20002 RTP/AVPF 120",
         "a=rtpmap:120 H264/90000",
         "a=fmtp:120 profile-level-id=42001f;packetization-mode=1",
@@ -259,7 +260,7 @@ def test_bandwidth_is_mirrored_and_nothing_else_is_copied():
     )
     assert description.bandwidth == ("AS:700",)
     assert description.media[0].bandwidth == ("TIAS:64000",)
-    assert description.media[0].attributes == ()
+    assert description.media[0].attributes == (("maxptime", "200"),)
     assert description.media[0].lines == ()
 
 

@@ -32,7 +32,7 @@ def talk(draw):
                 st.sampled_from([7, 7, 7, 7, 9]),
                 st.sampled_from([usual, usual, usual, usual, 0, 101, 33]),
                 st.booleans(),
-                st.sampled_from([b"x" * 160, b"", b"\x05\x0a\0\xa0", b"y" * 3000]),
+                st.sampled_from([b"x" * 160, b"", b"\x05\x0a\0\xa0", b"y" * 3000, b"z" * 480]),
                 st.sampled_from([0.02, 0.02, 0.0, 0.001, 0.4]),
             ),
             min_size=1,
@@ -63,10 +63,10 @@ COMMANDS = st.one_of(
     st.sampled_from([GUEST, HOST]).map(c.StopPlay),
     st.builds(c.PassDtmf, st.sampled_from(LEGS), st.just("5")),
     st.builds(
-        lambda leg, sound, sending, receiving: c.ConfigureLeg(
+        lambda leg, sound, sending, receiving, times: c.ConfigureLeg(
             leg,
             (
-                stream("audio", sound, sending=sending, receiving=receiving),
+                stream("audio", sound, sending=sending, receiving=receiving, **times),
                 stream("video", (H264,)),
             ),
             (PHONE[0],),
@@ -75,6 +75,7 @@ COMMANDS = st.one_of(
         st.sampled_from(CODECS["audio"]),
         st.booleans() | st.just(True),
         st.booleans() | st.just(True),
+        st.sampled_from([{}, {}, {"ptime": 10, "max_ptime": 10}, {"ptime": 60}, {"max_ptime": 30}]),
     ),
     st.just(c.OpenEvidence("call", "/f")),
 )  # fmt: skip

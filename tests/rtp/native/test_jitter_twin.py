@@ -14,11 +14,12 @@ def _native():
 
 
 PULL, MERGED = -1000, -1001
+SPANS = {-2000 - ms: ms for ms in (1, 5, 10, 20, 30, 60, 200)}
 # Numbers stand for how far a packet is from the newest so far: mostly the next one, some late, lost, far off.
 STEPS = st.lists(
     st.one_of(
         st.just(1), st.just(1), st.just(PULL), st.just(PULL), st.integers(-12, 15), st.integers(-150, 150),
-        st.integers(-40_000, 40_000), st.just(MERGED),
+        st.integers(-40_000, 40_000), st.just(MERGED), st.sampled_from(tuple(SPANS)),
     ),
     max_size=400,
 )  # fmt: skip
@@ -41,6 +42,8 @@ def test_both_decide_the_same(start, steps, sounds, patience):
         elif step == MERGED:
             python.merged()
             native.merged()
+        elif step in SPANS:
+            python.span = native.span = SPANS[step]
         else:
             sequence = (newest + step) & 0xFFFF
             newest = sequence if 0 < step < 1000 else newest

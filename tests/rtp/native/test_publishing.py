@@ -19,7 +19,7 @@ from rtp.packet import parse
 from rtp.sender import Sender
 from rtp.voices import Ear, Voice
 from tests.kit.media_engine import Running
-from tests.kit.media_wire import EVENTS, PCMA, PHONE, Wire, packet, rtp_socket, running, sent, settle
+from tests.kit.media_wire import EVENTS, PCMA, PHONE, Wire, packet, rtp_socket, running, sent, settle, stream
 
 
 @pytest.fixture
@@ -223,8 +223,25 @@ def test_an_ear_is_c_s_until_something_is_decided(talking, decided):
     assert sender.packets == before
 
 
-def test_the_landing_after_a_mix_is_the_first_packet_alone(talking):
+def test_packets_within_the_bound_of_their_hearer_are_cs(talking):
+    talking.host.configure(
+        stream(codecs=(PCMA, EVENTS), max_ptime=30), frozenset({PHONE[0]}), talking.wire.loop.now
+    )
+    talking.guest.wire(talking.host, talking.wire.loop.now)
+    talking.say(1)
+    assert talking.say(5, payload=b"x" * 240) == 5
+    before = talking.heard
+    assert talking.say(1, payload=b"x" * 480) == 0
+    assert talking.heard == before + 3
+    assert talking.say(5) == 0, "a stream that is cut stays Python's"
+
+
+@pytest.mark.parametrize("bound", [None, 20])
+def test_the_landing_after_a_mix_is_the_first_packet_alone(talking, bound):
     guest = talking.guest
+    talking.host.configure(
+        stream(codecs=(PCMA, EVENTS), max_ptime=bound), frozenset({PHONE[0]}), talking.wire.loop.now
+    )
     guest.audience = Audience(None, landing=np.zeros(160, dtype=np.int16))
     guest.wire(talking.host, talking.wire.loop.now)
     talking.say(1)
