@@ -21,6 +21,8 @@ from tests.live.conftest import Measure, NewPhone
 from tests.live.kit import ports, sound, tshark, wire
 from tests.live.kit.baresip import Baresip
 from tests.live.kit.exchange import Exchange
+from tests.live.kit.linphone import RTP_PORTS, Linphone
+from tests.live.kit.media import Media
 from tests.live.kit.oracle import Oracle
 from tests.live.kit.worker import PCMA, MediaProcess, Phone
 from tests.live.kit.worker import media as process  # noqa: F401 - a fixture; `media` is that of the phones here
@@ -177,6 +179,76 @@ def _judge(exchange: Exchange, phone: Timed, call: str) -> None:
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
     assert abs(spectrum.argmax() * rate / len(middle) - phone.tone) < 5
     assert np.abs(middle).reshape(-1, rate // 50).max(axis=1).min() > 1000, "no hole in it"
+
+
+# --- real phones on both sides ----------------------------------------------------------------------------------------------------
+
+CALLERS: Final = (10, 20, 30, 40, 60)
+"""ptime of baresip callers …"""
+DESKS: Final = (60, 40, 10, 20)
+"""… and of baresip desks, which take what our offer wishes for into their answers …"""
+LINPHONE: Final = 60
+"""… where Linphone states its own."""
+
+
+@pytest.fixture
+def linphone(exchange: Exchange, media: Media, tmp_path: Path, _nothing_left: None) -> Iterator[Linphone]:
+    person = exchange.dispatchers[len(DESKS)]
+    made = Linphone(
+        person, exchange=exchange.sip, folder=tmp_path / "linphone", media=media, packet_ms=LINPHONE
+    )
+    yield made
+    made.close()
+
+
+def test_phones_that_wish_for_every_packet_time(
+    exchange: Exchange, phone: NewPhone, desk_phone: NewPhone, linphone: Linphone, tmp_path: Path, measure: Measure
+) -> None:  # fmt: skip
+    """Callers (baresip) and a desk (Linphone) that wish for 10 to 60 ms: what is made for them comes so, and they hear each other."""
+    callers = [phone(f"wishes-{ms}", tone=500 + 100 * n, packet_ms=ms) for n, ms in enumerate(CALLERS)]
+    desks = [desk_phone(n, tone=1500 + 200 * n, packet_ms=ms) for n, ms in enumerate(DESKS)]
+    tones = {desk.account.user: desk.account.tone for desk in desks} | {linphone.user: 1300}
+    with tshark.Capture(tmp_path / "all.pcap", *callers, *desks, linphone) as captured:
+        for caller in callers:
+            caller.dial(f"sip:110@{exchange.sip[0]}:{exchange.sip[1]}")
+        ports_of = {caller: caller.rtp_port_of() for caller in callers}
+        time.sleep(4.0)
+        spoken = time.time()
+        exchange.sign_in(*tones)
+        linphone.speak(tones[linphone.user], linphone.taken())
+        for caller in callers:
+            call = str(exchange.call_of(caller.account.user, state="active")["call"])
+            user = next(user for user, desk in exchange.desks().items() if desk.get("call") == call)
+            caller.wait_to_hear(tones[user], timeout=PATIENCE)
+            if user != linphone.user:  # that one keeps nothing of what it hears
+                next(one for one in desks if one.account.user == user).wait_to_hear(caller.account.tone)
+        talked = time.time()
+        for caller in callers:
+            caller.hang_up()
+        exchange.until(lambda: not exchange.calls(), "calls are up")
+        time.sleep(2.0)  # silence for the desks
+    for caller, port in ports_of.items():
+        ms = caller.account.packet_ms
+        waiting = Counter(
+            len(one.payload) // 8 for one in tshark.rtp(captured.file, to=port) if one.at < spoken
+        )
+        assert waiting[ms] > 0.95 * waiting.total() > 50, (ms, waiting)
+        measure(f"packets of {ms} ms to a baresip that wishes for them, waiting", waiting[ms], "")
+        said = Counter(len(one.payload) // 8 for one in tshark.rtp(captured.file, by=port))
+        assert said[20] == said.total() > 50, "what our SDP wishes for"
+    idle = [
+        one
+        for port in range(linphone.rtp_port, linphone.rtp_port + RTP_PORTS, 2)
+        for one in tshark.rtp(captured.file, to=port)
+        if one.at > talked + 0.5
+    ]
+    made = Counter(len(one.payload) // 8 for one in idle)
+    assert made[LINPHONE] == made.total() > 5, made
+    measure(
+        f"packets of {LINPHONE} ms to a Linphone that wishes for them, after calls",
+        made[LINPHONE],
+        "",
+    )
 
 
 # --- mixed with staff, on a media process of either engine ------------------------------------------------------------------------

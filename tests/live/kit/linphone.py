@@ -38,6 +38,7 @@ register_only_when_network_is_up=0
 auto_net_state_mon=0
 [rtp]
 audio_rtp_port={rtp}-{rtp_last}
+download_ptime={wished}
 [storage]
 uri={folder}/linphone.db
 [misc]
@@ -54,17 +55,25 @@ INCOMING: Final = re.compile(r"Event: LinphoneCallIncomingReceived\n(?:.*\n)?Id:
 class Linphone:
     """One registered phone of an account, which picks up by itself. `close()` ends it."""
 
-    def __init__(self, person: Person, *, exchange: Address, folder: Path, media: Media) -> None:
+    def __init__(
+        self, person: Person, *, exchange: Address, folder: Path, media: Media, packet_ms: int = 0
+    ) -> None:
+        """`packet_ms`: the `a=ptime` it states; 0: none."""
         self.user = person.user
         self._exchange = exchange
         self._media = media
         folder.mkdir(parents=True)
         self.sip_port = ports.block(2 + RTP_PORTS)
-        rtp = self.sip_port + 2
+        self.rtp_port = rtp = self.sip_port + 2
         settings = folder / "linphonerc"
         settings.write_text(
             SETTINGS.format(
-                sip=self.sip_port, user=self.user, rtp=rtp, rtp_last=rtp + RTP_PORTS - 1, folder=folder
+                sip=self.sip_port,
+                user=self.user,
+                rtp=rtp,
+                rtp_last=rtp + RTP_PORTS - 1,
+                folder=folder,
+                wished=packet_ms,
             )
         )
         homes = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"), str(folder))
@@ -85,8 +94,8 @@ class Linphone:
 
     @property
     def bpf(self) -> str:
-        """A capture filter for its signalling."""
-        return f"udp port {self.sip_port}"
+        """A capture filter for all it sends and receives."""
+        return f"udp portrange {self.sip_port}-{self.rtp_port + RTP_PORTS - 1}"
 
     # --- control ---
 
