@@ -1,7 +1,7 @@
 """A database cluster for a new state folder, as `initdb` makes it: made once in a run, then copied.
 
 `initdb` takes two seconds of a core, and some hundred exchanges are started in a run. What a newcomer's first start
-does is tried by tests/live/test_start.py and tests/live/test_postgres.py.
+does is tried by tests/live/test_start.py and tests/live/postgres.
 """
 
 import atexit

@@ -1,4 +1,5 @@
-"""Where messages come from and go to. The roads of responses are tested with the layer, in test_transactions."""
+"""Where messages come from and go to. The roads of responses are tested with the layer, in test_transactions
+and test_transport_failures."""
 
 import pytest
 

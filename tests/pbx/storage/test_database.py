@@ -1,4 +1,4 @@
-"""What needs no server; everything else is in tests/live/test_postgres.py."""
+"""What needs no server; everything else is in tests/live/postgres."""
 
 import asyncio
 import gc
