@@ -10,6 +10,7 @@ for the next flush up to `MAX_HELD` bytes, then the oldest goes, and the first b
 comment how much is missing, from when to when and why. The call itself goes on.
 """
 
+import errno
 import fcntl
 import os
 import threading
@@ -21,6 +22,7 @@ from recordings import pcapng
 from recordings.folder import (
     CAPTURE_NAME,
     DAMAGED_NAMES,
+    MANIFEST_NAME,
     make_private_folder,
     sync_filesystem,
     sync_folder,
@@ -95,6 +97,8 @@ class Capture:
         self._losses: list[tuple[int, int, int, str]] = []  # the same, of packets that never came here
         self._noting = threading.Lock()
         self._new_folder = make_private_folder(Path(folder))
+        if not self._new_folder and (self.path.parent / MANIFEST_NAME).exists():
+            raise FileExistsError(errno.EEXIST, "sealed already: it was waited for too long", folder)
         self._size = 0
         try:
             self._file = _locked(self.path)

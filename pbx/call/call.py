@@ -62,13 +62,15 @@ CAPTURE_SECONDS = 2.0
 GOODBYE_SECONDS = 2.0
 """How long the capture stays open for the answer to our BYE."""
 CLOSING_SECONDS = 10.0
-"""How long the capture may take to close before that is stated."""
+"""How long the capture may take to close before that is stated, and asked for again: an answer may be lost."""
+GIVE_UP_SECONDS = 120.0
+"""How long altogether before it is left to the recorder, which waits for the file alone. A disk that comes back does so earlier."""
 CONFIRM_SECONDS = 10.0
 """Within this time the second act must follow the first when silent mode is switched off."""
 
 
 _PLAIN: Final = (
-    "silent", "desk", "position", "held", "arrived", "fault", "recorded", "_opened", "_captured", "_confirmed", "off_until", "_deadline", "capture_closing", "early", "incident", "expected", "_sent_off",
+    "silent", "desk", "position", "held", "arrived", "fault", "recorded", "_opened", "_captured", "_confirmed", "off_until", "_deadline", "capture_closing", "overdue", "early", "incident", "expected", "_sent_off",
     "diverted", "host_picture", "facts",
 )  # fmt: skip
 """What a snapshot takes as it is."""
@@ -111,7 +113,9 @@ class Call:
         self.off_until: float | None = None
         self._deadline: float | None = now + ARRIVING_SECONDS
         self.capture_closing = False
-        """The call is over, and the media process has been asked to close the capture."""
+        """The call is over, and the media process has been asked to close the capture …"""
+        self.overdue = False
+        """… for so long that it was stated."""
         self.entry = Entry()
         self.incident = call
         """The call this emergency began with: another one when a person dialled again, or twice."""
@@ -222,8 +226,7 @@ class Call:
         if self.state is State.CLOSING and not self.capture_closing:
             return self._close_capture(now)
         if self.state is State.CLOSING:
-            # Its disk hangs, or the media process itself: what it writes yet must not follow the seal of the recorder.
-            return [Note("capture_not_closed", self.id, {"seconds": CLOSING_SECONDS})]
+            return self._overdue(now)
         if self.state is State.ARRIVING and self._opened:
             return self._capture_opened("capture_not_opened")
         if self.state is State.ARRIVING:
@@ -324,6 +327,14 @@ class Call:
         self.capture_closing = True
         self._deadline = now + CLOSING_SECONDS
         return [ToMedia(CloseEvidence(self.id))]
+
+    def _overdue(self, now: float) -> list[Effect | CallCommand]:
+        """Its disk hangs, or its answer is lost. What is written yet must not follow the seal: the recorder waits until nobody writes."""
+        if self.overdue:
+            return self._capture_closed(0, 0, "capture_given_up")
+        self.overdue, self._deadline = True, now + GIVE_UP_SECONDS - CLOSING_SECONDS
+        noted = Note("capture_not_closed", self.id, {"seconds": CLOSING_SECONDS})
+        return [noted, ToMedia(CloseEvidence(self.id))]
 
     def _capture_closed(self, packets: int, size: int, fault: str | None) -> list[Effect | CallCommand]:
         if self.state is not State.CLOSING:

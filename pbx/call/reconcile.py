@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from pbx.call import call_events as events
 from pbx.call import room as rooms
+from pbx.call import talks
 from pbx.call.call import Call, State
 from pbx.call.calling import CallOfOurs
 from pbx.call.effects import Effect, Item, Note
@@ -33,7 +34,7 @@ def reconcile(exchange: Exchange, now: float) -> list[Effect]:
             out += _mended(exchange, _of_guest(exchange, desk.desk, now), now)
     for call in list(exchange.calls.values()):
         out += _mended(exchange, _of_call(exchange, call), now)
-    return out
+    return out + _mended(exchange, iter(talks.overdue(exchange, now)), now)
 
 
 def _mended(exchange: Exchange, items: Iterator[Item], now: float) -> list[Effect]:

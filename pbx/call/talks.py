@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pbx.call import negotiated
+from pbx.call.call import GIVE_UP_SECONDS
 from pbx.call.effects import CallFinished, Item, Note, ToMedia
 from rtp.control import CloseEvidence, OpenEvidence, RecordTalk
 
@@ -31,6 +32,8 @@ class Talk:
     legs: list[str] = field(default_factory=list)
     """Whose packets belong to it."""
     over: bool = False
+    give_up_at: float | None = None
+    """When its capture is waited for no more (monotonic seconds); as of calls."""
 
 
 def joined(exchange: Exchange, visit: Visit) -> list[Item]:
@@ -69,10 +72,21 @@ def left(exchange: Exchange, host: str, why: str) -> list[Item]:
     ]
 
 
-def closed(exchange: Exchange, talk: str, packets: int, size: int) -> list[Item]:
-    """Hear that the capture of a talk is closed: hand the folder to the recorder."""
+def overdue(exchange: Exchange, now: float) -> list[Item]:
+    """Look, now and then, whose capture does not close: it is left to the recorder as a call's is."""
+    out: list[Item] = []
+    for talk in [talk for talk in exchange.hands.talks.values() if talk.over]:
+        if talk.give_up_at is None:
+            talk.give_up_at = now + GIVE_UP_SECONDS
+        elif now >= talk.give_up_at:
+            out += closed(exchange, talk.id, 0, 0, "capture_given_up")
+    return out
+
+
+def closed(exchange: Exchange, talk: str, packets: int, size: int, fault: str | None = None) -> list[Item]:
+    """Hear that the capture of a talk is closed, or is not waited for: hand the folder to the recorder."""
     del exchange.hands.talks[talk]
-    noted = {"packets": packets, "bytes": size, "fault": None}
+    noted = {"packets": packets, "bytes": size, "fault": fault}
     return [Note("capture_closed", talk, noted), CallFinished(talk)]
 
 

@@ -442,3 +442,15 @@ def test_many_captures_are_synced_at_once_and_few_or_failing_ones_by_themselves(
         capture.close()
     assert len(folders) == (0 if at_once else count), "the names of new files are on the disk with them"
     assert not captures[0].sync_filesystem(), "it is closed"
+
+
+def test_what_is_sealed_is_not_opened_again(tmp_path):
+    """A media process that was waited for too long comes after the recorder: what it has would not fit the seal."""
+    folder = tmp_path / "call"
+    capture = Captures().open("call", str(folder))
+    capture.close()
+    (folder / "manifest.json").write_text("{}")
+    before = (folder / "call.pcapng").read_bytes()
+    with pytest.raises(OSError, match="sealed already"):
+        Captures().open("call", str(folder))
+    assert (folder / "call.pcapng").read_bytes() == before

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pbx.call.call import State
+from pbx.call.call import GIVE_UP_SECONDS, GOODBYE_SECONDS, Call, State
 from pbx.call.effects import SendRequest, ToMedia
 from pbx.call.media_events import media_said
 from pbx.call.views import Times, call_view
@@ -185,12 +185,49 @@ def test_a_call_whose_capture_does_not_close_is_not_handed_to_the_recorder():
     world.media_answers = False
     world.bye("bob")
     world.wait(60)
-    assert world.noted("capture_not_closed")[-1].fields == {"seconds": 10.0}
+    assert [note.fields for note in world.noted("capture_not_closed")] == [{"seconds": 10.0}]
+    assert list(world.commands) == [CloseEvidence(call), CloseEvidence(call)], (
+        "asked for again, should an answer be lost"
+    )
     assert not world.noted("capture_closed")
     assert call in world.exchange.calls
     world.media()
     assert world.noted("capture_closed")[-1].fields == {"packets": 10, "bytes": 1000, "fault": None}
     assert world.exchange.calls == {}
+
+
+def test_a_capture_that_never_closes_is_left_to_the_recorder_after_two_minutes():
+    """The media process goes round and does not answer: the call is not shown as ending for ever."""
+    world = World()
+    world.invite("bob")
+    world.ack("bob")
+    call = world.call("bob").id
+    world.media_answers = False
+    world.bye("bob")
+    world.wait(GIVE_UP_SECONDS - 1)
+    assert call in world.exchange.calls
+    assert world.finished == []
+    world.wait(GOODBYE_SECONDS + 1)
+    assert world.exchange.calls == {}
+    assert world.noted("capture_closed")[-1].fields == {"packets": 0, "bytes": 0, "fault": "capture_given_up"}
+    assert world.finished == [call]
+    # What it says yet is of no call.
+    world.media()
+    assert len(world.noted("capture_closed")) == 1
+    assert world.finished == [call]
+
+
+def test_a_call_given_up_is_not_closed_twice_by_a_restart_in_between():
+    world = World()
+    world.invite("bob")
+    world.ack("bob")
+    call = world.call("bob").id
+    world.media_answers = False
+    world.bye("bob")
+    world.wait(60)
+    twin = Call.restore(world.exchange.calls[call].snapshot(), world.exchange.site.policy)
+    assert twin.overdue
+    assert twin.next_due == world.exchange.calls[call].next_due
 
 
 def test_a_capture_whose_end_was_told_to_nobody_is_asked_for_again():

@@ -1,7 +1,9 @@
 """Talks of desks without a caller are recorded: evidence of their own, from the first word to the last."""
 
 from pbx.call import talks, views
+from pbx.call.call import GIVE_UP_SECONDS
 from pbx.call.exchange import Exchange
+from pbx.call.reconcile import reconcile
 from rtp.control import (
     CloseEvidence,
     Holdings,
@@ -129,3 +131,17 @@ def test_a_talk_survives_a_restart_of_signalling():
     again = Exchange.restore(world.exchange.snapshot(), world.exchange.site, world.exchange.mint)
     assert again.hands.talks == world.exchange.hands.talks
     assert talks.of_desk(again, "d1") == world.noted("talk_began")[0].call
+
+
+def test_a_talk_whose_capture_never_closes_is_left_to_the_recorder():
+    world = talking("d2")
+    (began,) = world.noted("talk_began")
+    world.media_answers = False
+    order(world, "d2", "leave")
+    world.run(reconcile(world.exchange, world.now))
+    world.run(reconcile(world.exchange, world.now + GIVE_UP_SECONDS - 1))
+    assert world.finished == []
+    world.run(reconcile(world.exchange, world.now + GIVE_UP_SECONDS))
+    assert world.finished == [began.call]
+    assert world.noted("capture_closed")[-1].fields["fault"] == "capture_given_up"
+    assert world.exchange.hands.talks == {}
