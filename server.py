@@ -118,14 +118,19 @@ def process(role: str, *, waits: bool = False) -> int:
     match kind:
         case "media":
             from recordings.capture import Captures
+            from recordings.store import remembered
             from rtp import worker
 
-            worker.run(_media_settings(settings, int(number or 0)), Captures(), beat=pulse.own(os.environ))
+            captures = Captures(remembered(settings.evidence_folder, settings.state).check)
+            worker.run(_media_settings(settings, int(number or 0)), captures, beat=pulse.own(os.environ))
         case "recorder":
             from recordings import recorder
+            from recordings.store import remembered
 
-            evidence = str(settings.evidence_folder)
-            recorder.run(recorder.RecorderSettings(evidence, str(settings.spool)), beat=pulse.own(os.environ))
+            evidence, spool = str(settings.evidence_folder), str(settings.spool)
+            store = remembered(settings.evidence_folder, settings.state)
+            told = recorder.RecorderSettings(evidence, spool, store=store)
+            recorder.run(told, beat=pulse.own(os.environ))
         case _:
             return _signalling(settings, sink)
     return 0
@@ -260,7 +265,7 @@ def serve() -> int:
 
     try:
         settings, kept = load(os.environ), keep(os.environ)
-        prepare(settings)
+        store = prepare(settings)
         people = credentials.load_or_create(settings.credentials)
     except SettingsError as error:
         for problem in error.problems:
@@ -271,6 +276,8 @@ def serve() -> int:
         return 1
     stream = None if sys.stderr.isatty() else sys.stderr
     logs.configure("supervisor", file=settings.logs / "supervisor.log", stream=stream)
+    if not store.there:
+        _tell_missing(settings)
     taken = _taken(settings)
     if taken is not None:
         print(f"at110: {taken}", file=sys.stderr)
@@ -298,6 +305,20 @@ def _tell(event: str, fields: dict[str, object]) -> None:
     import structlog
 
     structlog.get_logger("supervisor").info(event, **fields)
+
+
+def _tell_missing(settings: Settings) -> None:
+    import structlog
+
+    folder = settings.evidence_folder
+    structlog.get_logger("supervisor").error("evidence_store_missing", folder=str(folder))
+    print(
+        f"at110: 证据目录不是原来的那个，磁盘挂载了吗？呼叫照接，不录制：{folder}\n"
+        f"at110: the evidence folder is not the one that was set up; is its disk mounted? "
+        f"Calls are taken and not recorded: {folder}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _taken(settings: Settings) -> str | None:

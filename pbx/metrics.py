@@ -153,6 +153,9 @@ class Metrics:
         )
         r.register(self.loop_lag_seconds)
         r.register(self.loop_turn_seconds)
+        self.evidence_there = Gauge(
+            "at110_evidence_there", "1 while the evidence folder is the one that was set up", registry=r
+        )
         self.process_beat = Gauge(
             "at110_process_beat_seconds", "Age of the last beat of a process's loop", ["role"], registry=r
         )

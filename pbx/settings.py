@@ -23,6 +23,7 @@ from pbx.queue_settings import QueueSettings
 from pbx.section import Section, tables_of
 from pbx.subscriber_settings import SubscriberSettings
 from pbx.trunks.settings import TrunkSettings
+from recordings.store import Store, set_up
 
 __all__ = [
     "EmergencySettings",
@@ -262,8 +263,8 @@ def load(environ: Mapping[str, str]) -> Settings:
     return settings
 
 
-def prepare(settings: Settings) -> None:
-    """Make the folders. Raises OSError.
+def prepare(settings: Settings) -> Store:
+    """Make the folders, and know the evidence folder again, which may be missing. Raises OSError.
 
     A new state folder is 0711: the database may run as another user, who must pass through it; all that is
     private inside is 0700 or 0600. A folder that exists keeps its mode.
@@ -271,4 +272,4 @@ def prepare(settings: Settings) -> None:
     settings.state.mkdir(mode=0o711, parents=True, exist_ok=True)
     for folder in (settings.journal, settings.spool, settings.logs, settings.run_folder):
         make_private(folder)
-    settings.evidence_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return set_up(settings.evidence_folder, settings.state)

@@ -70,12 +70,14 @@ from pbx.storage.histories import Histories
 from pbx.storage.outbox import Outbox
 from pbx.storage.proofs import Proofs
 from pbx.storage.roles import Roles
+from pbx.store_watch import StoreWatch
 from pbx.tasks import Tasks
 from pbx.transport.endpoint import Endpoint
 from pbx.transport.resolver import DNS_PORT, Resolver, system_servers
 from pbx.trunks import secret
 from pbx.trunks.trunks import Trunks
 from pbx.web import web_application
+from recordings.store import remembered
 from rtp.control import Event, Holdings, LegReport, SoundLoad
 
 log = structlog.get_logger("signalling")
@@ -127,6 +129,9 @@ class Signalling:
         self._metrics.scribe_lost.set_function(lambda: scribe.lost)
         self._survival = Survival(self._outbox, self._metrics)
         self._keeping = Keeping(settings.state, self._exchange, scribe, self._survival.outward)
+        store = remembered(settings.evidence_folder, settings.state)
+        self._store_watch = StoreWatch(store)
+        self._metrics.evidence_there.set_function(lambda: self._store_watch.there)
         self._watch = Watch(
             self._exchange,
             outbox=self._survival.rows,
@@ -138,6 +143,7 @@ class Signalling:
             watched=lambda: len(self._feed) > 0,
             also=self._keeping.noted,
             outward=self._survival.outward,
+            there=store.check,
         )
         self._liveness = Liveness(pulses, settings.media.processes, self._metrics)
         self._media = media_link(settings, self._on_media, self._tasks, self._liveness.late)
@@ -242,6 +248,7 @@ class Signalling:
         settings = self._settings
         await self._outbox.start()
         left = self._survival.resume()
+        self._store_watch.start()
         self._database.start()
         self._accounts.start(self._database, self._tasks)
         self._roles.start(self._database, self._tasks)
@@ -303,8 +310,8 @@ class Signalling:
         while True:
             await asyncio.sleep(FEED_SECONDS)
             self._watch.flush()
-            if told != (media := self._media_is()):
-                told = media
+            if told != (now := f"{self._media_is()} {self._store_watch.there}"):
+                told = now
                 self._tell_health()
             self._packets.forget(self._exchange.legs)
             self._metrics.registrations.set(len(self._registrar))
@@ -345,6 +352,7 @@ class Signalling:
             self._survival.end()
         if self._listener is not None:
             await self._listener.close()
+        self._store_watch.close()
         self._feed.close()
         await self._endpoint.close()
         await self._media.close()
@@ -406,6 +414,7 @@ class Signalling:
             "ready": self._ready,
             "database": "up" if self._database.up else "down",
             "media": self._media_is(),
+            "evidence": "up" if self._store_watch.there else "missing",
             "journal": "ok" if self._outbox.journal_ok else "failed",
             "outbox_pending": self._outbox.pending,
             "calls": sum(c.state is not CallState.CLOSING for c in self._exchange.calls.values()),

@@ -56,8 +56,13 @@ class _CutOff(Exception):  # noqa: N818  the error is `cause`
 class Captures:
     """Open captures in the folders of calls."""
 
+    def __init__(self, there: Callable[[], None] = lambda: None) -> None:
+        """`there` raises OSError while no folder may be made, for the disk they belong on is not mounted (`store`)."""
+        self._there = there
+
     def open(self, call: str, folder: str) -> "Capture":
         """Open or continue `folder`/call.pcapng; OSError if that can't be (BlockingIOError: another process has it)."""
+        self._there()
         return Capture(call, folder)
 
     def head(self, source: Address, destination: Address) -> pcapng.Head:

@@ -37,6 +37,7 @@ from recordings.looks import Looks
 from recordings.manifest import Manifest, ManifestError, seal_originals, state_derived
 from recordings.render import CancelledError, render
 from recordings.spool import Job, Spool, SpoolError
+from recordings.store import Store
 
 MAX_TRIES: Final = 3
 """Renders of one call. A fault of the disk may pass; what fails three times is in the data."""
@@ -62,6 +63,8 @@ class RecorderSettings:
     poll_seconds: float = 0.5
     """Between two looks into the spool."""
     niceness: int = NICENESS
+    store: Store | None = None
+    """Which evidence folder this should be; None: whichever it is."""
 
 
 def drop(spool: str, call: str, folder: str, *, people: tuple[dict[str, Any], ...] = ()) -> None:
@@ -90,7 +93,9 @@ class Recorder:
     ) -> None:
         """`stopping` is asked often while a film is made; `wall_ns` gives the present time, ns since 1970."""
         self._evidence = Path(settings.evidence)
-        self._spool = Spool(Path(settings.spool), self._evidence)
+        self._store = settings.store or Store(self._evidence, "")
+        self._missing = False
+        self._spool = Spool(Path(settings.spool), self._evidence, lambda: self._store.there)
         self._stopping = stopping
         self._wall_ns = wall_ns
         self._sealed: dict[Path, Manifest] = {}
@@ -98,8 +103,10 @@ class Recorder:
 
     def prepare(self) -> None:
         """Make the folders and remove what a crash left half-made. Raises OSError."""
-        make_private_folder(self._evidence)
         make_private_folder(self._spool.folder)
+        if not self._there():
+            return
+        make_private_folder(self._evidence)
         for left in self._evidence.glob(f"{MAKING}*"):
             shutil.rmtree(left, ignore_errors=True)
 
@@ -122,12 +129,25 @@ class Recorder:
 
     def seal(self) -> bool:
         """Seal every finished call that is not sealed; False if the spool can't be read. Faults are logged."""
+        if not self._there():
+            return False  # what waits is taken when it is back
         try:
             self._spool.look(self._seal)
         except OSError as error:
             self._tell(self._spool.folder, "spool_failed", error)
             return False
         return True
+
+    def _there(self) -> bool:
+        """Whether the evidence folder is the one that was set up; said when that changes."""
+        missing = not self._store.there
+        if missing != self._missing:
+            self._missing = missing
+            if missing:
+                log.error("evidence_store_missing", folder=str(self._evidence))
+            else:
+                log.info("evidence_store_back", folder=str(self._evidence))
+        return not missing
 
     def _seal(self, job: Job) -> bool:
         """Have the manifest of the originals, writing it if it is not there; False if that can't be done now."""
@@ -189,6 +209,9 @@ class Recorder:
             self._note(job, job.tries, job.why)
             return
         except Exception as error:  # noqa: BLE001  whatever a stranger's media provokes is stated, never fatal
+            if not self._store.there:  # the disk went under it: that is no try
+                self._note(job, job.tries, job.why)
+                return
             why = f"{type(error).__name__}: {error}"
             log.warning("render_failed", call=job.call, tries=job.tries + 1, reason=why)
             if job.tries + 1 >= MAX_TRIES:

@@ -48,8 +48,9 @@ class SpoolError(ValueError):
 class Spool:
     """The files that wait, as far as they were read."""
 
-    def __init__(self, folder: Path, evidence: Path) -> None:
-        """`evidence`: the folder that must hold whatever a file points to."""
+    def __init__(self, folder: Path, evidence: Path, there: Callable[[], bool] = lambda: True) -> None:
+        """`evidence`: the folder that must hold whatever a file points to; nothing is refused while it is not `there`."""
+        self._there = there
         self.folder = folder
         self._evidence = evidence
         self._taken: dict[str, tuple[tuple[int, int, str], Job]] = {}
@@ -104,6 +105,8 @@ class Spool:
 
     def refuse(self, path: Path, error: Exception) -> None:
         """Put a spool file that can't be served aside, where a person finds it. Raises OSError."""
+        if not self._there():
+            return  # whatever it points to is not there either
         log.error("spool_file_refused", file=path.name, reason=str(error))
         path.replace(path.with_name(f"{path.name}.refused"))
         self._taken.pop(path.name, None)

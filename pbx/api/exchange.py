@@ -24,7 +24,7 @@ event: `type` ("call" | "desk" | "queue" | "health" | …) and what changed: `{"
   `{"type": "call_ended", "call": {"call": id}}`, `{"type": "desk", "desk": {view}}`, `{"type": "queue", "queue": [entries]}`,
   `{"type": "health", "health": {…}}`,
   `{"type": "media", "legs": [{"call" | "desk": id, "media": [rows]}]}`. A reader that doesn't know a type ignores it.
-health: `ready` (bool), `database` ("up" | "down"), `media` ("up" | "late" | "down"), and any further name → value.
+health: `ready` (bool), `database` ("up" | "down"), `media` ("up" | "late" | "down"), `evidence` ("up" | "missing"), and any further name → value.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence

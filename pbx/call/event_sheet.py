@@ -7,7 +7,7 @@ the log and kept, and is tried again with the next event, and when the call is o
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,8 +39,9 @@ MOST: Final = 100
 class EventSheet:
     """See the module. Everything happens in one thread at a time."""
 
-    def __init__(self, call: str, folder: str) -> None:
-        """`folder`: where the call's evidence is; made when the first event is written."""
+    def __init__(self, call: str, folder: str, there: Callable[[], None] = lambda: None) -> None:
+        """`folder`: where the call's evidence is; made when the first event is written. `there` raises OSError while that may not be done."""
+        self._there = there
         self._call = call
         self._folder = folder
         self._log: EventLog | None = None
@@ -84,6 +85,7 @@ class EventSheet:
 
     def _opened(self, item: Entry) -> EventLog:
         if self._log is None:
+            self._there()
             self._log = EventLog(self._call, self._folder, wall_ns=item[2], mono=item[3])
         return self._log
 

@@ -58,8 +58,10 @@ class Watch:
         watched: Callable[[], bool] = lambda: True,
         also: Callable[[Note, float], None] | None = None,
         outward: Outward | None = None,
+        there: Callable[[], None] = lambda: None,
     ) -> None:
-        """`publish` takes events of the live feed, if it is `watched`; `spool`: where the recorder looks for finished calls."""
+        """`publish` takes events of the live feed, if it is `watched`; `spool`: where the recorder looks for finished calls; `there`: see `EventSheet`."""
+        self._there = there
         self._exchange = exchange
         self._outbox = outbox
         self._publish = publish
@@ -228,10 +230,10 @@ class Watch:
             self._outward.do(put, (LINE, call, *entry, self._lines[call]))
 
     def _sheet(self, call: str) -> EventSheet:
-        return EventSheet(call, f"{self._exchange.site.policy.folder}/{call}")
+        return EventSheet(call, f"{self._exchange.site.policy.folder}/{call}", self._there)
 
     def _hand_on(self, call: str, folder: str, people: list[dict[str, Any]]) -> None:
-        sheet = self._sheets.pop(call, None) or EventSheet(call, folder)
+        sheet = self._sheets.pop(call, None) or EventSheet(call, folder, self._there)
         # Once its last line is written; flushing waits for the disk, so a thread of its own does it.
         self._scribe.then(sheet, partial(self._handing_on.take, sheet, call, folder, people))
 

@@ -32,7 +32,7 @@ const TEXT = {
     seconds_left: "剩余 {n} 秒", off_open: "关闭申请中",
     rank_head: "队首", rank_danger: "危险", rank_authority: "优先", rank_raised: "提前", rank_held: "暂缓",
     connecting: "正在连接…", live: "实时", lost: "连接中断，正在重连…",
-    database_down: "数据库不可用（接警不受影响）", media_down: "媒体进程不可用", media_late: "媒体进程无响应", not_ready: "系统尚未就绪",
+    database_down: "数据库不可用（接警不受影响）", media_down: "媒体进程不可用", media_late: "媒体进程无响应", evidence_missing: "证据磁盘未挂载，呼叫未录制！", not_ready: "系统尚未就绪",
     not_recorded: "未能录制！", no_media: "没有收到媒体", no_picture: "没有收到图像", journal_failed: "本地日志写入失败",
     trunks: "中继", trunk: "中继", peers: "对端", calls: "通话", up: "正常", down: "中断", partly: "部分对端中断",
     out_of_service: "已停用", "in-service": "启用", "out-of-service": "停用", number_of_trunk: "号码来自中继 {trunk}",
@@ -67,7 +67,7 @@ const TEXT = {
     seconds_left: "{n} s left", off_open: "off requested",
     rank_head: "head", rank_danger: "danger", rank_authority: "priority", rank_raised: "raised", rank_held: "held back",
     connecting: "connecting…", live: "live", lost: "connection lost, reconnecting…",
-    database_down: "database away (calls go on)", media_down: "media process away", media_late: "media process does not answer", not_ready: "not ready yet",
+    database_down: "database away (calls go on)", media_down: "media process away", media_late: "media process does not answer", evidence_missing: "the evidence disk is not mounted: CALLS ARE NOT RECORDED", not_ready: "not ready yet",
     not_recorded: "NOT RECORDED", no_media: "no media arrives", no_picture: "no picture arrives", journal_failed: "the local journal can't be written",
     trunks: "Trunks", trunk: "Trunk", peers: "Peers", calls: "Calls", up: "up", down: "down", partly: "a peer is down",
     out_of_service: "out of service", "in-service": "Put in service", "out-of-service": "Take out of service",
@@ -538,6 +538,7 @@ function drawHealth() {
   if (shown.health.database === "down") troubles.push(t("database_down"));
   if (shown.health.media === "down") troubles.push(t("media_down"));
   if (shown.health.media === "late") troubles.push(t("media_late"));
+  if (shown.health.evidence === "missing") troubles.push(t("evidence_missing"));
   if (shown.health.journal === "failed") troubles.push(t("journal_failed"));
   $("health").textContent = feed ? troubles.join(" · ") || t("live") : "";
   $("health").className = feed && troubles.length ? "bad" : "";

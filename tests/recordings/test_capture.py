@@ -12,6 +12,7 @@ from recordings import capture as module
 from recordings import pcapng
 from recordings.capture import TOGETHER, Append, Capture, Captures, LeftOut
 from recordings.pcapng import Captured, read
+from recordings.store import set_up
 
 A, B = ("192.0.2.1", 5004), ("198.51.100.2", 20_000)
 
@@ -454,3 +455,14 @@ def test_what_is_sealed_is_not_opened_again(tmp_path):
     with pytest.raises(OSError, match="sealed already"):
         Captures().open("call", str(folder))
     assert (folder / "call.pcapng").read_bytes() == before
+
+
+def test_no_capture_is_opened_beneath_a_mount_point(tmp_path):
+    store = set_up(tmp_path / "evidence", tmp_path)
+    captures = Captures(store.check)
+    captures.open("one", str(tmp_path / "evidence" / "one")).close()
+    (tmp_path / "evidence").rename(tmp_path / "aside")
+    (tmp_path / "evidence").mkdir()
+    with pytest.raises(OSError, match="is its disk mounted"):
+        captures.open("two", str(tmp_path / "evidence" / "two"))
+    assert list((tmp_path / "evidence").iterdir()) == []

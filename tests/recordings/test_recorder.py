@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from recordings.capture import Capture
 from recordings.manifest import read_manifest
 from recordings.recorder import Recorder, RecorderSettings, drop
 from recordings.render import CancelledError
-from recordings.spool import Spool
+from recordings.spool import Job, Spool
+from recordings.store import set_up
 from recordings.verify import verify
 from tests.kit.evidence import SyntheticCall, names
 from tests.kit.rtp_media import pictures, sound
@@ -390,3 +392,74 @@ def test_a_folder_that_went_before_its_turn_is_refused(settings, recorder) -> No
     assert recorder.turn()
     assert spool(settings) == ["call-1.json.refused"]
     assert not recorder.turn()
+
+
+def test_nothing_is_refused_for_a_disk_that_is_not_mounted(
+    tmp_path: Path, settings: RecorderSettings
+) -> None:
+    """What is handed over while it is away, and what was sealed before, is done when it is back."""
+    evidence, aside = Path(settings.evidence), tmp_path / "aside"
+    store = set_up(evidence, tmp_path)
+    recorder = Recorder(replace(settings, store=store))
+    recorder.prepare()
+    first = call(settings, "call-1", picture=False)
+    assert recorder.seal()
+    call(settings, "call-2", picture=False)
+    evidence.rename(aside)
+    evidence.mkdir()
+    waiting = spool(settings)
+    for _ in range(3):
+        assert not recorder.turn()
+    assert (spool(settings), list(evidence.iterdir())) == (waiting, [])
+    # One that begins meanwhile makes nothing there either.
+    late = Recorder(replace(settings, store=store))
+    late.prepare()
+    assert not late.turn()
+    assert list(evidence.iterdir()) == []
+    evidence.rmdir()
+    aside.rename(evidence)
+    while recorder.turn():
+        pass
+    assert spool(settings) == []
+    assert [derived(folder)["state"] for folder in (first, evidence / "call-2")] == ["made", "made"]
+
+
+@pytest.mark.parametrize("when", ["reading", "rendering"])
+def test_a_disk_that_goes_in_the_middle_is_no_try_and_no_refusal(
+    tmp_path: Path, settings: RecorderSettings, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    evidence, aside = Path(settings.evidence), tmp_path / "aside"
+    recorder = Recorder(replace(settings, store=set_up(evidence, tmp_path)))
+    recorder.prepare()
+    call(settings, "call-1", picture=False)
+
+    def goes() -> None:
+        evidence.rename(aside)
+        evidence.mkdir()
+
+    if when == "reading":
+        read = Spool.read
+
+        def gone(self: Spool, path: Path) -> Job:
+            goes()
+            monkeypatch.setattr(Spool, "read", read)
+            return read(self, path)
+
+        monkeypatch.setattr(Spool, "read", gone)
+    else:
+
+        def torn(*_given: object, **_how: object) -> None:
+            goes()
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr("recordings.recorder.render", torn)
+    recorder.turn()
+    assert spool(settings) == ["call-1.json"]
+    monkeypatch.undo()
+    shutil.rmtree(evidence)
+    aside.rename(evidence)
+    assert json.loads((Path(settings.spool) / "call-1.json").read_text()).get("tries", 0) in (0, 1)
+    while recorder.turn():
+        pass
+    assert spool(settings) == []
+    assert derived(evidence / "call-1")["state"] == "made"

@@ -237,3 +237,23 @@ def test_each_filesystem_is_synced_once(tmp_path, handing_on, syncs, monkeypatch
     monkeypatch.setattr(events.os, "fstat", elsewhere)
     finished(tmp_path, handing_on, "abcd")
     assert done == ["*events.jsonl", "*a.new"]
+
+
+def test_nothing_is_made_where_a_disk_is_not_mounted_and_all_is_written_when_it_is(tmp_path):
+    away = True
+
+    def there():
+        if away:
+            raise OSError(19, "is its disk mounted?")
+
+    sheet = EventSheet("c", str(tmp_path / "c"), there)
+    with capture_logs() as lines:
+        sheet.write([entry("one")])
+        sheet.write([entry("two")])
+    assert [line["event"] for line in lines] == ["event_not_recorded"]
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match="mounted"):
+        sheet.close()
+    away = False
+    sheet.close()
+    assert told(tmp_path / "c") == [(1, "one"), (2, "two")]
