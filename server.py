@@ -276,6 +276,9 @@ def serve() -> int:
         return 1
     stream = None if sys.stderr.isatty() else sys.stderr
     logs.configure("supervisor", file=settings.logs / "supervisor.log", stream=stream)
+    held = _hold(settings)
+    if held is None:
+        return 1
     if not store.there:
         _tell_missing(settings)
     taken = _taken(settings)
@@ -296,7 +299,7 @@ def serve() -> int:
             return 1
         url = keeper.dsn
     supervisor = Supervisor(
-        settings.state, keeper, url, media_processes=settings.media.processes, settings=kept
+        settings.state, keeper, url, media_processes=settings.media.processes, settings=kept, held=held
     )
     return supervisor.run(lambda: _greet(settings, people, engine))
 
@@ -319,6 +322,20 @@ def _tell_missing(settings: Settings) -> None:
         file=sys.stderr,
         flush=True,
     )
+
+
+def _hold(settings: Settings) -> int | None:
+    """Hold the state folder, and return the descriptor that does; None, and it is said, when another exchange holds it."""
+    from pbx.tenure import TakenError, hold
+
+    try:
+        return hold(settings.state, _tell)
+    except TakenError as error:
+        why = f"{error}: {settings.state}"
+        print(f"at110: 另一个交换机正在使用此状态目录\nat110: the state folder is {why}", file=sys.stderr)
+    except OSError as error:
+        print(f"at110: {error}", file=sys.stderr)
+    return None
 
 
 def _taken(settings: Settings) -> str | None:

@@ -89,10 +89,14 @@ class Supervisor:
         *,
         media_processes: int = 1,
         settings: int | None = None,
+        held: int | None = None,
     ) -> None:
-        """`state`: the folder that tells every process which exchange it is of; `settings`: the file of `pbx.settings.keep`."""
+        """`state`: the folder that tells every process which exchange it is of; `settings`: the file of `pbx.settings.keep`;
+        `held`: what holds that folder (`pbx.tenure`).
+        """
         self._state = state
         self._settings = settings
+        self._held = held
         self._database = database
         told = {"signalling": {"AT110_DATABASE_URL": database_url}}
         roles = [*map(media_role, range(media_processes)), "signalling", "recorder"]
@@ -245,6 +249,8 @@ class Supervisor:
         if self._settings is not None:
             environment["AT110_SETTINGS"] = f"/proc/self/fd/{self._settings}"
             inherited.append(self._settings)
+        if self._held is not None:
+            inherited.append(self._held)
         if child.role == "signalling":
             environment[live_key.VARIABLE] = str(self._live_key)
             inherited.append(self._live_key)

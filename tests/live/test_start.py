@@ -1,8 +1,12 @@
 """Starting, stopping and starting again (Starting it)."""
 
 import json
+import os
+import signal
 import stat
 import subprocess
+import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -10,6 +14,8 @@ import pytest
 
 from tests.live.kit.exchange import COMMAND, ApiError, Exchange, at110, read_events
 from tests.live.kit.oracle import Oracle
+from tests.live.kit.ports import free_port
+from tests.live.kit.processes import children
 
 pytestmark = pytest.mark.beside
 
@@ -49,6 +55,46 @@ def test_what_ctrl_c_cut_short_is_sealed_at_the_next_start(fresh_exchange: Excha
     assert {"call.pcapng", "manifest.json"} <= {path.name for path in folder.iterdir()}
     assert at110("verify", folder).returncode == 0
     fresh_exchange.stop()
+
+
+def test_a_start_right_after_the_supervisor_was_killed_begins_beside_none_of_its_processes(
+    fresh_exchange: Exchange,
+) -> None:
+    fresh_exchange.start()
+    with Oracle(1, exchange=fresh_exchange.sip) as caller:
+        caller.call()
+        call = str(fresh_exchange.call_of(caller.user)["call"])
+        fresh_exchange.until(lambda: caller.sent > 25, "the caller doesn't speak")
+        media = children(fresh_exchange.pid)["media"]
+        os.kill(media, signal.SIGSTOP)  # it would end by itself in no time
+        fresh_exchange.kill()
+        threading.Timer(2.0, os.kill, (media, signal.SIGCONT)).start()
+        killed = time.monotonic()
+        fresh_exchange.start()
+        assert time.monotonic() - killed > 2.0
+    (waited,) = [line for line in fresh_exchange.log.splitlines() if '"waiting_for_processes"' in line]
+    assert media in json.loads(waited)["pids"]
+    fresh_exchange.until(lambda: fresh_exchange.api("GET", "/healthz")["media"] == "up", "no media process")
+    assert at110("verify", fresh_exchange.evidence(call)).returncode == 0
+    with Oracle(2, exchange=fresh_exchange.sip) as caller:
+        caller.call()
+        fresh_exchange.call_of(caller.user)
+    fresh_exchange.stop()
+
+
+def test_a_second_exchange_on_the_same_state_folder_is_refused(exchange: Exchange) -> None:
+    before = children(exchange.pid)
+    http = free_port()
+    done = subprocess.run(
+        [str(COMMAND), "serve"],
+        env=exchange.environment() | {"AT110_SIP_PORT": str(free_port()), "AT110_HTTP_PORT": str(http)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"held by process {exchange.pid}: {exchange.state}" in done.stderr, done.stderr
+    assert children(exchange.pid) == before
+    health = exchange.api("GET", "/healthz")
+    assert (health["media"], health["database"]) == ("up", "up")
 
 
 @pytest.mark.parametrize("port", ["AT110_SIP_PORT", "AT110_HTTP_PORT"])

@@ -134,6 +134,13 @@ class Exchange:
         assert self._process is not None, "the exchange was not started"
         return self._process.pid
 
+    def kill(self) -> None:
+        """Kill the supervisor alone; its processes are told so by the kernel."""
+        process, self._process = self._process, None
+        assert process is not None, "the exchange was not started"
+        process.kill()
+        process.wait(10)
+
     def stop(self) -> None:
         """Press Ctrl-C: all processes of the group get SIGINT, as in a terminal. Raises AssertionError unless it ends
         in order: status 0, nothing left running, no traceback and no forgotten task in what it said."""
