@@ -8,6 +8,7 @@ caller's answer waits for it and must not wait for the fsyncs of 200 others. So 
 A failure is told once for each call and never stops media.
 """
 
+import math
 import queue
 import threading
 import time
@@ -26,6 +27,13 @@ MANY_CALLS: Final = 100
 """Open captures from which on they are flushed every `MANY_FLUSH_SECONDS`: the price of a write is mostly that of a write, whatever its
 size, and each second has two thousand of them when 200 calls are flushed every 100 ms."""
 MANY_FLUSH_SECONDS: Final = 0.2
+PORTION: Final = 8
+"""Captures flushed in one go. On one processor the scheduler parts this thread and the loop at its tick, each 4 ms, however much sooner
+the loop would have its turn: writing 200 files without a rest kept packets of the loop waiting for three or four of those."""
+REST_SECONDS: Final = 0.001
+"""Between two portions."""
+MOST_RESTS: Final = 20
+"""In one round: where there are many captures portions are larger, so that a round is over before the next one is due."""
 SYNC_SECONDS: Final = 1.0
 """Between two fsyncs: what a power cut loses (bar F8: ≤ 1 s)."""
 MAX_REMEMBERED: Final = 10_000
@@ -59,9 +67,15 @@ class EvidenceKeeper:
         factory: EvidenceFactory,
         wake: Callable[[], None],
         tape: Callable[[MakeHead], Tape] | None = None,
+        *,
+        rest: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`wake` is called in a thread whenever `collect` has something to give; `tape` makes one for each call."""
+        """`wake` is called in a thread whenever `collect` has something to give; `tape` makes one for each call.
+
+        `rest(seconds)` leaves the processor to others, in the thread.
+        """
         self._factory = factory
+        self._rest = rest
         self._tape = tape
         self._wake = wake
         self._open: dict[str, CallEvidence] = {}
@@ -279,7 +293,10 @@ class EvidenceKeeper:
 
     def _flush(self, flushed: list[tuple[CallEvidence, EvidenceSink]], *, sync: bool) -> None:
         faults: dict[str, Exception] = {}
-        for evidence, sink in flushed:
+        portion = max(PORTION, math.ceil(len(flushed) / (MOST_RESTS + 1)))
+        for number, (evidence, sink) in enumerate(flushed):
+            if number and number % portion == 0:
+                self._rest(REST_SECONDS)
             try:
                 if not evidence.pour(sink):
                     sink.flush(sync=False)

@@ -71,7 +71,12 @@ class Kept:
 
     def __init__(self):
         self.factory = Factory()
-        self.keeper = EvidenceKeeper(self.factory, lambda: None)
+        self.rests = []
+        """How many captures had been flushed at each rest of the thread."""
+        self.keeper = EvidenceKeeper(self.factory, lambda: None, rest=self._rest)
+
+    def _rest(self, seconds):
+        self.rests.append(sum(len(sink.flushes) for sink in self.factory.opened))
 
     def settled(self):
         """Events of everything asked for so far."""

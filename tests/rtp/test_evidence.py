@@ -5,7 +5,7 @@ import pytest
 
 from rtp.call_evidence import MAX_WAITING, RING_FULL, CallEvidence
 from rtp.control import CloseEvidence, EvidenceClosed, EvidenceOpened, OpenEvidence, Refused
-from rtp.evidence import MANY_CALLS, MAX_REMEMBERED, EvidenceKeeper
+from rtp.evidence import MANY_CALLS, MAX_REMEMBERED, MOST_RESTS, PORTION, EvidenceKeeper
 from tests.kit.captures import Factory, Kept, Sink
 
 A, B = ("10.0.0.1", 1), ("10.0.0.2", 2)
@@ -93,6 +93,27 @@ def test_many_are_flushed_half_as_often_and_synced_as_ever(kept):
         kept.settled()
     assert len(first.flushes) == 10 + 10
     assert len(kept.factory.together) == 3
+
+
+@pytest.mark.parametrize(
+    ("calls", "rests"),
+    [
+        (PORTION, []),
+        (PORTION + 1, [PORTION]),
+        (200, list(range(10, 200, 10))),
+        (1000, list(range(48, 1000, 48))),
+    ],
+)
+def test_the_thread_rests_after_each_portion_of_the_captures(kept, calls, rests):
+    for number in range(calls):
+        kept.keeper.open(OpenEvidence(f"call-{number}", "/evidence"))
+    kept.settled()
+    kept.factory.at_once = True
+    kept.keeper.tick(50.0)
+    kept.settled()
+    assert kept.rests == rests
+    assert len(rests) <= MOST_RESTS
+    assert [sink.flushes for sink in kept.factory.opened] == [[False]] * calls
 
 
 def test_what_is_synced_at_once_is_not_synced_one_by_one(kept):
