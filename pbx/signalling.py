@@ -88,6 +88,8 @@ GOODBYE_LOOK_SECONDS = 0.05
 """Between two looks whether everybody has said goodbye."""
 RECONCILE_SECONDS = 1.0
 """How often seats, dialogs and rooms are compared."""
+SWEEP_SECONDS = 5.0
+"""From the start to looking for evidence that was left: by then every media process has said which captures it has open."""
 FEED_SECONDS = 0.1
 """How often watchers hear of changes."""
 
@@ -282,6 +284,7 @@ class Signalling:
         )
         self._place()
         self._survival.go_on(self._control, left)
+        self._tasks.spawn(self._sweep(), name="leftovers")
         self._trunks.start()
         self._tasks.spawn(watch_loop(self._metrics), name="loop_lag")
         self._tasks.spawn(
@@ -319,6 +322,10 @@ class Signalling:
             self._metrics.may_wait.set(self._control.reception.most(time.monotonic()))
             self._metrics.outbox_pending.set(self._outbox.pending)
             self._metrics.outbox_refused.set(self._outbox.refused)
+
+    async def _sweep(self) -> None:
+        await asyncio.sleep(SWEEP_SECONDS)
+        self._watch.sweep(self._settings.evidence_folder)
 
     async def _reconcile(self) -> None:
         while True:

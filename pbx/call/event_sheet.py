@@ -6,6 +6,7 @@ the log and kept, and is tried again with the next event, and when the call is o
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from pbx.call.leftovers import Leftover
 from recordings.events import Entry, EventLog
 from recordings.folder import sync_filesystem
 
@@ -32,8 +34,14 @@ GATHER_SECONDS: Final = 0.1
 """Calls that end within it are completed together."""
 TOGETHER: Final = 4
 """So many files of calls that ended are synced as a whole filesystem: each fsync has it commit by itself, three for a call."""
+SWEEP_AGAIN_SECONDS: Final = 10.0
+"""Until what was left is looked for again, where the evidence or the spool can't be read."""
 MOST: Final = 100
 """Completed at a time: each has two files open."""
+
+
+Find = Callable[[Callable[[str], bool]], Iterator[Leftover]]
+"""Gives what is left, told who says whether a call is in hand."""
 
 
 class EventSheet:
@@ -48,6 +56,8 @@ class EventSheet:
         self._kept: list[Entry] = []
         self._lost = 0
         self._why = ""  # the disk refuses, and this was said
+        self.before = 0
+        """Lines a process that died had for it: what of them is not there when it is opened is lost, and said."""
 
     def write(self, items: Sequence[Entry]) -> None:
         """Write events (`scribe.Sheet`), all with one call of the system if the disk takes them."""
@@ -86,8 +96,20 @@ class EventSheet:
     def _opened(self, item: Entry) -> EventLog:
         if self._log is None:
             self._there()
-            self._log = EventLog(self._call, self._folder, wall_ns=item[2], mono=item[3])
+            opened = EventLog(self._call, self._folder, wall_ns=item[2], mono=item[3])
+            if (gone := self.before - opened.seq) > 0:
+                self._state(opened, gone, item)
+            self._log = opened
         return self._log
+
+    @staticmethod
+    def _state(opened: EventLog, gone: int, item: Entry) -> None:
+        fields = {"reason": "signalling died before the disk took them", "events": gone}
+        try:
+            opened.append("not_recorded", fields, wall_ns=item[2], mono=item[3])
+        except BaseException:
+            opened.close(synced=True)
+            raise
 
     def _keep(self, items: Sequence[Entry], error: OSError) -> None:
         """Keep the newest of what was refused; once for each time the disk begins to refuse, say so."""
@@ -127,6 +149,7 @@ class HandingOn:
         self._refused: deque[_Over] = deque()
         self._asked = False
         self._closing = threading.Event()
+        self._again: threading.Timer | None = None
 
     def take(self, sheet: EventSheet, call: str, folder: str, people: list[dict[str, Any]]) -> None:
         """Take a call whose last line is written. By one thread at a time: the scribe's."""
@@ -135,9 +158,42 @@ class HandingOn:
             self._asked = True
             self._disk.submit(self._all)
 
+    def sweep(self, find: Find, there: Callable[[], None]) -> None:
+        """Complete what processes before this one left (`leftovers`); `there` as of `EventSheet`. By the scribe, or whoever tries again."""
+        if not self._closing.is_set():
+            self._disk.submit(self._sweep, find, there)
+
+    def _sweep(self, find: Find, there: Callable[[], None]) -> None:
+        try:
+            there()
+            for left in find(self._in_hand):
+                if self._closing.is_set():
+                    return
+                self._take_over(left, there)
+        except OSError as error:
+            log.error("leftovers_not_looked_for", why=str(error))
+            self._again = threading.Timer(SWEEP_AGAIN_SECONDS, self.sweep, (find, there))
+            self._again.daemon = True
+            self._again.start()
+        if self._waiting:
+            self._all()
+
+    def _in_hand(self, call: str) -> bool:
+        # Copies: the scribe may put one there meanwhile.
+        return any(over.call == call for over in [*list(self._waiting), *list(self._refused)])
+
+    def _take_over(self, left: Leftover, there: Callable[[], None]) -> None:
+        folder = str(left.folder)
+        sheet = EventSheet(left.call, folder, there)
+        sheet.write([("left_open", left.fields, time.time_ns(), time.monotonic())])
+        log.warning("evidence_left_open", call=left.call, **left.fields)
+        self._waiting.append(_Over(sheet, left.call, folder, []))
+
     def close(self) -> None:
         """Wait until everything taken so far is done, or refused once more."""
         self._closing.set()
+        if self._again is not None:
+            self._again.cancel()
         self._disk.shutdown()
 
     def _all(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from pbx.call import views
+from pbx.call import leftovers, views
 from pbx.call.call import CONFIRM_SECONDS, State
 from pbx.call.effects import Note
 from pbx.call.event_sheet import EventSheet, HandingOn
@@ -79,11 +79,16 @@ class Watch:
         self._reported: set[str] = set()  # legs whose streams were counted since the last flush
         self._over = False  # a call ended since the last flush
         self._handing_on = HandingOn(spool)
+        self._before = leftovers.stamp(time.time())
         self._desk_since: dict[str, float] = {}
         self.times: dict[str, Times] = {}
         self._people: dict[str, list[dict[str, Any]]] = {}
         self._outward = outward or Outward()
         self._lines: dict[str, int] = {}  # call → lines of its log, those on their way there included
+        self._ours: set[str] = (
+            set()
+        )  # calls this process had itself, or was told to be over, though they may be of one before it by their ids
+        self._redone: set[str] = set()  # calls of which lines were written again after a restart
         self._kept: set[str] = set()  # calls and desks to write down for a restart
 
     # --- Watcher ------------------------------------------------------------------------------------------------
@@ -101,6 +106,9 @@ class Watch:
         elif note.event == "call_cut":
             row = {"call": note.fields["cut"], "state": "ended", "reason": "cut", "ended_at": wall_ns}
             self._outbox.append("call", row)
+            self._ours.add(note.fields["cut"])
+            sheet = self._sheets[note.fields["cut"]] = self._sheet(note.fields["cut"])
+            self._scribe.put(sheet, ("left_open", {"why": "died", "missing": None}, wall_ns, mono))
         if note.event not in QUIET:
             self._info(note.event, call=note.call, **shown(note))
         if note.event == "desk_changed" or note.event.startswith("desk_sign"):
@@ -223,6 +231,10 @@ class Watch:
         if note.event in {"call_arrived", "talk_began"}:
             self._sheets[call] = self._sheet(call)
             self._lines[call] = 0
+            if call <= self._before or call.startswith(
+                self._before
+            ):  # this second's; or the clock was set back
+                self._ours.add(call)
         if call in self._lines:
             self._lines[call] += 1
             entry = (note.event, fields, wall_ns, mono)
@@ -236,6 +248,21 @@ class Watch:
         sheet = self._sheets.pop(call, None) or EventSheet(call, folder, self._there)
         # Once its last line is written; flushing waits for the disk, so a thread of its own does it.
         self._scribe.then(sheet, partial(self._handing_on.take, sheet, call, folder, people))
+
+    def sweep(self, evidence: Path) -> None:
+        """Complete the evidence of calls nobody will end any more; once, when it is known which calls live."""
+        exchange = self._exchange
+        live = frozenset({*exchange.calls, *exchange.hands.talks})
+        before, spool = self._before, self._spool
+
+        def find(in_hand: Callable[[str], bool]) -> Iterator[leftovers.Leftover]:
+            def known(call: str) -> bool:
+                return call in live or call in exchange.orphans or call in self._ours or in_hand(call)
+
+            return leftovers.find(evidence, spool, before=before, known=known)
+
+        # Behind all that is written and handed on again after a restart.
+        self._scribe.then(EventSheet("", ""), partial(self._handing_on.sweep, find, self._there))
 
     # --- across a restart -------------------------------------------------------------------------------------------
 
@@ -256,8 +283,8 @@ class Watch:
                 self._people[call] = list(people)
                 self._changed.add(call)
                 if lines is not None:
-                    self._sheets[call] = self._sheet(call)
-                    self._lines[call] = lines
+                    sheet = self._sheets[call] = self._sheet(call)
+                    sheet.before = self._lines[call] = lines
 
     def again(self, out: Sequence[Any], present: dict[str, int]) -> None:
         """Do again what a dead process may not have done to files (`outward`), unless it has.
@@ -275,6 +302,9 @@ class Watch:
                 if present[call] < number and (call in self._sheets or folder.is_dir()):
                     present[call] = number
                     sheet = self._sheets.setdefault(call, self._sheet(call))
+                    if call not in self._redone:
+                        self._redone.add(call)
+                        sheet.before = number - 1
                     self._scribe.put(sheet, (event, fields, at, when))
             case [kind, str(call), str(folder), list(people)] if kind == FINISH:
                 manifest, told = Path(folder) / MANIFEST_NAME, self._spool / f"{call}.json"

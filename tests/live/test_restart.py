@@ -137,8 +137,9 @@ def test_signalling_that_dies_is_back_at_once(
     exchange.wait_gone(call)
 
 
+@pytest.mark.parametrize("both", [False, True], ids=["signalling", "media too"])
 def test_evidence_is_sealed_when_signalling_dies_and_its_journal_is_lost(
-    exchange: Exchange, phone: NewPhone, desk_phone: NewPhone
+    exchange: Exchange, phone: NewPhone, desk_phone: NewPhone, *, both: bool
 ) -> None:
     desk = desk_phone(0, tone=1000)
     exchange.sign_in(desk.account.user)
@@ -157,8 +158,11 @@ def test_evidence_is_sealed_when_signalling_dies_and_its_journal_is_lost(
     lost.write_bytes(b"no journal of anybody")
     lost.replace(exchange.state / "live" / "journal")
     os.kill(before["signalling"], signal.SIGKILL)
+    if both:
+        os.kill(before["media"], signal.SIGKILL)
     exchange.until(lambda: healthy(exchange), "signalling doesn't come back", timeout=30)
-    assert children(exchange.pid)["media"] == before["media"], "the media process went on"
+    if not both:
+        assert children(exchange.pid)["media"] == before["media"], "the media process went on"
     exchange.until(
         lambda: exchange.api("GET", "/healthz")["registrations"] >= registered,
         "the phones are not known again",
@@ -166,7 +170,12 @@ def test_evidence_is_sealed_when_signalling_dies_and_its_journal_is_lost(
     )
     folder = exchange.evidence(call, timeout=20)
     assert at110("verify", folder).returncode == 0
-    assert {e["event"] for e in read_events(folder)} >= {"call_arrived", "put_through"}
+    events = read_events(folder)
+    assert {e["event"] for e in events} >= {"call_arrived", "put_through"}
+    left = events[-1]
+    assert (left["event"], left["why"], left["missing"]) == ("left_open", "died", None)
+    if both:  # nobody told of the call: it was found
+        assert left["events"] == len(events) - 1
 
 
 def test_a_port_that_was_freed_stays_closed_though_the_media_process_dies(
