@@ -75,6 +75,7 @@ def build(
     opened = [route.path for route in more]
     auth = Auth(token, metrics, wall=wall, monotonic=monotonic, open_paths=opened, people=people)
     events = Events(exchange, metrics, max_readers, wall)
+    auth.on_logout = events.revoke
     if changed is not None:
         changed(events.end)
 

@@ -13,7 +13,8 @@ import ipaddress
 import re
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
+from operator import sub
 from typing import Annotated, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -80,11 +81,16 @@ NOBODY: Final[People] = Nobody()
 class Standing:
     """Says whether whoever asks still has any right; an open stream asks now and then."""
 
-    def __init__(self, people: People, user: str | None) -> None:
-        """`user` None: who holds the token."""
+    def __init__(
+        self, people: People, user: str | None, cookie: str = "", revoked: Container[str] = frozenset()
+    ) -> None:
+        """`user` None: who holds the token. `cookie`: what came with the request states, if one did; `revoked`: those that count no more."""
         self._people, self._user = people, user
+        self.cookie, self._revoked = cookie, revoked
 
     def __call__(self) -> bool:
+        if self.cookie in self._revoked:
+            return False
         return self._user is None or bool(self._people.roles(self._user))
 
 
@@ -143,7 +149,9 @@ class Auth:
         self._wall = wall
         self._monotonic = monotonic
         self._failures = Failures()
-        self._revoked: OrderedDict[str, float] = OrderedDict()
+        self._revoked: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self.on_logout: Callable[[str], None] = lambda _cookie: None
+        """Hears what a cookie states that counts no more."""
         self._log = structlog.get_logger()
 
     def cookie(self, user: str | None = None) -> str:
@@ -178,6 +186,7 @@ class Auth:
         if request.path in self._open:
             return await handler(request)
         user: str | None = None
+        cookie = ""
         if (given := request.headers.get(hdrs.AUTHORIZATION)) is not None:
             scheme, _, token = given.partition(" ")
             if scheme.lower() != "bearer" or not self._fits(token.strip(" ")):
@@ -193,12 +202,13 @@ class Auth:
                 )
             end, user = found
             request[USER], request[END] = user or "cookie", end
-        self._permit(request, user)
+            cookie = _stated(request)
+        self._permit(request, user, cookie)
         return await handler(request)
 
-    def _permit(self, request: web.Request, user: str | None) -> None:
+    def _permit(self, request: web.Request, user: str | None, cookie: str) -> None:
         """Raise ApiError unless this person may do this now: roles are looked up each time, so none is kept too long."""
-        request[STANDS] = Standing(self._people, user)
+        request[STANDS] = Standing(self._people, user, cookie, self._revoked)
         roles = frozenset({EVERYTHING}) if user is None else self._people.roles(user)
         if not roles:
             raise ApiError(401)
@@ -237,13 +247,17 @@ class Auth:
         return response
 
     async def logout(self, request: web.Request) -> web.StreamResponse:
-        """`POST /api/logout`: the cookie is worthless from now on, here and wherever it was copied to."""
-        value = request.cookies.get(COOKIE, "")
-        end = self.cookie_end(value)
+        """`POST /api/logout`: the cookie is worthless from now on, here and wherever it was copied to, and feeds opened with it end."""
+        end = self.cookie_end(request.cookies.get(COOKIE, ""))
         if end is not None:
-            self._revoked[value.rpartition(".")[0]] = end
-            while self._revoked and next(iter(self._revoked.values())) < self._wall():
+            now = self._monotonic()
+            self._revoked[_stated(request)] = end, now + SHIFT_SECONDS
+            # By both clocks: a wall clock that was set forward for a while would have a cookie forgotten that counts again afterwards.
+            while (
+                self._revoked and max(map(sub, next(iter(self._revoked.values())), (self._wall(), now))) < 0
+            ):
                 self._revoked.popitem(last=False)
+            self.on_logout(_stated(request))
         response = json_answer({"ok": True})
         response.del_cookie(COOKIE, path="/")
         return response
@@ -271,6 +285,11 @@ class Auth:
         error = ApiError(429)
         error.retry_after = wait
         return error
+
+
+def _stated(request: web.Request) -> str:
+    """Give what the cookie of a request states, without its proof."""
+    return request.cookies.get(COOKIE, "").rpartition(".")[0]
 
 
 def _same_origin(request: web.Request) -> bool:

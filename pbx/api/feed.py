@@ -36,9 +36,9 @@ class ReaderDroppedError(Exception):
 class Reader:
     """One reader's place in the feed."""
 
-    def __init__(self, feed: "Feed", user: str = "") -> None:
+    def __init__(self, feed: "Feed", user: str = "", cookie: str = "") -> None:
         self._feed = feed
-        self.user = user
+        self.user, self.cookie = user, cookie
         self._waiting: deque[View] = deque()
         self._something = asyncio.Event()
         self.dropped = False
@@ -86,9 +86,9 @@ class Feed:
         for reader in tuple(self._readers):
             reader.put(event)
 
-    def reader(self, user: str = "") -> Reader:
-        """Give a new reader, which gets every event from now on; `user`: who reads."""
-        reader = Reader(self, user)
+    def reader(self, user: str = "", cookie: str = "") -> Reader:
+        """Give a new reader, which gets every event from now on; `user`: who reads, `cookie`: what lets it."""
+        reader = Reader(self, user, cookie)
         self._readers[reader] = None
         return reader
 
@@ -100,6 +100,12 @@ class Feed:
         """Drop these people's readers: what they may is to be asked anew."""
         for reader in tuple(self._readers):
             if reader.user in users:
+                reader.drop()
+
+    def revoke(self, cookie: str) -> None:
+        """Drop the readers whom this cookie let in."""
+        for reader in tuple(self._readers):
+            if reader.cookie == cookie:
                 reader.drop()
 
     def close(self) -> None:
@@ -162,6 +168,10 @@ class Events:
         """End the open feeds of these people, at once; a browser comes back and is judged anew."""
         self._feed.end(users)
 
+    def revoke(self, cookie: str) -> None:
+        """End the open feeds whom this cookie let in, at once: who logs out sees nothing more, nor does who copied the cookie."""
+        self._feed.revoke(cookie)
+
     def close(self) -> None:
         """End all open feeds."""
         self._feed.close()
@@ -175,7 +185,7 @@ class Events:
         )
         secure(response)
         # Reader first, snapshot second, nothing awaited between: no event can fall through.
-        reader = self._feed.reader(request[USER])
+        reader = self._feed.reader(request[USER], request[STANDS].cookie)
         self._metrics.feed_readers.set(len(self._feed))
         try:
             first = _frame(self.snapshot())

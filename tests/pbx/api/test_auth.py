@@ -1,6 +1,7 @@
 """Nobody gets in without the token, and guessing it is slow."""
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from pbx.api.auth import COOKIE, FAILURES, FORGIVEN_EACH, SHIFT_SECONDS, Auth, Failures
 from pbx.api.exchange import HAND_VERBS
@@ -86,6 +87,28 @@ async def test_logging_out_makes_the_cookie_worthless_even_as_a_copy(client):
     copy = (await client.post("/api/login", json={"token": TOKEN})).cookies[COOKIE].value
     assert (await client.post("/api/logout")).status == 200
     assert (await client.get("/api/calls", headers={"Cookie": f"{COOKIE}={copy}"})).status == 401
+
+
+async def test_a_clock_that_was_set_forward_for_a_while_brings_no_cookie_back():
+    wall, monotonic = Clock(), Clock()
+    auth = Auth(TOKEN, Metrics(), wall=wall, monotonic=monotonic)
+
+    async def log_out(cookie):
+        await auth.logout(
+            make_mocked_request("POST", "/api/logout", headers={"Cookie": f"{COOKIE}={cookie}"})
+        )
+
+    old, begun = auth.cookie(), wall.now
+    await log_out(old)
+    wall.now += 10 * SHIFT_SECONDS
+    await log_out(auth.cookie())
+    wall.now = begun
+    assert auth.cookie_end(old) is None
+    assert auth.cookie_end(auth.cookie()) is not None
+    wall.now += 20 * SHIFT_SECONDS
+    monotonic.now += 2 * SHIFT_SECONDS
+    await log_out(auth.cookie())
+    assert len(auth._revoked) == 1, "what has ended by both clocks is forgotten"
 
 
 async def test_another_site_can_not_use_the_cookie(client, exchange):

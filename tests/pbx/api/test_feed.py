@@ -4,8 +4,9 @@ import asyncio
 import json
 
 import pytest
+from aiohttp import ClientPayloadError
 
-from pbx.api.auth import SHIFT_SECONDS
+from pbx.api.auth import COOKIE, SHIFT_SECONDS
 from pbx.api.feed import MAX_BEHIND, Feed, ReaderDroppedError
 from tests.kit.exchange import BEARER, CALL, TOKEN, until
 
@@ -80,6 +81,29 @@ async def test_a_feed_ends_with_the_right_to_read_it(client, clock, exchange):
         await stream.next()
         with pytest.raises(EOFError):
             await stream.next()
+
+
+async def test_a_feed_ends_when_whoever_opened_it_logs_out_and_nobody_elses_does(client, exchange):
+    """RFC 6265 §4.1.2.2 ends a cookie in one browser; its copy in another would go on seeing every caller for a shift."""
+    one, another = [
+        {
+            "Cookie": f"{COOKIE}={(await client.post('/api/login', json={'token': TOKEN})).cookies[COOKIE].value}"
+        }
+        for _ in range(2)
+    ]
+    client.session.cookie_jar.clear()  # it would be sent beside
+    async with (
+        client.get("/api/events", headers=one) as left,
+        client.get("/api/events", headers=another) as stays,
+    ):
+        gone, goes_on = Stream(left), Stream(stays)
+        await gone.next()
+        await goes_on.next()
+        assert (await client.post("/api/logout", headers=one)).status == 200
+        exchange.feed.publish({"type": "desk", "desk": {}})
+        with pytest.raises((EOFError, ClientPayloadError)):
+            await gone.next()
+        assert (await goes_on.next())[0] == "event"
 
 
 async def test_a_reader_who_takes_nothing_is_dropped(client, exchange, metrics, monkeypatch):
