@@ -72,7 +72,10 @@ from pbx.storage.proofs import Proofs
 from pbx.storage.roles import Roles
 from pbx.store_watch import StoreWatch
 from pbx.tasks import Tasks
+from pbx.transport import files
 from pbx.transport.endpoint import Endpoint
+from pbx.transport.gate import GateLimits
+from pbx.transport.link import StreamLimits
 from pbx.transport.resolver import DNS_PORT, Resolver, system_servers
 from pbx.trunks import secret
 from pbx.trunks.trunks import Trunks
@@ -101,6 +104,7 @@ class Signalling:
         self, settings: Settings, database_url: str, scribe: Scribe, pulses: Pulses | None = None
     ) -> None:
         self._settings = settings
+        self._files = files.raise_limit()
         self._tasks = Tasks("signalling", _task_failed)
         self._metrics = Metrics()
         self._packets = PacketCounts(self._metrics)
@@ -163,6 +167,7 @@ class Signalling:
             gate=self._guard,
             more=listening.further(settings),
             certificates=self._certificates,
+            limits=StreamLimits(highest_file=files.highest_of_connections(self._files)),
         )
         named = tuple((host, DNS_PORT) for host in settings.sip.resolvers)
         rim = Rim(
@@ -281,6 +286,7 @@ class Signalling:
             settings.http.port,
             tls_port=settings.http.tls_port,
             context=None if certificates is None else lambda: certificates.web,
+            limits=GateLimits(highest_file=files.highest_of_connections(self._files, web=True)),
         )
         self._place()
         self._survival.go_on(self._control, left)

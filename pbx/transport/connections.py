@@ -176,7 +176,7 @@ class Connections:
                 self._house.unsendable(link.flow)
 
     def _admit(self, link: Link) -> bool:
-        if len(self._links) > self._limits.max_connections:
+        if len(self._links) > self._limits.max_connections or link.file > self._limits.highest_file:
             return False
         welcome, oldest = self._crowd.admit(link.number, link.flow.remote[0])
         if oldest is not None:

@@ -6,6 +6,7 @@ aiohttp itself waits for the rest of a request for ever, and sees a TLS client o
 
 import asyncio
 import ssl
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from pbx.transport.address import plain
 from pbx.transport.crowd import Crowd
+from pbx.transport.files import number_of
 from pbx.transport.handshakes import HandshakeQueue
 from pbx.transport.tls import TlsError, TlsFilter
 from pbx.transport.tls_transport import TlsTransport
@@ -44,6 +46,8 @@ class GateLimits:
     """The same for all addresses; beyond, the oldest makes room."""
     max_connections: int = 14_000
     """All together: the WebSockets of 12,000 phones, and readers of console and API."""
+    highest_file: int = sys.maxsize
+    """Descriptor above which a connection is refused (`files`): calls need what is left."""
 
 
 class Gate:
@@ -87,9 +91,9 @@ class Gate:
         self._last += 1
         return Visitor(self._last, self, self._app(), tls, queue)
 
-    def arrived(self, visitor: "Visitor", host: str) -> bool:
-        """Take a connection in; False: it is to be closed."""
-        if len(self._visitors) >= self.limits.max_connections:
+    def arrived(self, visitor: "Visitor", host: str, file: int) -> bool:
+        """Take a connection in; False: it is to be closed. `file`: its descriptor."""
+        if len(self._visitors) >= self.limits.max_connections or file > self.limits.highest_file:
             self.refused += 1
             return False
         welcome, oldest = self._crowd.admit(visitor.number, host)
@@ -198,7 +202,7 @@ class Visitor(asyncio.Protocol):
         self._raw = cast("asyncio.Transport", transport)  # uvloop's is one without saying so
         remote = transport.get_extra_info("peername")
         self._host = plain(remote)[0] if remote else ""
-        if not remote or not self.gate.arrived(self, self._host):
+        if not remote or not self.gate.arrived(self, self._host, number_of(transport)):
             self._raw.abort()
         elif self._tls is None:
             self._stand(self._raw)

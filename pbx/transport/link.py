@@ -5,6 +5,7 @@ in → out: whole messages, parse errors and pings of one peer → its owner, in
 """
 
 import asyncio
+import sys
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -51,6 +52,8 @@ class StreamLimits:
     """The same for all addresses; beyond, the oldest makes room: an honest phone speaks at once, a hoarder does not."""
     max_connections: int = 12_000
     """All together: 10,000 registered phones (bars L11) and their successors while old ones die."""
+    highest_file: int = sys.maxsize
+    """Descriptor above which a connection that comes in is refused (`files`): calls need what is left."""
 
 
 class Owner(Protocol):
@@ -88,6 +91,8 @@ class Link(ABC):
         self.ours = ours
         self.proven = ours
         """One well-formed message came, or we opened it."""
+        self.file = -1
+        """The descriptor of a connection of our own listeners; −1: it has none, or it is not known."""
         self.shaking = False
         """The TLS handshake is not done."""
         self._owner = owner

@@ -12,6 +12,7 @@ from typing import Final, cast
 from pbx.sip.flow import Flow
 from pbx.sip.parser import Ping, StreamFramer
 from pbx.transport.address import plain
+from pbx.transport.files import number_of
 from pbx.transport.handshakes import HandshakeQueue
 from pbx.transport.link import Item, Link, Owner, StreamLimits
 from pbx.transport.tls import TlsError, TlsFilter
@@ -72,6 +73,7 @@ class Connection(Link, asyncio.Protocol):
             self._transport.abort()  # reset before we looked
             return
         self.flow = Flow(self.flow.transport, plain(local), plain(remote), self.number)
+        self.file = number_of(transport)
         self._transport.set_write_buffer_limits(self._limits.high_water)
         self._owner.connected(self)
         if self._tls is not None and not self._transport.is_closing():

@@ -4,11 +4,25 @@ import asyncio
 from typing import Any
 
 
+class Socket:
+    """What a transport shows of its socket."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+
+    def fileno(self) -> int:
+        return self._file
+
+
 class StreamTransport(asyncio.Transport):
     """A TCP connection that remembers what was written; `unread` bytes count as not read by the peer."""
 
-    def __init__(self, remote: tuple[str, int], local: tuple[str, int] = ("192.0.2.1", 5060)) -> None:
-        super().__init__({"peername": remote, "sockname": local})
+    def __init__(
+        self, remote: tuple[str, int], local: tuple[str, int] = ("192.0.2.1", 5060), file: int = -1
+    ) -> None:
+        """`file`: its descriptor; −1: it has none."""
+        socket = None if file < 0 else Socket(file)
+        super().__init__({"peername": remote, "sockname": local, "socket": socket})
         self.written: list[bytes] = []
         self.unread = 0
         self.reading = True

@@ -2,9 +2,11 @@
 and what comes back is given out again. That a part is kept for calls for help: tests/rtp/test_reserve.py, tests/pbx/call/test_port_reserve.py.
 """
 
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Final, TypeVar
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from tests.kit.size import times
 from tests.live.conftest import Measure
 from tests.live.kit.exchange import Exchange, at110
+from tests.live.kit.oracle import Oracle
 from tests.live.kit.processes import children
 from tests.live.kit.scripted import Phone, Pump
 from tests.live.kit.strangers import Loopback
@@ -141,3 +144,31 @@ def test_more_callers_than_files(exchange: Exchange, scene: Scene, measure: Meas
     scene.ask(lambda: exchange.until(lambda: not exchange.calls(), "calls are left over", timeout=PATIENCE))
     folder = scene.ask(lambda: exchange.evidence(call, timeout=PATIENCE))
     assert at110("verify", folder).returncode == 0
+
+
+@pytest.mark.limit(120)
+def test_connections_leave_files_for_calls_and_for_dispatchers(exchange: Exchange) -> None:
+    """Each says one whole message, so that none is a stranger; they come until no more are taken."""
+    said = "\r\n".join((
+        f"OPTIONS sip:{exchange.sip[0]} SIP/2.0", "Via: SIP/2.0/TCP 127.0.0.1:9;branch=z9hG4bK{0}", "Max-Forwards: 70",
+        "From: <sip:crowd@127.0.0.1>;tag=t{0}", "To: <sip:127.0.0.1>", "Call-ID: {0}@crowd", "CSeq: 1 OPTIONS", "Content-Length: 0", "", "",
+    ))  # fmt: skip
+    with ExitStack() as open_ones, Oracle(1, exchange=exchange.sip) as caller:
+        taken = 0
+        for number in range(FILES + 50):
+            one = open_ones.enter_context(socket.create_connection(exchange.sip, timeout=10))
+            try:
+                one.sendall(said.format(number).encode())
+                if not one.recv(100):
+                    break
+            except ConnectionError:
+                break
+            taken += 1
+        assert 20 < taken < FILES - 64, "a part is left"
+        assert exchange.api("GET", "/healthz")["ready"]
+        caller.call()
+        call = str(exchange.call_of(caller.user)["call"])
+        caller.bye()
+        exchange.wait_gone(call)
+        assert at110("verify", exchange.evidence(call)).returncode == 0
+        assert "event_not_recorded" not in exchange.log

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -317,6 +318,23 @@ async def test_one_host_may_keep_few_silent_connections(rig: Rig) -> None:
     assert rig.accept(5)[1].closed == "aborted"
     assert rig.accept(6, "192.0.2.10")[1].closed is None
     assert rig.endpoint.counts.refused == 2
+
+
+async def test_connections_leave_files_for_calls(rig: Rig) -> None:
+    """Each says one message, so none is a stranger; the descriptor tells how many files are open."""
+    rig.endpoint.links._limits = replace(LIMITS, highest_file=8)
+    for file in range(6, 11):
+        connection, transport = rig.endpoint.links.incoming(), StreamTransport(PHONE, file=file)
+        connection.connection_made(transport)
+        assert transport.closed == (None if file <= 8 else "aborted"), file
+        if transport.closed is None:
+            connection.data_received(OPTIONS)
+        else:
+            connection.connection_lost(None)
+    assert rig.endpoint.counts.refused == 2
+    ours, transport = rig.endpoint.links._make(ours=True, tls=None), StreamTransport(PHONE, file=9)
+    ours.connection_made(transport)
+    assert transport.closed is None, "who we call is none of them"
 
 
 async def test_the_oldest_silent_connection_makes_room(rig: Rig) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,16 @@ async def test_all_together_are_bounded() -> None:
         visitor, _ = rig.come(port, f"192.0.2.{port}")
         visitor.serving(yes=True)
     assert rig.come(9)[1].closed == "aborted"
+
+
+async def test_connections_leave_files_for_calls() -> None:
+    rig = Rig()
+    rig.gate.limits = replace(LIMITS, highest_file=8)
+    for file, closed in ((8, None), (9, "aborted")):
+        transport = StreamTransport(("192.0.2.9", file), HERE, file=file)
+        rig.gate.plain().connection_made(transport)
+        assert transport.closed == closed
+    assert rig.gate.refused == 1
 
 
 async def test_patience_with_the_head() -> None:
