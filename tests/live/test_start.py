@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,14 @@ def test_what_ctrl_c_cut_short_is_sealed_at_the_next_start(fresh_exchange: Excha
     fresh_exchange.stop()
 
 
+def goes_on(exchange: Exchange, pid: int) -> None:
+    """Let a process go on as soon as a start waits for it; or after a while, so that it does not outlive the test."""
+    end = time.monotonic() + 10
+    while '"waiting_for_processes"' not in exchange.log and time.monotonic() < end:
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGCONT)
+
+
 def test_a_start_right_after_the_supervisor_was_killed_begins_beside_none_of_its_processes(
     fresh_exchange: Exchange,
 ) -> None:
@@ -68,10 +77,11 @@ def test_a_start_right_after_the_supervisor_was_killed_begins_beside_none_of_its
         media = children(fresh_exchange.pid)["media"]
         os.kill(media, signal.SIGSTOP)  # it would end by itself in no time
         fresh_exchange.kill()
-        threading.Timer(2.0, os.kill, (media, signal.SIGCONT)).start()
-        killed = time.monotonic()
+        waking = threading.Thread(target=goes_on, args=(fresh_exchange, media))
+        waking.start()
         fresh_exchange.start()
-        assert time.monotonic() - killed > 2.0
+        waking.join()
+        assert not Path(f"/proc/{media}").exists(), "begun beside it"
     (waited,) = [line for line in fresh_exchange.log.splitlines() if '"waiting_for_processes"' in line]
     assert media in json.loads(waited)["pids"]
     fresh_exchange.until(lambda: fresh_exchange.api("GET", "/healthz")["media"] == "up", "no media process")
