@@ -4,6 +4,7 @@ in → out: `recordings.events.Entry`s → lines of `events.jsonl`. No fault her
 the log and kept, and is tried again with the next event, and when the call is over every few seconds until the disk takes it.
 """
 
+import math
 import os
 import threading
 import time
@@ -58,6 +59,8 @@ class EventSheet:
         self._why = ""  # the disk refuses, and this was said
         self.before = 0
         """Lines a process that died had for it: what of them is not there when it is opened is lost, and said."""
+        self.since = math.inf
+        """When the file was opened, monotonic seconds."""
 
     def write(self, items: Sequence[Entry]) -> None:
         """Write events (`scribe.Sheet`), all with one call of the system if the disk takes them."""
@@ -99,7 +102,7 @@ class EventSheet:
             opened = EventLog(self._call, self._folder, wall_ns=item[2], mono=item[3])
             if (gone := self.before - opened.seq) > 0:
                 self._state(opened, gone, item)
-            self._log = opened
+            self._log, self.since = opened, time.monotonic()
         return self._log
 
     @staticmethod
@@ -216,15 +219,17 @@ class HandingOn:
 
     def _together(self, calls: list[_Over]) -> None:
         """Complete the folders of some calls, with one sync for all of them where that can be."""
-        files: list[int] = []
+        files: list[tuple[float, int]] = []  # since when each is open
         drafts: list[tuple[_Over, int]] = []
         for over in calls:
             with self._guarded(over):
                 written = over.sheet.settle()
                 draft = _draft(f"{self._spool}/{over.call}", over.told())
                 drafts.append((over, draft))
-                files += [draft] if written is None else [written, draft]
-        synced = len(drafts) >= TOGETHER and _synced(files)
+                files.append((math.inf, draft))
+                if written is not None:
+                    files.append((over.sheet.since, written))
+        synced = len(drafts) >= TOGETHER and _synced([file for _, file in sorted(files)])
         for over, draft in drafts:
             with self._guarded(over):
                 try:
@@ -269,7 +274,8 @@ def _draft(path: str, data: bytes) -> int:
 def _synced(files: Sequence[int]) -> bool:
     """Put the filesystems of these files on the disk, each once; False: each file is to be synced by itself.
 
-    The file asked for each is its first one: the kernel tells a file of faults since that was opened.
+    The first file of each is asked, so the one that is open longest has to come first: the kernel tells a file of faults since
+    that was opened.
     """
     devices: dict[int, int] = {}
     for file in files:

@@ -171,11 +171,12 @@ def test_a_call_the_disk_had_no_room_for_is_handed_on_when_it_has(tmp_path, monk
     ]
 
 
-def finished(tmp_path, handing_on, calls):
-    """Let calls end at once; they are completed in one go as soon as `handing_on` closes."""
-    for call in calls:
-        sheet = EventSheet(call, str(tmp_path / call))
-        sheet.write([entry("call_ended")])
+def finished(tmp_path, handing_on, calls, arrived=None):
+    """Let calls end at once; they are completed in one go as soon as `handing_on` closes. `arrived`: in which order they had begun."""
+    sheets = {call: EventSheet(call, str(tmp_path / call)) for call in calls}
+    for call in arrived or calls:
+        sheets[call].write([entry("call_ended")])
+    for call, sheet in sheets.items():
         handing_on._waiting.append(event_sheet._Over(sheet, call, str(tmp_path / call), []))
     handing_on._closing.set()
     handing_on._all()
@@ -191,7 +192,8 @@ def syncs(monkeypatch):
         return Path(f"/proc/self/fd/{fd}").readlink().name
 
     def whole(fd):
-        done.append(f"*{name(fd)}")
+        path = Path(f"/proc/self/fd/{fd}").readlink()
+        done.append(f"*{path.parent.name}/{path.name}")
         return works[0]
 
     monkeypatch.setattr(event_sheet, "sync_filesystem", whole)
@@ -201,8 +203,8 @@ def syncs(monkeypatch):
 
 def test_calls_that_end_together_are_synced_in_one_go(tmp_path, handing_on, syncs):
     done, _ = syncs
-    finished(tmp_path, handing_on, "abcd")
-    assert done == ["*events.jsonl"], "the file that is open longest"
+    finished(tmp_path, handing_on, "abcd", arrived="cabd")
+    assert done == ["*c/events.jsonl"], "the file that is open longest"
     assert sorted(spool(tmp_path)) == ["a.json", "b.json", "c.json", "d.json"]
     assert all(told(tmp_path / call) == [(1, "call_ended")] for call in "abcd")
 
@@ -220,7 +222,7 @@ def test_a_filesystem_that_cant_be_synced_has_each_file_synced(tmp_path, handing
     works[0] = False
     finished(tmp_path, handing_on, "abcde")
     assert done == [
-        "*events.jsonl", *(one for call in "abcde" for one in ("events.jsonl", call, f"{call}.new"))
+        "*a/events.jsonl", *(one for call in "abcde" for one in ("events.jsonl", call, f"{call}.new"))
     ]  # fmt: skip
     assert len(spool(tmp_path)) == 5
 
@@ -236,7 +238,7 @@ def test_each_filesystem_is_synced_once(tmp_path, handing_on, syncs, monkeypatch
 
     monkeypatch.setattr(events.os, "fstat", elsewhere)
     finished(tmp_path, handing_on, "abcd")
-    assert done == ["*events.jsonl", "*a.new"]
+    assert done == ["*a/events.jsonl", "*spool/a.new"]
 
 
 def test_nothing_is_made_where_a_disk_is_not_mounted_and_all_is_written_when_it_is(tmp_path):
