@@ -15,6 +15,7 @@ import datetime as dt
 import errno
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ MARK_NAME: Final = ".at110-store.json"
 MEMORY_NAME: Final = "store.json"
 MAX_BYTES: Final = 1 << 16
 """Of either file; each has some two hundred."""
+MOUNTS: Final = Path("/proc/self/mountinfo")
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
 _MISSING: Final = "the evidence folder is not the one that was set up: is its disk mounted?"
 
 
@@ -99,20 +102,24 @@ def set_up(folder: Path, state: Path, *, mounts: Callable[[Path], Path] | None =
     return Store(folder, mark)
 
 
-def mounted_at(folder: Path) -> Path:
-    """Return the mount point of the filesystem a folder is on, or would be made on."""
+def mounted_at(folder: Path, mounts: Path = MOUNTS) -> Path:
+    """Return the mount point of the filesystem a folder is on, or would be made on; `mounts`: the kernel's list of them."""
     place = Path(os.path.realpath(folder))
     try:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        lines = os.fsdecode(mounts.read_bytes()).split("\n")
     except OSError:
         return Path("/")
-    # proc_pid_mountinfo(5): the fifth field; what would part fields is written in octal.
-    points = (Path(line.split()[4].encode().decode("unicode_escape")) for line in lines)
+    # proc_pid_mountinfo(5): the fifth field. What would part fields is written in octal, everything else is as in the path.
+    points = (Path(_OCTAL.sub(_character, line.split(" ")[4])) for line in lines if line)
     return max(
         (point for point in points if point == place or point in place.parents),
         key=lambda point: len(point.parts),
         default=Path("/"),
     )
+
+
+def _character(octal: re.Match[str]) -> str:
+    return chr(int(octal[1], 8))
 
 
 def _mark(folder: Path, store: str, mount: Path) -> dict[str, Any]:
@@ -163,4 +170,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _json(item: dict[str, Any]) -> bytes:
-    return json.dumps(item, ensure_ascii=False, indent=1).encode() + b"\n"
+    return json.dumps(item, indent=1).encode() + b"\n"  # in ASCII: a path may hold bytes that are no text

@@ -175,3 +175,27 @@ def test_where_a_filesystem_is_mounted(tmp_path):
     (tmp_path / "link").symlink_to("/proc")
     assert mounted_at(tmp_path / "link" / "not there") == Path("/proc")
     assert mounted_at(tmp_path / "not" / "there") == mounted_at(tmp_path)
+
+
+def test_a_mount_point_may_have_any_name(tmp_path):
+    names = ["证据 盘", "a\\b\tc", "\udcff"]
+    mounts = tmp_path / "mountinfo"
+    for name in names:
+        written = "".join(f"\\{ord(one):03o}" if one in " \t\n\\" else one for one in f"{tmp_path}/{name}")
+        mounts.write_bytes(
+            os.fsencode(
+                f"22 1 254:0 / / rw - ext4 /dev/vda rw\n31 22 254:1 / {written} rw,noatime shared:1 - ext4 /dev/vdb rw\n"
+            )
+        )
+        assert mounted_at(tmp_path / name / "evidence", mounts) == tmp_path / name
+        assert mounted_at(tmp_path, mounts) == Path("/")
+
+
+@pytest.mark.parametrize("name", ["证据 盘", "\udcff"])
+def test_a_store_of_any_name_is_known_again(tmp_path, name):
+    evidence, state = tmp_path / name, tmp_path / "state"
+    state.mkdir()
+    first = set_up(evidence, state)
+    assert first.id
+    assert set_up(evidence, state) == remembered(evidence, state) == first
+    assert first.there

@@ -176,14 +176,20 @@ def test_refused_reinvite_leaves_all_as_it_was():
     assert world.call("vera").state is State.TALKING
 
 
-def test_a_call_whose_capture_does_not_close_is_not_handed_to_the_recorder():
-    """What a hanging disk takes later would not fit the seal."""
+def over_and_not_closed() -> tuple[World, str]:
+    """A call that was hung up, and a media process that does not say that its capture is closed."""
     world = World()
     world.invite("bob")
     world.ack("bob")
     call = world.call("bob").id
     world.media_answers = False
     world.bye("bob")
+    return world, call
+
+
+def test_a_call_whose_capture_does_not_close_is_not_handed_to_the_recorder():
+    """What a hanging disk takes later would not fit the seal."""
+    world, call = over_and_not_closed()
     world.wait(60)
     assert [note.fields for note in world.noted("capture_not_closed")] == [{"seconds": 10.0}]
     assert list(world.commands) == [CloseEvidence(call), CloseEvidence(call)], (
@@ -198,12 +204,7 @@ def test_a_call_whose_capture_does_not_close_is_not_handed_to_the_recorder():
 
 def test_a_capture_that_never_closes_is_left_to_the_recorder_after_two_minutes():
     """The media process goes round and does not answer: the call is not shown as ending for ever."""
-    world = World()
-    world.invite("bob")
-    world.ack("bob")
-    call = world.call("bob").id
-    world.media_answers = False
-    world.bye("bob")
+    world, call = over_and_not_closed()
     world.wait(GIVE_UP_SECONDS - 1)
     assert call in world.exchange.calls
     assert world.finished == []
@@ -218,12 +219,7 @@ def test_a_capture_that_never_closes_is_left_to_the_recorder_after_two_minutes()
 
 
 def test_a_call_given_up_is_not_closed_twice_by_a_restart_in_between():
-    world = World()
-    world.invite("bob")
-    world.ack("bob")
-    call = world.call("bob").id
-    world.media_answers = False
-    world.bye("bob")
+    world, call = over_and_not_closed()
     world.wait(60)
     twin = Call.restore(world.exchange.calls[call].snapshot(), world.exchange.site.policy)
     assert twin.overdue
@@ -232,12 +228,7 @@ def test_a_call_given_up_is_not_closed_twice_by_a_restart_in_between():
 
 def test_a_capture_whose_end_was_told_to_nobody_is_asked_for_again():
     """The media process was restarted while it closed it, or the connection to it was."""
-    world = World()
-    world.invite("bob")
-    world.ack("bob")
-    call = world.call("bob").id
-    world.media_answers = False
-    world.bye("bob")
+    world, call = over_and_not_closed()
     world.commands.clear()  # lost with the connection
     world.says(Holdings("", (), ()))
     assert list(world.commands) == [CloseEvidence(call)]
