@@ -17,7 +17,8 @@ class Disk:
     """A folder that is mounted somewhere, and taken away. Who may not mount moves it, which looks the same to who comes by its path."""
 
     def __init__(self, folder: Path) -> None:
-        self.disk, self.point = folder / "disk", folder / "mnt"
+        # The kernel's list of mounts has such a name in its own way.
+        self.disk, self.point = folder / "disk", folder / "证据 盘"
         self._aside = folder / "aside"
         for made in (self.disk, self.point):
             made.mkdir()
@@ -97,3 +98,16 @@ def test_nothing_is_written_in_place_of_a_disk_and_all_is_sealed_when_it_is_back
     events = [event["event"] for event in read_events(evidence / away)]
     assert (events[0], events[-1]) == ("call_arrived", "capture_closed")
     assert "not_recorded" in events
+
+
+def test_a_start_without_the_disk_writes_nothing_in_its_place(exchange: Exchange, disk: Disk) -> None:
+    if not disk.mounts:
+        pytest.skip("only root may mount: that a filesystem is gone is known by its mount point")
+    exchange.stop()
+    disk.unmount()
+    exchange.start()
+    exchange.until(lambda: exchange.api("GET", "/healthz")["evidence"] == "missing", "health says nothing")
+    assert "the evidence folder is not the one that was set up" in exchange.log
+    assert list(disk.point.iterdir()) == []
+    disk.mount()
+    exchange.until(lambda: exchange.api("GET", "/healthz")["evidence"] == "up", "health does not recover")
