@@ -1,9 +1,14 @@
 """What a process has used so far: processor time and memory, read from the kernel (Linux)."""
 
 import os
+import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
+
+_PROCESSOR: Final = re.compile(r"cpu\d+")
+"""A line of /proc/stat that is about one of them; `cpu` alone is about all."""
 
 
 def cpu_seconds(pid: int) -> float:
@@ -16,6 +21,21 @@ def memory(pid: int) -> int:
     """Resident bytes. Raises OSError."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def stolen_seconds() -> float:
+    """Seconds the host has taken from each processor since this machine started, their mean; 0.0 where the kernel does not tell."""
+    return stolen_ticks("\n".join(_lines("/proc/stat"))) / os.sysconf("SC_CLK_TCK")
+
+
+def stolen_ticks(stat: str) -> float:
+    """Read from the text of /proc/stat how many ticks the host took from each processor that is online, their mean.
+
+    proc_stat(5), the eighth number of a line: "Stolen time, which is the time spent in other operating systems when running in
+    a virtualized environment". Kernels before 2.6.11 have fewer numbers; nothing was taken then as far as anybody knows.
+    """
+    rows = [words for line in stat.splitlines() if (words := line.split()) and _PROCESSOR.fullmatch(words[0])]
+    return sum(int(words[8]) for words in rows if len(words) > 8) / max(1, len(rows))
 
 
 def children(pid: int) -> list[int]:

@@ -228,7 +228,8 @@ def measure(
             its.take(seconds)
             named = {**spells, anchor.NAME: its.spells}
             told = ", ".join(f"{name} {found[-1].packet_us:.2f} µs" for name, found in named.items() if found)
-            say(f"  round {number + 1}: {told}")
+            taken = median([found[-1].stolen for found in named.values() if found])
+            say(f"  round {number + 1}: {told}; host took {taken * 100:.1f} %")
     return [
         *_figures(spells),
         *anchor.figures("Q1", spells.get("relay", []), its, lambda one: one.packet_us, "µs"),
@@ -266,6 +267,8 @@ def _figures(spells: dict[str, list[Spell]]) -> list[Figure]:
                 note=note if name not in cost else "",
             )
         )
+    taken = median([one.stolen for found in spells.values() for one in found])
+    figures.append(Figure("Q1.stolen", "  what the host took of the processors meanwhile", taken * 100, "%"))
     for name, label in LABELS.items():
         if name in spells:
             counts = spells[name][-1].counts

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from tests.bench.cpu import cpu_seconds
+from tests.bench.cpu import cpu_seconds, stolen_seconds
 from tests.bench.native import Counts, Sound
 
 WARM_SECONDS = 1.0
@@ -24,6 +24,8 @@ class Spell:
     """Of those seconds."""
     sent: int
     """Packets that were sent in all, those of the warm-up and after counting ended too."""
+    stolen: float = 0.0
+    """The part of the processors' time that the host took from this machine while counting, 0…1."""
 
     @property
     def share(self) -> float:
@@ -41,11 +43,12 @@ def spell(sound: Sound, first: int, last: int, pid: int, seconds: float) -> Spel
     sound.go(first, last)
     time.sleep(WARM_SECONDS)
     warm = sound.count(first, last)
-    used, begin = cpu_seconds(pid), time.monotonic()
+    stolen, used, begin = stolen_seconds(), cpu_seconds(pid), time.monotonic()
     time.sleep(seconds)
     used, took = cpu_seconds(pid) - used, time.monotonic() - begin
+    stolen = max(0.0, stolen_seconds() - stolen)  # proc_stat(5) promises of no counter that it only grows
     counts = sound.count(first, last)
     sound.stop(first, last)
     time.sleep(LAST_SECONDS)
     rest = sound.count(first, last)
-    return Spell(used, took, counts, warm.sent + counts.sent + rest.sent)
+    return Spell(used, took, counts, warm.sent + counts.sent + rest.sent, stolen / took)
