@@ -12,13 +12,15 @@ from rtp.clients import MediaClients
 from rtp.control import Event
 from rtp.freed import Freed
 
+MediaLink = MediaClient | MediaClients
+
 
 def media_link(
     settings: Settings,
     on_event: Callable[[Event], None],
     tasks: Tasks,
     late: Callable[[], frozenset[int]] = frozenset,
-) -> MediaClient | MediaClients:
+) -> MediaLink:
     """Make the link; it connects when asked to. `late`: the processes of which nothing is heard, by number."""
     paths = [str(settings.media_socket(number)) for number in range(settings.media.processes)]
     freed = Freed(settings.media.drain_seconds)

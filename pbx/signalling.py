@@ -7,27 +7,24 @@ import asyncio
 import datetime as dt
 import os
 import random
-import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import structlog
 
-from pbx import credentials, identity, listening
+from pbx import credentials, listening
 from pbx.api.app import Listener, listen
 from pbx.api.feed import Feed
 from pbx.binding import Binding
 from pbx.block_service import BlockService
-from pbx.call.answering import Answering, Registrations
-from pbx.call.call import State as CallState
+from pbx.call.answering import Answering
 from pbx.call.control import Control, mint
 from pbx.call.exchange import Exchange
 from pbx.call.heartbeat import Heartbeat
 from pbx.call.keeping import Keeping
 from pbx.call.reconcile import reconcile
 from pbx.call.rim import Rim
-from pbx.call.routing_service import queues_view
 from pbx.call.service import Service
 from pbx.call.supervision import set_roles
 from pbx.call.survival import Machines, Survival
@@ -37,31 +34,31 @@ from pbx.caller_facts import CallerFacts
 from pbx.caller_service import CallerService
 from pbx.directory import Directory
 from pbx.flows import Flows
-from pbx.guard import Guesses, Limit
+from pbx.gauges import Gauges
 from pbx.guarding import Peers, make_guard, watch_guard
+from pbx.health import Health, Parts
 from pbx.identity_documents import DocumentKey
 from pbx.identity_service import IdentityService
 from pbx.liveness import Liveness
 from pbx.location.client import LocationClient
 from pbx.media_link import media_link
+from pbx.media_reports import MediaReports
 from pbx.memory import Memory
 from pbx.metrics import Metrics, watch_loop
-from pbx.packet_counts import PacketCounts
 from pbx.people import ApiPeople
 from pbx.pulse import Pulses
+from pbx.registering import registrations
 from pbx.registrar import Effect as BindingChange
 from pbx.registrar import Registrar
 from pbx.scribe import Scribe
 from pbx.set_up import emergency, port_pairs, site
 from pbx.settings import Settings
-from pbx.sip.digest import NonceCounts, Nonces
 from pbx.sip.flow import Flow
 from pbx.sip.kept_transactions import KeptLayer
 from pbx.sip.locate import Locator
 from pbx.sip.message import Request, Response
 from pbx.sip.outgoing import Outgoing
 from pbx.sip.uri import NameAddr, Uri
-from pbx.sound_cost import SoundCost
 from pbx.storage import phones
 from pbx.storage.accounts import Accounts
 from pbx.storage.blocks import Blocks
@@ -81,7 +78,7 @@ from pbx.trunks import secret
 from pbx.trunks.trunks import Trunks
 from pbx.web import web_application
 from recordings.store import remembered
-from rtp.control import Event, Holdings, LegReport, SoundLoad
+from rtp.control import Event, Holdings
 
 log = structlog.get_logger("signalling")
 
@@ -107,10 +104,7 @@ class Signalling:
         self._files = files.raise_limit()
         self._tasks = Tasks("signalling", _task_failed)
         self._metrics = Metrics()
-        self._packets = PacketCounts(self._metrics)
-        self._sound_cost = SoundCost(self._metrics)
         self._feed = Feed()
-        self._ready = False
         self._database = Database(database_url, self._tasks, self._database_changed)
         self._outbox = Outbox(settings.journal, self._database, self._tasks)
         people = credentials.load_or_create(settings.credentials)
@@ -121,7 +115,18 @@ class Signalling:
         self._registrar = Registrar()
         self._exchange = Exchange(site(settings), mint)
         self._flows = Flows()
-        self._answering = Answering(self._exchange, self._registrations())
+        self._answering = Answering(
+            self._exchange,
+            registrations(
+                settings,
+                self._registrar,
+                self._directory,
+                self._flows,
+                complete=lambda: self._database.up and self._accounts.from_database,
+                changed=self._bindings_changed,
+                is_proxy=lambda host: self._guard.is_upstream(host),
+            ),
+        )
         self._heartbeat, self._memory = Heartbeat(), Memory()
         first = dict.fromkeys(settings.hands.supervisors, ("supervisor",))
         self._roles = Roles(settings.state / "roles.json", settings.sip.realm, first)
@@ -151,8 +156,19 @@ class Signalling:
             outward=self._survival.outward,
             there=store.check,
         )
+        self._reports = MediaReports(self._metrics, self._watch.reported)
         self._liveness = Liveness(pulses, settings.media.processes, self._metrics)
         self._media = media_link(settings, self._on_media, self._tasks, self._liveness.late)
+        parts = Parts(
+            self._exchange,
+            self._registrar,
+            self._database,
+            self._outbox,
+            self._media,
+            self._liveness,
+            self._store_watch,
+        )
+        self._health = Health(parts, self._feed)
         self._certificates = listening.certificates(settings, dt.datetime.now(dt.UTC))
         peers = Peers(
             self._exchange.legs.values, self._exchange.call_of, self._registrar, port_pairs(settings)
@@ -193,6 +209,16 @@ class Signalling:
             settings.trunk, accounts, mint=mint, draw=draw, names=names, contact=us
         )
         self._trunks = TrunkService(self._control, self._metrics)
+        self._gauges = Gauges(
+            self._metrics,
+            self._exchange,
+            self._registrar,
+            reception,
+            self._outbox,
+            self._endpoint,
+            self._watch,
+            self._directory,
+        )
         self._endpoint.on_failed = self._control.on_flow_failed
         self._endpoint.on_gone = self._control.on_flow_gone
         self._service = Service(
@@ -200,43 +226,14 @@ class Signalling:
             self._watch,
             self._directory,
             bindings=self._bindings,
-            health=self._health,
+            health=self._health.view,
             subscribe=self._feed.subscribe,
             incident=self._keeping.incident,
         )
         self._listener: Listener | None = None
 
-    def _registrations(self) -> Registrations:
-        settings = self._settings
-        secret = secrets.token_bytes(32)
-        gate = identity.Authenticator(
-            identity.IdentitySettings(
-                settings.sip.realm, emergency=emergency(settings), md5_agents=settings.sip.md5_agents
-            ),
-            self._directory,
-            Nonces(secret),
-            NonceCounts(),
-            secret=secret,
-            guesses=Guesses(settings.limits.digest_failures),
-            complete=lambda: self._database.up and self._accounts.from_database,
-            blocked=self._directory.blocked,
-        )
-        draw = random.SystemRandom()
-        return Registrations(
-            self._registrar,
-            gate,
-            lambda: draw.uniform(-1, 1),
-            self._bindings_changed,
-            Limit(settings.limits.identity_rate, settings.limits.identity_burst),
-            flows=self._flows,
-            is_proxy=self._is_proxy,
-        )
-
     def _backlog(self) -> float:
         return max(self._endpoint.backlog, self._control.reception.strain(time.monotonic()))
-
-    def _is_proxy(self, host: str) -> bool:
-        return self._guard.is_upstream(host)
 
     # --- running ------------------------------------------------------------------------------------------------
 
@@ -244,11 +241,11 @@ class Signalling:
         """Serve until `stop` is set. Raises OSError, with the address in its text, when a port is taken."""
         try:
             await self._start()
-            self._ready = True
+            self._health.ready = True
             on_ready()
             await stop.wait()
         finally:
-            ordered, self._ready = self._ready, False
+            ordered, self._health.ready = self._health.ready, False
             await self._stop(ordered=ordered)
 
     async def _start(self) -> None:
@@ -315,19 +312,12 @@ class Signalling:
         listening.reload(self._certificates, forced=True)
 
     async def _publish(self) -> None:
-        told = ""
         while True:
             await asyncio.sleep(FEED_SECONDS)
             self._watch.flush()
-            if told != (now := f"{self._media_is()} {self._store_watch.there}"):
-                told = now
-                self._tell_health()
-            self._packets.forget(self._exchange.legs)
-            self._metrics.registrations.set(len(self._registrar))
-            self._metrics.to_begin.set(len(self._control.reception))
-            self._metrics.may_wait.set(self._control.reception.most(time.monotonic()))
-            self._metrics.outbox_pending.set(self._outbox.pending)
-            self._metrics.outbox_refused.set(self._outbox.refused)
+            self._health.look()
+            self._reports.forget(self._exchange.legs)
+            self._gauges.often()
 
     async def _sweep(self) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
@@ -342,12 +332,7 @@ class Signalling:
             self._memory.look(calm=self._control.reception.empty and not self._guard.load.shedding)
             self._keeping.flush()
             self._trunks.measure()
-            for what, count in asdict(self._endpoint.counts).items():
-                self._metrics.sip_messages.labels(what).set(count)
-            for state, desks in self._watch.desk_states(self._directory.desks()).items():
-                self._metrics.desks.labels(state).set(desks)
-            for view in queues_view(self._exchange):
-                self._metrics.waiting.labels(view["queue"]).set(view["waiting"])
+            self._gauges.seldom()
 
     async def _stop(self, *, ordered: bool) -> None:
         """Say goodbye to every phone, close the evidence, then end the parts, the last started first.
@@ -386,13 +371,7 @@ class Signalling:
             self._exchange.media_gap = self._liveness.outage()
         self._control.on_media(event)
         self._survival.media_said(event, self._control)
-        if isinstance(event, SoundLoad):
-            self._sound_cost.take(event)
-        elif isinstance(event, LegReport):
-            # Counts of a leg grow from report to report; the metric takes what came since the last one.
-            self._watch.reported(event.leg)
-            for stream in event.streams:
-                self._packets.add(event.leg, stream)
+        self._reports.take(event)
 
     def _roles_changed(self, _users: frozenset[str]) -> None:
         exchange, watching = self._exchange, self._answering.watching
@@ -414,26 +393,7 @@ class Signalling:
 
     def _database_changed(self, up: bool) -> None:
         self._metrics.database_up.set(int(up))
-        self._tell_health()
-
-    def _tell_health(self) -> None:
-        self._feed.publish({"type": "health", "health": self._health()})
-
-    def _media_is(self) -> str:
-        return self._liveness.media(connected=self._media.connected)
-
-    def _health(self) -> dict[str, object]:
-        return {
-            "ready": self._ready,
-            "database": "up" if self._database.up else "down",
-            "media": self._media_is(),
-            "evidence": "up" if self._store_watch.there else "missing",
-            "journal": "ok" if self._outbox.journal_ok else "failed",
-            "outbox_pending": self._outbox.pending,
-            "calls": sum(c.state is not CallState.CLOSING for c in self._exchange.calls.values()),
-            "waiting": len(self._exchange.acd.queue),
-            "registrations": len(self._registrar),
-        }
+        self._health.tell()
 
 
 def _task_failed(name: str, error: BaseException) -> None:
