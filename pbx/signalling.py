@@ -124,7 +124,7 @@ class Signalling:
                 self._flows,
                 complete=lambda: self._database.up and self._accounts.from_database,
                 changed=self._bindings_changed,
-                is_proxy=lambda host: self._guard.is_upstream(host),
+                is_proxy=self._is_proxy,
             ),
         )
         self._heartbeat, self._memory = Heartbeat(), Memory()
@@ -234,6 +234,9 @@ class Signalling:
 
     def _backlog(self) -> float:
         return max(self._endpoint.backlog, self._control.reception.strain(time.monotonic()))
+
+    def _is_proxy(self, host: str) -> bool:
+        return self._guard.is_upstream(host)
 
     # --- running ------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from pbx.call.call import CONFIRM_SECONDS, State
 from pbx.call.effects import Note
 from pbx.call.event_sheet import EventSheet, HandingOn
 from pbx.call.exchange import Exchange
+from pbx.call.rows import rows
 from pbx.call.seats import seat_state
 from pbx.call.views import Times
 from pbx.live.outward import FINISH, LINE, Outward
@@ -102,7 +103,8 @@ class Watch:
             self._keep_times(note, note.call, wall_ns / 1e9)
             fields = _plain(note.fields)
             self._to_evidence(note, note.call, fields, wall_ns, mono)
-            self._to_database(note, note.call, fields, wall_ns)
+            for kind, row in rows(note, note.call, fields, wall_ns):
+                self._outbox.append(kind, row)
         elif note.event == "call_cut":
             row = {"call": note.fields["cut"], "state": "ended", "reason": "cut", "ended_at": wall_ns}
             self._outbox.append("call", row)
@@ -312,58 +314,6 @@ class Watch:
                     self._sheets.pop(call, None)
                 else:
                     self._hand_on(call, folder, people)
-
-    def _to_database(self, note: Note, call: str, fields: dict[str, Any], wall_ns: int) -> None:
-        self._outbox.append("call_event", {"call": call, "at": wall_ns, "event": note.event, **fields})
-        match note.event:
-            case "call_arrived":
-                f = note.fields
-                row = {
-                    "started_at": wall_ns,
-                    "state": "waiting",
-                    "caller": f["number"],
-                    "account": f["user"],
-                    "name": f["name"],
-                    "identity": "verified"
-                    if f["verified"]
-                    else ("unavailable" if f.get("unavailable") else "unverified"),
-                    "silent": f["silent"],
-                    "evidence": call,
-                    "trunk": f.get("trunk"),
-                }
-            case "talk_began":
-                f = note.fields
-                row = {
-                    "started_at": wall_ns,
-                    "state": "active",
-                    "caller": f["desk"],
-                    "account": f["user"],
-                    "desk": f["desk"],
-                }
-                row |= {"identity": "verified", "silent": False, "evidence": call}
-            case "talk_ended":
-                row = {"ended_at": wall_ns, "reason": f"talk:{note.fields['why']}", "state": "ended"}
-            case "call_answered":
-                row = {"answered_at": wall_ns}
-            case "put_through":
-                row = {"attached_at": wall_ns, "desk": note.fields["desk"], "state": "active"}
-            case "desk_lost":
-                row = {"state": "waiting"}
-            case "silent_on" | "silent_off":
-                row = {"silent": note.event == "silent_on"}
-            case "call_ended":
-                row = {"ended_at": wall_ns, "reason": note.fields["cause"], "state": "ended"}
-            case "text":
-                message = {
-                    "sender": note.fields["from"],
-                    "content_type": "text/plain",
-                    "text": note.fields["text"],
-                }
-                self._outbox.append("message", {"call": call, "at": wall_ns, **message})
-                return
-            case _:
-                return
-        self._outbox.append("call", {"call": call, **row})
 
     def _desk_changed(self, desk: str, wall_ns: int) -> None:
         self._desk_since[desk] = wall_ns / 1e9
