@@ -2,11 +2,13 @@
 
 in → out: `Feed.publish(event)` → every `Reader`; a reader that falls `MAX_BEHIND` events behind is dropped, and its
 browser comes back for a fresh snapshot. `GET /api/events` speaks server-sent events (HTML, section 9.2): `snapshot`
-first, then `event` for each change; both carry one JSON object in `data`.
+first, then `event` for each change; both carry one JSON object in `data`. In silence `alive` comes, with nothing in it: a page can't
+see otherwise that its road has died, for it sends nothing itself.
 """
 
 import asyncio
-from collections import deque
+import socket
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Final
 
@@ -24,8 +26,12 @@ __all__ = ["Events", "Feed", "Reader", "ReaderDroppedError"]
 
 MAX_BEHIND: Final = 256
 """Events a reader may be behind: some seconds of the busiest centre, 100 KB of memory."""
-KEEPALIVE: Final = 15.0  # seconds; proxies close what is silent for longer
+KEEPALIVE: Final = 15.0  # seconds; proxies close what is silent for longer, the console asks anew after 40
 WRITE_SECONDS: Final = 10.0  # bars F20: a reader that takes nothing for so long is gone
+VANISHED_MS: Final = 40_000
+"""A reader whose machine takes nothing the network brings for so long is gone (TCP_USER_TIMEOUT, RFC 793 §3.8): two of what keeps it
+alive were lost with all their repetitions. The kernel's own patience is a quarter of an hour, and a place in the feed is held as long.
+"""
 RESUBSCRIBE: Final = 1.0
 
 
@@ -91,6 +97,17 @@ class Feed:
         reader = Reader(self, user, cookie)
         self._readers[reader] = None
         return reader
+
+    def make_room(self, user: str, cookie: str) -> bool:
+        """Drop the oldest reader of whoever has most, and tell whether one was: not where the newcomer would then have more than
+        whoever it is taken from. One browser or script that never leaves its feeds shuts nobody else out.
+        """
+        held = Counter(_holder(reader.user, reader.cookie) for reader in self._readers)
+        most, count = max(held.items(), key=lambda item: item[1], default=("", 0))
+        if held[_holder(user, cookie)] + 1 >= count:
+            return False
+        next(one for one in self._readers if _holder(one.user, one.cookie) == most).drop()
+        return True
 
     def forget(self, reader: Reader) -> None:
         """Take a reader out; harmless when it has left."""
@@ -178,14 +195,16 @@ class Events:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Stream to one reader until it leaves, is too slow, or its right ends."""
-        if len(self._feed) >= self._max_readers:
+        user, cookie = request[USER], request[STANDS].cookie
+        if len(self._feed) >= self._max_readers and not self._feed.make_room(user, cookie):
             raise ApiError(503, "too_many_readers", "实时连接过多", "Too many open feeds")
         response = web.StreamResponse(
             headers={hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
         )
         secure(response)
+        _notice_vanished(request.transport)
         # Reader first, snapshot second, nothing awaited between: no event can fall through.
-        reader = self._feed.reader(request[USER], request[STANDS].cookie)
+        reader = self._feed.reader(user, cookie)
         self._metrics.feed_readers.set(len(self._feed))
         try:
             first = _frame(self.snapshot())
@@ -208,13 +227,25 @@ class Events:
             try:
                 event = await asyncio.wait_for(reader.next(), KEEPALIVE)
             except TimeoutError:
-                await self._send(response, b": still here\n\n")
+                await self._send(response, b"event: alive\ndata: {}\n\n")
             else:
                 await self._send(response, _frame(event))
 
     async def _send(self, response: web.StreamResponse, data: bytes) -> None:
         async with asyncio.timeout(WRITE_SECONDS):
             await response.write(data)
+
+
+def _holder(user: str, cookie: str) -> str:
+    """Name who holds a place: a browser by its cookie, for several people may share a token; a script by the token."""
+    return cookie or user
+
+
+def _notice_vanished(transport: asyncio.BaseTransport | None) -> None:
+    """Have the kernel end a connection whose peer takes nothing any more."""
+    connection = None if transport is None else transport.get_extra_info("socket")
+    if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_MS)
 
 
 def _frame(event: View) -> bytes:

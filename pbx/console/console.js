@@ -86,11 +86,13 @@ const ALARM_SECONDS = 8;
 const TRUNK_SECONDS = 5;
 const CALLBACK_SECONDS = 5;
 const LOOK_SECONDS = 1;
+const SILENT_SECONDS = 40;
 
 const $ = (id) => document.getElementById(id);
 const shown = { calls: new Map(), desks: new Map(), trunks: [], callbacks: [], identities: [], marks: [], health: {}, skew: 0, link: "connecting" };
 let language = "zh";
 let feed = null;
+let heard = 0;
 let drawing = false;
 let looking = false;
 let byName = false;
@@ -638,9 +640,23 @@ function place(queue) {
   }
 }
 
+// A road that dies says nothing: what stands on the page would look alive for ever. In silence the feed says `alive` each 15 s.
+function followAnew() {
+  if (feed === null || performance.now() - heard < SILENT_SECONDS * 1000) return;
+  shown.link = "lost";
+  drawHealth();
+  feed.close();
+  follow();
+}
+
 function follow() {
   feed = new EventSource("/api/events");
-  const hear = (message) => take(JSON.parse(message.data));
+  heard = performance.now();
+  const hear = (message) => {
+    heard = performance.now();
+    if (message.type !== "alive") take(JSON.parse(message.data));
+  };
+  feed.addEventListener("alive", hear);
   feed.addEventListener("snapshot", hear);
   feed.addEventListener("event", hear);
   feed.addEventListener("open", () => { shown.link = "live"; drawHealth(); });
@@ -704,6 +720,7 @@ async function begin() {
   $("block").addEventListener("submit", (event) => { event.preventDefault(); blockAccount(event.target); });
   $("needs").addEventListener("submit", (event) => { event.preventDefault(); noteNeeds(event.target); });
   setInterval(tick, 1000);
+  setInterval(followAnew, 1000);
   setInterval(askTrunks, TRUNK_SECONDS * 1000);
   setInterval(askCallbacks, CALLBACK_SECONDS * 1000);
   setInterval(look, LOOK_SECONDS * 1000);

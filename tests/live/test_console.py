@@ -91,6 +91,12 @@ def test_a_supervisor_sees_callers_and_verifies_people(
                 await page.run(f"{task}.querySelector('[data-act=done]').click()")
             await page.until("document.getElementById('callback-section').hidden")
 
+            # A road that dies without a word: the page hears nothing for 40 s, and asks anew. Its clock is set, not waited for.
+            assert await page.run("heard = 0, feed.dispatchEvent(new MessageEvent('alive')), heard > 0")
+            await page.run("window.dead = feed, heard = performance.now() - 39000")
+            await page.until("feed !== window.dead && shown.link === 'live'")
+            assert await page.run("window.dead.readyState === EventSource.CLOSED")
+
             await page.run("document.getElementById('logout').click()")
             await page.until("!document.getElementById('login').hidden")
             assert await page.run("document.getElementById('identities').textContent") == ""

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import socket
 
 import pytest
 from aiohttp import ClientPayloadError
 
 from pbx.api.auth import COOKIE, SHIFT_SECONDS
-from pbx.api.feed import MAX_BEHIND, Feed, ReaderDroppedError
+from pbx.api.feed import KEEPALIVE, MAX_BEHIND, VANISHED_MS, Feed, ReaderDroppedError, _notice_vanished
 from tests.kit.exchange import BEARER, CALL, TOKEN, until
 
 
@@ -69,6 +70,50 @@ async def test_readers_are_limited_and_leaving_makes_room(client, metrics):
     for answer in open_feeds:
         answer.close()
     await until(lambda: metrics.registry.get_sample_value("at110_feed_readers") == 0)
+
+
+async def test_silence_says_that_the_road_is_alive(client, exchange, monkeypatch):
+    """A browser hears nothing of a comment (HTML §9.2.6), so its page would take a dead road for a quiet one."""
+    monkeypatch.setattr("pbx.api.feed.KEEPALIVE", 0.01)
+    async with client.get("/api/events", headers=BEARER) as answer:
+        stream = Stream(answer)
+        assert (await stream.next())[0] == "snapshot"
+        assert await stream.next() == ("alive", {})
+
+
+async def test_who_vanishes_without_a_word_is_given_up_by_the_kernel(client, monkeypatch):
+    """Nothing is acknowledged, so nothing fails before the kernel's patience ends: by itself after a quarter of an hour."""
+    heard = []
+    monkeypatch.setattr("pbx.api.feed._notice_vanished", lambda at: heard.append(at) or _notice_vanished(at))
+    async with client.get("/api/events", headers=BEARER) as answer:
+        await Stream(answer).next()
+        connection = heard[0].get_extra_info("socket")
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == VANISHED_MS
+    assert 2 * KEEPALIVE < VANISHED_MS / 1000 < 4 * KEEPALIVE
+
+
+def test_whoever_holds_most_feeds_makes_room_for_who_holds_fewer():
+    feed = Feed()
+    script = [feed.reader("token") for _ in range(3)]
+    browsers = [feed.reader("cookie", cookie) for cookie in ("one", "two")]
+    assert not feed.make_room("token", ""), "it has most itself"
+    for newcomer in ("three", "four"):
+        assert feed.make_room("cookie", newcomer)
+        browsers.append(feed.reader("cookie", newcomer))
+    assert [one.dropped for one in script] == [True, True, False], "the oldest first"
+    assert not feed.make_room("cookie", "five"), "everybody has one"
+    assert not any(one.dropped for one in (script[2], *browsers))
+    assert not Feed().make_room("token", "")
+
+
+async def test_a_newcomer_is_let_in_where_a_browser_holds_all_places(client, metrics):
+    await client.post("/api/login", json={"token": TOKEN})
+    held = [await client.get("/api/events") for _ in range(3)]
+    answer = await client.get("/api/events", headers=BEARER)
+    assert answer.status == 200
+    assert metrics.registry.get_sample_value("at110_feed_readers") == 3
+    for one in (*held, answer):
+        one.close()
 
 
 async def test_a_feed_ends_with_the_right_to_read_it(client, clock, exchange):
