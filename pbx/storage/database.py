@@ -28,6 +28,10 @@ PROBE_SECONDS: Final = (
     1.0  # so that a silent death shows within two seconds, with the probe's own limit below
 )
 PROBE_LIMIT: Final = 1.0
+CLOSE_SECONDS: Final = 0.5
+"""From telling the task to end until it is told again: the roll-back a cancelled migration begins waits for a server that may hang, and
+a server that dies just then has the driver raise that in place of the cancellation.
+"""
 PAUSES: Final = (0.2, 0.5, 1.0, 2.0)  # between attempts to connect; the last repeats
 
 AWAY: Final = (
@@ -125,10 +129,10 @@ class Database:
 
     async def close(self) -> None:
         """End the task and the connections, at once."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        task, self._task = self._task, None
+        while task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=CLOSE_SECONDS)
         await self._drop()
 
     async def _give_back(self, pool: _Pool, connection: Connection) -> None:

@@ -5,11 +5,14 @@ kept beside its number and compared.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import asyncpg
 
 from pbx.storage.connection import Connection
 
@@ -18,6 +21,8 @@ __all__ = ["FOLDER", "MIGRATE_SECONDS", "Migration", "MigrationError", "migrate"
 FOLDER: Final = Path(__file__).with_name("migrations")
 LOCK: Final = 0x617431_3130  # "at110": any number nobody else takes in this database
 MIGRATE_SECONDS: Final = 120.0  # for one statement: connect with this as the command timeout; an index on years of calls takes its time
+
+LEFT_MS: Final = 1000  # after which the server sees that whoever migrates is gone
 
 
 class MigrationError(Exception):
@@ -56,6 +61,10 @@ async def migrate(connection: Connection, folder: Path = FOLDER) -> list[int]:
     Raises MigrationError, asyncpg.PostgresError (the failing file is rolled back whole), OSError.
     """
     known = await asyncio.to_thread(migrations, folder)
+    # A server sees only when a statement is over that whoever asked was killed: until then the next one would wait for the lock, and what
+    # was done would be rolled back all the same. PostgreSQL before 14, and on systems that can't tell, does not know the setting.
+    with contextlib.suppress(asyncpg.PostgresError):
+        await connection.execute(f"SET client_connection_check_interval = {LEFT_MS}")
     await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
     try:
         await connection.execute(
