@@ -7,6 +7,7 @@ event loop does. Connecting goes over a Unix socket with peer authentication; th
 Not done: major-version upgrades (the wheel is pinned to 18), replication, backups.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -150,7 +151,10 @@ class Embedded:
             pid = self.pid
             if pid is None or not self.poll():
                 break
-            os.kill(pid, number)
+            with contextlib.suppress(
+                ProcessLookupError
+            ):  # one that we took over and did not start may be gone already
+                os.kill(pid, number)
             if self._wait_gone():
                 break
         self._child = self._adopted = None

@@ -1,5 +1,6 @@
 """Keeps the embedded PostgreSQL running from a thread, so that its owner never waits for it."""
 
+import subprocess
 import threading
 from collections.abc import Callable
 
@@ -41,13 +42,14 @@ class Keeper:
     def _run(self) -> None:
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
-            if self._embedded.poll():
-                self._stopping.wait(LOOK_SECONDS)
-                continue
             try:
+                if self._embedded.poll():
+                    self._stopping.wait(LOOK_SECONDS)
+                    continue
                 self._embedded.start()
                 pause = FIRST_PAUSE
-            except (EmbeddedError, OSError) as error:
+            # To look may need a process too, which a machine without memory refuses or has wait: nobody would ever look again.
+            except (EmbeddedError, OSError, subprocess.SubprocessError) as error:
                 self._tell("database_not_started", {"why": str(error), "again_in": pause})
                 self._stopping.wait(pause)
                 pause = min(2 * pause, LAST_PAUSE)
