@@ -18,6 +18,11 @@ GROWN_BYTES: Final = 8 << 20
 FALLEN: Final = 0.05
 """Share of the interpreter's objects that has gone since it was tried last, after which it is tried once more: transactions of the rush
 stand for 32 s after it (RFC 3261: 64·T1), and what they leave is free inside of what is resident, where it can't be seen."""
+WORTH_BYTES: Final = 1 << 20
+"""Who gets less than this back for objects that have gone lets more calm looks go by before the next attempt of that kind, twice as
+many each time: where calls come and go evenly, objects fall all the time and nothing is to be had."""
+RAREST: Final = 16
+"""As many times `EVERY` at most."""
 
 OWN_BYTES: Final = 256 << 10
 """What is as large as this has pages of its own, which go back when it is free: the journal being rewritten, films of a second of many
@@ -67,6 +72,8 @@ class Memory:
         self._looks = 0
         self._most = 0
         """Objects there were at most, since it was tried last."""
+        self._rests = self._resting = 0
+        """How many times `EVERY` objects that have gone are let go by after an attempt in vain, and how many of them are left."""
 
     def look(self, *, calm: bool) -> bool:
         """Give back what is free if that may be much; call it every second. `calm`: nobody waits for us meanwhile.
@@ -81,11 +88,18 @@ class Memory:
         self._looks = 0
         objects = _objects()
         self._most = max(self._most, objects)
-        if now <= GROWN * self._least + GROWN_BYTES and objects >= (1.0 - FALLEN) * self._most:
+        grown = now > GROWN * self._least + GROWN_BYTES
+        if not grown and (objects >= (1.0 - FALLEN) * self._most or self._rest()):
             return False
         _give_back()
         self._least, self._most = resident(), objects
+        vain = now - self._least < WORTH_BYTES
+        self._rests = self._resting = min(2 * self._rests or 1, RAREST) if vain else 0
         return True
+
+    def _rest(self) -> bool:
+        self._resting -= 1
+        return self._resting >= 0
 
 
 def _objects() -> int:

@@ -327,15 +327,21 @@ class Signalling:
         self._watch.sweep(self._settings.evidence_folder)
 
     async def _reconcile(self) -> None:
+        control, memory = self._control, self._memory
+        looks: tuple[Callable[[], object], ...] = (
+            lambda: control.look("reconcile", lambda now: reconcile(self._exchange, now)),
+            lambda: control.look("heartbeat", lambda now: self._heartbeat.look(self._exchange, now)),
+            self._survival.beat,
+            lambda: memory.look(calm=control.reception.empty and not self._guard.load.shedding),
+            self._keeping.flush,
+            self._trunks.measure,
+            self._gauges.seldom,
+        )
         while True:
             await asyncio.sleep(RECONCILE_SECONDS)
-            self._control.look("reconcile", lambda now: reconcile(self._exchange, now))
-            self._control.look("heartbeat", lambda now: self._heartbeat.look(self._exchange, now))
-            self._survival.beat()
-            self._memory.look(calm=self._control.reception.empty and not self._guard.load.shedding)
-            self._keeping.flush()
-            self._trunks.measure()
-            self._gauges.seldom()
+            for look in looks:
+                look()
+                await asyncio.sleep(0)  # whoever calls meanwhile waits for one look, not for all of them
 
     async def _stop(self, *, ordered: bool) -> None:
         """Say goodbye to every phone, close the evidence, then end the parts, the last started first.

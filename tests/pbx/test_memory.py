@@ -70,6 +70,22 @@ def test_what_came_and_went_between_two_looks_is_seen(system):
     assert any(looks(it, EVERY))
 
 
+def test_what_falls_in_vain_is_tried_ever_more_seldom_until_there_is_something(system):
+    it = Memory()
+
+    def fall():
+        system.objects = 500_000
+        looks(it, EVERY)
+        system.objects = 400_000
+        return any(looks(it, EVERY))
+
+    assert [fall() for _ in range(16)] == [n in {0, 2, 5, 10} for n in range(16)]
+    system.now, system.free = 250 * MIB, 140 * MIB
+    assert any(looks(it, EVERY)), "a rush is another matter"
+    system.free = 2 * MIB
+    assert [fall(), fall(), fall()] == [True, True, False]
+
+
 def test_one_restless_look_begins_the_wait_anew(system):
     it = Memory()
     it.look(calm=True)
