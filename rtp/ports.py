@@ -1,5 +1,6 @@
 """UDP ports: pairs of open sockets handed over, never numbers that were free a moment ago (style: "Bind, close, hope")."""
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -15,6 +16,9 @@ RECEIVE_BUFFER: Final = 512 * 1024
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _UNSPECIFIED: Final = bytes(28)
 """A socket address of family AF_UNSPEC (0), as long as the longest of IPv4 and IPv6."""
+IP_MTU_DISCOVER: Final = 10
+IP_PMTUDISC_DONT: Final = 0
+"""Of Linux's ip(7); Python has no names for them."""
 _TAKEN: Final = frozenset({errno.EADDRINUSE, errno.EACCES})
 _NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -116,6 +120,10 @@ def _bound(host: str, port: int) -> socket.socket:
         raise
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        with contextlib.suppress(OSError):
+            # Linux forbids routers to cut what fits the first link (RFC 791 §3.2). A phone sends pictures as large as its own road bears,
+            # and behind a narrower one that says nothing of it (RFC 2923 §2.1) the other side would hear, and never see.
+            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
         sock.bind((host, port))
     except OSError:
         sock.close()

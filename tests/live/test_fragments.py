@@ -28,6 +28,9 @@ def test_what_is_whole_is_taken_and_what_is_not_costs_nothing(measure: Measure) 
     assert run.returncode == 0, run.stdout + run.stderr
     found = json.loads(run.stdout.splitlines()[-1])
     assert found["sizes"] == {str(size): 200 for size in SIZES}
+    for what, seen in found["routed"].items():
+        assert seen["came"], what
+        assert seen["uncuttable"] == 0, f"{what} would never pass a narrow road that says nothing of it"
     assert found["whole"] == [200] * (BROKEN // 2)
     assert found["broken"] == [0] * (BROKEN // 2)
     cut = {user for user in found["users"] if user.startswith("cut-")}

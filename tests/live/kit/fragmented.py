@@ -64,6 +64,41 @@ def called(sock: socket.socket, seconds: float) -> int:
     return 0
 
 
+def forbidding(raw: socket.socket, sources: set[int]) -> dict[str, int]:
+    """Count what came by IPv4 from some UDP ports, and how much of it forbids routers to cut it (RFC 791 §3.1, DF)."""
+    seen = {"came": 0, "uncuttable": 0}
+    raw.setblocking(False)
+    while True:
+        try:
+            data = raw.recv(65535)
+        except BlockingIOError:
+            return seen
+        head = (data[0] & 15) * 4
+        if int.from_bytes(data[head : head + 2]) in sources:
+            seen["came"] += 1
+            seen["uncuttable"] += bool(data[6] & 0x40)
+
+
+def heard_by_routers(exchange: Exchange) -> dict[str, dict[str, int]]:
+    """Make a call of half a second and look at the answers and the sound that come, as a router would."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as signalling,
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as media,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+    ):
+        sock.bind(("127.0.0.1", 0))
+        sock.sendto(invite("routed", sock.getsockname()[1], 1300), exchange.sip)
+        sock.settimeout(PATIENCE)
+        answer = None
+        while answer is None or answer.status < 200:
+            answer = wire.parse(sock.recv(65535))
+        sock.sendto(in_dialog(answer, "ACK", 1, sock.getsockname()[1]), exchange.sip)
+        port = wire.media_port(answer.body)
+        time.sleep(0.5)
+        sock.sendto(in_dialog(answer, "BYE", 2, sock.getsockname()[1]), exchange.sip)
+        return {"SIP": forbidding(signalling, {exchange.sip[1]}), "RTP": forbidding(media, {port, port + 1})}
+
+
 def in_dialog(answer: wire.Message, method: str, number: int, port: int) -> bytes:
     return (
         f"{method} {answer.contact} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{method}{time.monotonic_ns()};rport\r\n"
@@ -107,6 +142,7 @@ def main() -> None:
                 sock.sendto(invite(f"size-{size}", sock.getsockname()[1], size), exchange.sip)
                 sizes[str(size)] = called(sock, PATIENCE)
         found["sizes"] = sizes
+        found["routed"] = heard_by_routers(exchange)
         whole: list[int] = []
         broken: list[int] = []
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
