@@ -197,7 +197,7 @@ class Looks:
         leases = {
             path.stem: path
             for path in self._folder.glob("*.json")
-            if now - path.stat().st_mtime <= LEASE_SECONDS
+            if abs(now - path.stat().st_mtime) <= LEASE_SECONDS  # the clock may have been set back since
         }
         for call in [call for call in self._open if call not in leases]:
             self._end(call)

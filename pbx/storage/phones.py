@@ -63,7 +63,8 @@ def revive(rows: Iterable[Mapping[str, Any]], now: float, wall: float) -> list[B
         except (ValueError, msgspec.MsgspecError, SipError):
             log.warning("registration_not_read")
             continue
-        left = float(row["expires"]) - wall
+        # A clock that was set back since (a machine that boots without one) lengthens nothing that was granted.
+        left = min(float(row["expires"]) - wall, binding.expires_at - binding.refreshed_at)
         if left <= 0 or binding.flow.transport != "udp":
             continue
         since = max(0.0, wall - binding.registered_at)

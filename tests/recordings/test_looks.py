@@ -105,12 +105,16 @@ def test_the_newest_picture_is_shown_and_follows_the_call(
     capture.close()
 
 
-def test_a_lease_that_ran_out_leaves_nothing(setting: Setting, tmp_path: Path, evidence: Path) -> None:
+@pytest.mark.parametrize("later", [LEASE_SECONDS + 0.1, -3600.0])
+def test_a_lease_that_ran_out_leaves_nothing(
+    setting: Setting, tmp_path: Path, evidence: Path, later: float
+) -> None:
+    """Also where the clock is set back: what nobody looks at any more would be read for an hour."""
     put(begun(evidence), pictures("H264", 0.5, ssrc=2, colour=RED))
     setting.lease(evidence)
     setting.looks.turn()
     assert setting.picture.exists()
-    setting.now += LEASE_SECONDS + 0.1
+    setting.now += later
     setting.looks.turn()
     assert list((setting.spool / FOLDER).iterdir()) == []
 

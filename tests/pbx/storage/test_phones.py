@@ -50,6 +50,15 @@ def test_a_phone_is_there_again_after_a_restart():
     assert [type(e) for e in again.expire(7.0 + 541)] == [BindingExpired]
 
 
+def test_a_clock_that_was_set_back_lengthens_nothing():
+    """Boards without a battery for it, and virtual machines, boot in the past: phones long gone were rung for as long."""
+    _, (added,) = registered()
+    again = Registrar()
+    again.adopt(revive([row(added)], 7.0, WALL - 30 * 3600), 7.0)
+    (binding,) = again.lookup(AOR, 7.0)
+    assert binding.expires_at == pytest.approx(7.0 + 600)
+
+
 def test_the_same_register_again_is_refused_and_the_next_one_taken():
     """CSeq goes on: a REGISTER replayed from before the restart changes nothing."""
     _, (added,) = registered()
