@@ -6,13 +6,12 @@ RFC 4585 §6.3.1 leaves it to whoever lost the picture to see that it is whole a
 not answered is made again (`PictureRequests`). Of a peer whom nobody sees the packets come to `Group` instead, which knows.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 from rtp.gop import CODECS, begins_key
 from rtp.outstream import NO_FIELDS
 from rtp.picture import PictureRequests
-from rtp.route import Route
+from rtp.route import NO_HEADS, Route
 from rtp.source import Counting
 
 
@@ -24,7 +23,7 @@ class Asking:
     pictures: PictureRequests
     source: Counting
     _routes: list[Route | None]
-    _usual: Any
+    _heads: Mapping[int, int]
 
     def _own_number(self) -> int:
         raise AssertionError("a track has one")
@@ -41,7 +40,7 @@ class Asking:
     def _watch(self) -> None:
         """Look for the key frame that was asked for, if it was."""
         if self.pictures.awaiting:
-            self._usual = None
+            self._heads = NO_HEADS
             watch(self._routes, self.pictures, self._own_number)
 
 

@@ -23,6 +23,8 @@ MARKER: Final = 0x80
 """The marker bit in the second byte."""
 HEADER: Final = struct.Struct("!BBHII")
 """First byte, marker and payload type, sequence number, timestamp, SSRC."""
+HEADS: Final = struct.Struct("!HHII")
+"""The same with its first two bytes as one number, its head: version to CSRC count, marker and payload type."""
 FIELDS: Final = struct.Struct("!2xHII")
 """Sequence number, timestamp, SSRC."""
 

@@ -16,10 +16,12 @@ from struct import error as StructError  # noqa: N812  # it is a class, whatever
 from typing import TYPE_CHECKING, Final
 
 from rtp.flood import BURST_SECONDS, LEAST, WAITED_SECONDS
-from rtp.packet import HEADER, HEADER_SIZE, MARKER
-from rtp.sequence import HALF32, MASK16, MASK32, ticks
+from rtp.packet import HEADER_SIZE, HEADS
+from rtp.sequence import HALF32, MASK16, MASK32, WRAP16, WRAP32, ticks
 
 if TYPE_CHECKING:
+    from socket import socket as Socket  # noqa: N812  # a class, beside the sockets here
+
     from rtp.loop import Loop
     from rtp.sender import Sender
     from rtp.track import Track
@@ -29,9 +31,21 @@ DATAGRAM: Final = 9216
 AT_ONCE: Final = 64
 """Packets of one step: more would have the first of them wait."""
 _time_ns: Final = time.time_ns
-_unpack: Final = HEADER.unpack_from
-_pack: Final = HEADER.pack
+_unpack: Final = HEADS.unpack_from
+_pack: Final = HEADS.pack
 _PAYLOAD: Final = slice(HEADER_SIZE, None)
+
+
+class Travelled:
+    """What a packet looks at of its track.
+
+    An object begins with the slots of its first base, so these are side by side: two lines of the cache, where all slots of a track
+    in the order of their names, which is Python's, are seven.
+    """
+
+    __slots__ = (
+        "_heads", "_hearer", "_number", "_permitted_until", "_seconds_per_byte", "_socket", "evidence", "heard", "source", "taken",
+    )  # fmt: skip
 
 
 def travel(tracks: "list[Track]", loop: "Loop") -> None:
@@ -66,9 +80,9 @@ def _take(tracks: "list[Track]", packets: list[bytes], loop: "Loop") -> None:
     now, looked, vacant = loop.now, loop.looked, loop.vacant
     longest, most = now - WAITED_SECONDS, now + BURST_SECONDS
     unpack, pack = _unpack, _pack
-    arrivals: dict[int, int] = {}  # Hz → `now` in ticks
-    sender: Sender  # of the usual route there is one
+    arrivals: dict[int, int] = {}  # Hz → `now` in ticks, 32 bits of them
     senders: list[Sender] = []
+    sockets: list[Socket | None] = []
     onward: list[bytes] = []
     while True:
         try:
@@ -85,7 +99,7 @@ def _take(tracks: "list[Track]", packets: list[bytes], loop: "Loop") -> None:
                 weight = size if size > LEAST else LEAST  # noqa: FURB136  # a call each
                 track._permitted_until = until + weight * track._seconds_per_byte
                 try:
-                    first, second, sequence, timestamp, ssrc = unpack(data)
+                    head, sequence, timestamp, ssrc = unpack(data)
                 except StructError:
                     track._take(data)
                     continue
@@ -93,54 +107,65 @@ def _take(tracks: "list[Track]", packets: list[bytes], loop: "Loop") -> None:
                 evidence = track.evidence
                 if evidence is not None:
                     evidence(_time_ns(), track._believed, track.local, data)
-                route = track._routes[second & 0x7F]
-                if route is None or first & 0xC0 != 0x80:
-                    track.rejected += 1
-                    continue
-                source = track.source
+                source, sender = track.source, track._hearer
+                leaving = track._heads.get(head)
                 if (
-                    route is not track._usual
+                    leaving is None
                     or sequence != source.highest + 1
                     or ssrc != source.ssrc
-                    or not (sender := route.sender).straight
+                    or not sender.straight
                     or (out := sender.out).source != track._number
                 ):
+                    route = track._routes[head & 0x7F]
+                    if route is None or head & 0xC000 != 0x8000:
+                        track.rejected += 1
+                        continue
                     if senders:
-                        _send(senders, onward, loop)  # whatever this one leads to comes after them
+                        _send(senders, sockets, onward, loop)  # whatever this one leads to comes after them
                     track._route(route, data, sequence, timestamp, ssrc, now)
                     continue
                 source.highest = sequence
                 source.count += 1
-                rate = route.rate
-                if rate not in arrivals:
-                    arrivals[rate] = ticks(now, rate)
-                transit = (arrivals[rate] - timestamp) & MASK32
+                rate = source.rate
+                try:
+                    transit = arrivals[rate] - timestamp
+                except KeyError:
+                    arrivals[rate] = ticks(now, rate) & MASK32
+                    transit = arrivals[rate] - timestamp
+                # Masking takes longer than to look whether a number of 16 or 32 bits wrapped.
+                if transit < 0:
+                    transit += WRAP32
                 change = transit - source.transit
                 if change < 0:
                     change = -change
                 if change >= HALF32:
-                    change = MASK32 + 1 - change
+                    change = WRAP32 - change
                 source.transit = transit
                 jitter = source.jitter16
                 source.jitter16 = jitter + change - ((jitter + 8) >> 4)
-                out.sequence = sequence = (sequence + out.sequence_offset) & MASK16
-                out.timestamp = timestamp = (timestamp + out.timestamp_offset) & MASK32
-                out.at = now
-                header = pack(first, second & MARKER | route.payload_type, sequence, timestamp, out.ssrc)
+                sequence += out.sequence_offset
+                if sequence > MASK16:
+                    sequence -= WRAP16
+                timestamp += out.timestamp_offset
+                if timestamp > MASK32:
+                    timestamp -= WRAP32
+                out.sequence, out.timestamp, out.at = sequence, timestamp, now
                 senders.append(sender)
-                onward.append(header + data[_PAYLOAD])
+                sockets.append(sender.direct)
+                onward.append(pack(leaving, sequence, timestamp, out.ssrc) + data[_PAYLOAD])
         except Exception as error:  # noqa: BLE001  # logged and counted: one leg's failure must not end the others
             loop.failed(f"{track.leg}.{track.medium}", error)
         else:
             break
     if senders:
-        _send(senders, onward, loop)
+        _send(senders, sockets, onward, loop)
 
 
-def _send(senders: "list[Sender]", packets: list[bytes], loop: "Loop") -> None:
-    """Send packets, each its own way; the lists are empty then."""
+def _send(
+    senders: "list[Sender]", sockets: "list[Socket | None]", packets: list[bytes], loop: "Loop"
+) -> None:
+    """Send packets, each its own way, which is the socket beside it unless that is None; the lists are empty then."""
     sent: list[int] = []
-    sockets = [sender.direct for sender in senders]
     sending: map[int]
     if not all(sockets):
         sending = map(call, [sender.transmit for sender in senders], packets)
@@ -168,6 +193,7 @@ def _send(senders: "list[Sender]", packets: list[bytes], loop: "Loop") -> None:
             except Exception as error:  # noqa: BLE001  # as above
                 _failed(sender, loop, error)
     senders.clear()
+    sockets.clear()
     packets.clear()
 
 

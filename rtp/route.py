@@ -1,9 +1,10 @@
 """Where the packets of one payload type go, and what a track needs around it to find that out."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 from rtp.activity import Activity, Restlessness
 from rtp.control import Codec, Event
@@ -12,6 +13,7 @@ from rtp.jitter import Buffer, JitterBuffer
 from rtp.load import Load
 from rtp.loop import Loop
 from rtp.mapping import Mapped
+from rtp.packet import MARKER
 from rtp.sender import Sender
 from rtp.swift import Swift
 
@@ -34,6 +36,23 @@ class Route:
     special: Special | None = None
     name: str = ""
     """Encoding name of what arrives."""
+
+
+NO_HEADS: Final[Mapping[int, int]] = {}
+"""Where no packet is the usual one."""
+
+
+@lru_cache(maxsize=256)
+def heads(arriving: int, leaving: int) -> Mapping[int, int]:
+    """Give for the head (see `packet.HEADS`) of each RTP packet of payload type `arriving` the one it leaves with: its payload type is `leaving`.
+
+    One for all flows of these two, so that it is in the caches whenever a packet comes.
+    """
+    return {
+        first << 8 | marker | arriving: first << 8 | marker | leaving
+        for first in range(0x80, 0xC0)
+        for marker in (0, MARKER)
+    }
 
 
 def straight(mapped: Mapped, sender: Sender | None) -> Route:

@@ -49,14 +49,20 @@ class SilentGate:
         return 0
 
 
-class Sender(Made):
+class Passed:
+    """What a relayed packet looks at of its sender, side by side in memory as in `road.Travelled`."""
+
+    __slots__ = ("direct", "evidence", "octets", "out", "packets", "straight")
+
+
+class Sender(Passed, Made):
     """The sending half of a track. `packets` and `octets` (payload bytes) count what was really sent."""
 
     __slots__ = (
         "_activity", "_begun", "_bundle", "_codecs", "_connected", "_marker", "_silence", "_silence_step",
-        "_silent_codec", "_socket", "_taken_at", "asked_mode", "bundles", "codec", "direct", "event_codecs", "evidence", "expecting",
-        "failed", "gate", "history", "late", "local", "max_ptime", "octets", "out", "overlay", "overridden", "packets", "ptime",
-        "relay_open", "remote", "sending", "shut", "silent", "span", "straight", "transmit", "wrap",
+        "_silent_codec", "_socket", "_taken_at", "asked_mode", "bundles", "codec", "event_codecs", "expecting",
+        "failed", "gate", "history", "late", "local", "max_ptime", "overlay", "overridden", "ptime",
+        "relay_open", "remote", "sending", "shut", "silent", "span", "transmit", "wrap",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, local: Address, out: Numbering, *, audio: bool) -> None:

@@ -7,6 +7,8 @@ from typing import Final
 
 MASK16: Final = 0xFFFF
 MASK32: Final = 0xFFFF_FFFF
+WRAP16: Final = 0x1_0000
+WRAP32: Final = 0x1_0000_0000
 HALF16: Final = 0x8000
 HALF32: Final = 0x8000_0000
 

@@ -5,8 +5,8 @@ datagram ─▶ right source? ─▶ evidence ─▶ route by payload type ─�
 """
 
 import time
-from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Final
 
 import structlog
 
@@ -28,8 +28,8 @@ from rtp.packet import HEADER, HEADER_SIZE, RTCP_TYPES
 from rtp.picture import PictureRequests
 from rtp.ports import Pair, disconnect
 from rtp.presence import Presence
-from rtp.road import DATAGRAM, travel
-from rtp.route import Route, Surroundings, straight
+from rtp.road import DATAGRAM, Travelled, travel
+from rtp.route import NO_HEADS, Route, Surroundings, heads, straight
 from rtp.sender import Sender, Wrap
 from rtp.sequence import ticks
 from rtp.source import LEAPT, SAME, Counting, Source
@@ -43,16 +43,16 @@ _unpack: Final = HEADER.unpack_from
 log = structlog.get_logger("media")
 
 
-class Track(Asking, Unheard, Carried):
+class Track(Travelled, Asking, Unheard, Carried):
     """One medium of one leg."""
 
-    # Slots, because a packet finds its track cold in the cache: each dictionary less is a microsecond less.
+    # Slots, because a packet finds its track cold in the cache: each dictionary less is a microsecond less. What it looks at is in `Travelled`.
     __slots__ = (
-        "_around", "_believed", "_connected", "_detector", "_dropped", "_fd", "_gaps", "_laid", "_loop", "_named", "_number",
-        "_permitted_until", "_presence", "_read_at", "_routes", "_seconds_per_byte", "_socket",
-        "_unheard", "_usual", "ask_picture", "audience", "destination", "evidence", "fed_by", "flood_stated", "flooded", "group", "heard",
+        "_around", "_believed", "_connected", "_detector", "_dropped", "_fd", "_gaps", "_laid", "_loop", "_named",
+        "_presence", "_read_at", "_routes",
+        "_unheard", "ask_picture", "audience", "destination", "fed_by", "flood_stated", "flooded", "group",
         "latch", "leg", "local", "local_rtcp", "medium", "overrun", "pair", "pictures", "reader", "rejected", "remote", "sender",
-        "source", "strangers", "stream", "taken", "unauthentic",
+        "strangers", "stream", "unauthentic",
     )  # fmt: skip
     SOURCE: ClassVar[type[Counting]] = Source
     """Whose counters; the native engine has its own."""
@@ -103,7 +103,9 @@ class Track(Asking, Unheard, Carried):
         self._detector = Detector()
         self._routes: list[Route | None] = [None] * 128
         self._laid: object = None  # what decided on them
-        self._usual: Any = None  # the route of the newest packet, if that was relayed as it is (see `road`)
+        # If the newest packet was relayed as it is (see `road`): with which heads those like it arrive and leave, and who sends them.
+        self._heads: Mapping[int, int] = NO_HEADS
+        self._hearer = self.sender
         self._dropped: frozenset[str] = frozenset()
         self._loop.add(self._fd, self._read_open, f"{leg}.{medium}")
 
@@ -177,7 +179,7 @@ class Track(Asking, Unheard, Carried):
     def _lay(self, destination: "Track | None") -> None:
         """Lay a route for each payload type the peer may send."""
         self._routes = [None] * 128
-        self._usual = None
+        self._heads, self._hearer = NO_HEADS, self.sender
         receive = with_noise(self.stream.receive if self.stream else (), self.medium)
         accepted = destination.stream.send if destination is not None and destination.stream else ()
         sender = destination.sender if destination is not None else None
@@ -241,7 +243,7 @@ class Track(Asking, Unheard, Carried):
         self, route: Route, data: bytes, sequence: int, timestamp: int, ssrc: int, now: float
     ) -> None:
         """Count a packet and send it where its payload type goes."""
-        self._usual = None
+        self._heads = NO_HEADS
         arrival = ticks(now, route.rate)
         verdict = self.source.receive(ssrc, sequence, timestamp, route.rate, arrival)
         if verdict != SAME:
@@ -254,7 +256,8 @@ class Track(Asking, Unheard, Carried):
             route.special(data, sequence, timestamp, now)
         elif route.sender is not None and route.codec is not None:
             route.sender.relay(self._number, data, route.codec, sequence, timestamp, now)
-            self._usual = route
+            self._hearer = route.sender
+            self._heads = heads(data[1] & 0x7F, route.payload_type)
         elif self.medium == "audio":
             self._unheard = (data, sequence, timestamp)
         elif self.group.push(route.name, data, sequence, timestamp):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rtp.control import Codec, Dtmf
 from rtp.road import AT_ONCE, travel
+from rtp.route import heads
 from tests.kit.media_wire import EVENTS, H264, PCMA, PHONE, Wire, packet, rtp_socket, sent
 
 ROOMS = 3
@@ -116,6 +117,15 @@ def test_many_at_once_are_as_one_after_the_other(script):
         digits = [event for event in rooms.wire.events if isinstance(event, Dtmf)]
         results.append((rooms.state(), left, received, given_out, digits))
     assert results[0] == results[1]
+
+
+def test_a_head_keeps_all_but_its_payload_type():
+    found = heads(8, 101)
+    assert len(found) == 128
+    for head, leaving in found.items():
+        assert head >> 14 == leaving >> 14 == 2, "RTP's version, and no other is known here"
+        assert head & 0xFF80 == leaving & 0xFF80
+        assert (head & 0x7F, leaving & 0x7F) == (8, 101)
 
 
 def test_what_an_odd_packet_leads_to_leaves_after_the_packets_before_it():

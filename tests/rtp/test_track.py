@@ -237,6 +237,20 @@ def test_the_marker_of_a_picture_is_the_phones_own():
     assert [p.marker for p in sent(host)] == [False, True]
 
 
+def test_the_numbers_that_leave_wrap():
+    wire, guest, host = pair()
+    for sequence in range(0xFFF8, 0x10018):
+        say(wire, guest, packet(sequence))
+    left = sent(host)
+    assert [p.sequence for p in left] == [
+        number & 0xFFFF for number in range(left[0].sequence, left[0].sequence + 32)
+    ]
+    assert left[0].sequence > left[-1].sequence
+    assert [(p.timestamp - left[0].timestamp) & 0xFFFFFFFF for p in left] == [
+        160 * number for number in range(32)
+    ]
+
+
 def test_parting_ends_the_relay():
     wire, guest, host = pair()
     say(wire, guest, packet(1))
@@ -253,6 +267,7 @@ PACKETS = st.lists(
         st.sampled_from([1, 1, 1, 1, 2]),  # SSRC
         st.sampled_from([8, 8, 8, 0]),
         st.booleans(),
+        st.sampled_from([0x80, 0x80, 0x80, 0x90, 0xA1, 0x40]),  # version, padding, extension, CSRC count
         st.floats(0, 0.05),
     ),
     max_size=80,
@@ -270,10 +285,11 @@ def test_the_packet_road_says_the_same_as_its_parts(sequence, timestamp, steps):
         guest.evidence = host.sender.evidence = lambda *row, rows=rows: rows.append(row[1:])
         say(wire, guest, packet(sequence, timestamp=timestamp, ssrc=1))
         number, stamp = sequence, timestamp
-        for step, ticks, ssrc, payload_type, marker, pause in steps:
+        for step, ticks, ssrc, payload_type, marker, first, pause in steps:
             wire.loop.now += pause
             number, stamp = number + step & 0xFFFF, stamp + ticks & 0xFFFFFFFF
             data = packet(number, timestamp=stamp, ssrc=ssrc, payload_type=payload_type, marker=marker)
+            data = bytes((first,)) + data[1:]
             if in_parts:
                 guest._take(data)
             else:
