@@ -84,6 +84,8 @@ log = structlog.get_logger("signalling")
 
 GOODBYE_SECONDS = 4.0
 """How long a stop waits for phones to answer BYE and for evidence to close."""
+LAST_SECONDS = 1.0
+"""Of these, for who called during the others: they are told goodbye too, and nobody is taken any more."""
 GOODBYE_LOOK_SECONDS = 0.05
 """Between two looks whether everybody has said goodbye."""
 RECONCILE_SECONDS = 1.0
@@ -350,10 +352,14 @@ class Signalling:
         """
         self._trunks.close()
         if ordered:
-            self._control.hang_up_all()
-        deadline = time.monotonic() + (GOODBYE_SECONDS if ordered else 0.0)
-        while self._exchange.calls and time.monotonic() < deadline:  # noqa: ASYNC110 - once, at the very end
-            await asyncio.sleep(GOODBYE_LOOK_SECONDS)
+            for say, seconds in (
+                (self._control.hang_up_all, GOODBYE_SECONDS - LAST_SECONDS),
+                (self._control.turn_away, LAST_SECONDS),
+            ):
+                say()
+                deadline = time.monotonic() + seconds
+                while self._exchange.calls and time.monotonic() < deadline:  # noqa: ASYNC110 - at the very end
+                    await asyncio.sleep(GOODBYE_LOOK_SECONDS)
         self._control.close()
         if ordered:
             self._survival.end()

@@ -18,6 +18,7 @@ from pbx.call.reception import Reception, Waiting
 from pbx.call.sip_notes import SipNotes
 from pbx.guard.guard import MAX_RETRY_AFTER
 from pbx.sip import effects as sip
+from pbx.sip.message import Response
 from pbx.sip.transactions import TransactionLayer
 
 BEGIN_SECONDS: Final = 0.004
@@ -66,6 +67,7 @@ class Beginning:
         self._end = end
         self._run = run
         self._soon: asyncio.Handle | None = None
+        self._ends = False
         self._begun = 0.0
         """When a call began last, monotonic seconds."""
         self._took = 0.0
@@ -81,6 +83,8 @@ class Beginning:
     def arrived(self, event: sip.RequestArrived, now: float) -> Iterable[Wish]:
         """Answer a new request; a call for help waits its turn."""
         source = self._answering.help_from(event)
+        if source is not None and self._ends:
+            return [Respond(event.transaction, self._come_again(event))]
         if source is None or self._exchange.draining:
             return self._answering.request(event, now, time.time())
         if self._reception.late(source, now):
@@ -162,10 +166,16 @@ class Beginning:
             if one.cancelled is not None:
                 self._begin(one)
                 continue
-            request, again = one.event.request, (("Retry-After", AGAIN_SECONDS),)
-            log.warning("not_begun", number=request.from_.uri.user_text, address=one.source)
-            response = request.response(503, to_tag=self._exchange.mint("tag"), headers=again)
-            self._run([Respond(one.event.transaction, response)], now)
+            self._run([Respond(one.event.transaction, self._come_again(one.event))], now)
+
+    def refuse(self) -> None:
+        """Take no call from here on: nobody would be there to end it, and its phone would go on with an exchange that is gone."""
+        self._ends = True
+
+    def _come_again(self, event: sip.RequestArrived) -> Response:
+        request, again = event.request, (("Retry-After", AGAIN_SECONDS),)
+        log.warning("not_begun", number=request.from_.uri.user_text, address=event.flow.remote[0])
+        return request.response(503, to_tag=self._exchange.mint("tag"), headers=again)
 
     def close(self) -> None:
         """Begin nothing more."""

@@ -363,6 +363,11 @@ class Control:
 
         self._guarded("stop", work)
 
+    def turn_away(self) -> None:
+        """Say goodbye to who called during the goodbyes, and take nobody any more."""
+        self.beginning.refuse()
+        self.hang_up_all()
+
     def close(self) -> None:
         """Say what is left to be said, and stop the timer."""
         self.beginning.close()

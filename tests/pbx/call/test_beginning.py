@@ -11,7 +11,7 @@ from pbx.call.rim import Rim
 from pbx.sip.flow import Flow
 from pbx.sip.kept_transactions import KeptLayer
 from pbx.sip.locate import Locator
-from pbx.sip.message import Response
+from pbx.sip.message import Request, Response
 from pbx.sip.outgoing import Outgoing
 from pbx.sip.parser import parse
 from rtp.control import EvidenceOpened, LegOpened, NoteSip, OpenEvidence, OpenLeg, PortPair
@@ -255,6 +255,23 @@ async def test_at_the_end_nobody_is_left_waiting(shell):
     assert shell.notes[0] == "call_arrived", "who gave up is taken down"
     shell.control.close()
     await a_pass()
+    assert len(shell.calls) <= 1
+
+
+async def test_who_calls_during_the_goodbyes_is_heard_and_told_and_later_nobody_is_taken(shell):
+    """A call that is answered and never ended leaves its phone with an exchange that is gone, in front of which nobody sits."""
+    shell.control.hang_up_all()
+    shell.hear(invite("during"))
+    shell.media()
+    await a_pass()
+    assert shell.said[-1] == (200, "INVITE")
+    shell.hear(sip.request("ACK", branch="z9hG4bKack", call_id="call-during", to_tag=shell.sent[-1].to.tag))
+    shell.control.turn_away()
+    assert [one.method for one in shell.sent if isinstance(one, Request)] == ["BYE"]
+    shell.hear(invite("after"))
+    await a_pass()
+    assert shell.said[-1] == (503, "INVITE")
+    assert shell.sent[-1].headers.get("Retry-After") is not None
     assert len(shell.calls) <= 1
 
 
