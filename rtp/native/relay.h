@@ -231,7 +231,7 @@ int relay_follow(relay_flow *flow, unsigned char *data, size_t size, double now)
 /* Send a numbered packet. */
 void relay_leave(relay_flow *to, const unsigned char *data, size_t size);
 
-/* Ask the kernel to let this thread run soon rather than long; where it can't, nothing changes. */
+/* Ask the kernel to let this thread run soon rather than long, and sleep no longer than it says; where it can't, nothing changes. */
 void relay_be_prompt(void);
 
 double relay_monotonic(void);

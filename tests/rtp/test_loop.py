@@ -1,10 +1,15 @@
+import ctypes
 import os
+import threading
 import time
+from typing import Final
 
 import pytest
 
 from rtp.loop import GATHER_RATE, GATHER_SECONDS, LOOK_SECONDS, MUCH_RATE, MUCH_SECONDS, Loop
 from tests.kit.native_engine import demand
+
+PR_GET_TIMERSLACK: Final = 30
 
 
 @pytest.fixture
@@ -313,3 +318,24 @@ def test_the_native_loop_tells_the_same(pipe):
         begun.append(loop.now)
     assert told == [(begun[2], begun[1], b"a"), (begun[3], begun[2], b"b")]
     loop.close()
+
+
+def test_the_thread_of_the_native_loop_sleeps_no_longer_than_it_asks():
+    demand("native")
+    from rtp.native.loop import NativeLoop
+
+    def slack():
+        return ctypes.CDLL(None).prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0)
+
+    def run():
+        loop.stop()  # it asks before the first round
+        loop.run()
+        found.append(slack())
+
+    found, before, loop = [], slack(), NativeLoop()
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    loop.close()
+    assert found == [1], "nanoseconds"
+    assert slack() == before > 1, "no other thread's"
