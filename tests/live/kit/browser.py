@@ -28,8 +28,16 @@ PATIENCE = 20.0
 READY = "typeof window.begin === 'function'"
 
 
-TRIES = 3
-"""How often the registry is asked; npm itself asks again too, but not when an answer ends in the middle."""
+TRIES, TRY_SECONDS = 3, 30
+"""How often the registry is asked, and for how long: three seconds are usual, a road that hangs must leave time for another try within
+the time of one test. npm itself asks again too, but not when an answer ends in the middle."""
+HASTY = (
+    "--fetch-timeout=10000",
+    "--fetch-retries=2",
+    "--fetch-retry-mintimeout=500",
+    "--fetch-retry-maxtimeout=2000",
+)
+"""Milliseconds; by itself npm waits five minutes for an answer."""
 
 
 def bundle(folder: Path) -> Path:
@@ -40,12 +48,19 @@ def bundle(folder: Path) -> Path:
     # What is installed runs scripts of its own with the `node` it finds.
     environment = {**os.environ, "PATH": f"{node}{os.pathsep}{os.environ['PATH']}"}
     script = node.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    quiet = ["--silent", "--no-audit", "--no-fund", "--no-package-lock", f"--cache={folder / 'cache'}"]
+    quiet = [
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "--no-package-lock",
+        f"--cache={folder / 'cache'}",
+        *HASTY,
+    ]
     for attempt in range(1, TRIES + 1):
         try:
             subprocess.run(
                 [str(node / "node"), str(script), "install", *quiet],
-                cwd=folder, check=True, timeout=120, capture_output=True, env=environment,
+                cwd=folder, check=True, timeout=TRY_SECONDS, capture_output=True, env=environment,
             )  # fmt: skip
             break
         except subprocess.SubprocessError:
