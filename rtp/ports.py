@@ -120,12 +120,20 @@ def _bound(host: str, port: int) -> socket.socket:
         raise
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        with contextlib.suppress(OSError):
-            # Linux forbids routers to cut what fits the first link (RFC 791 §3.2). A phone sends pictures as large as its own road bears,
-            # and behind a narrower one that says nothing of it (RFC 2923 §2.1) the other side would hear, and never see.
-            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
+        cut_on_the_road(sock)
         sock.bind((host, port))
     except OSError:
         sock.close()
         raise
     return sock
+
+
+def cut_on_the_road(datagrams: socket.socket) -> None:
+    """Let routers cut our IPv4 datagrams into fragments (RFC 791 §3.2): Linux forbids it them for whatever fits the first link.
+
+    Where a tunnel on the way takes less (1,280 bytes in many), and its ICMP is filtered, an answer between the two sizes would never
+    arrive, however often it is sent (RFC 2923 §2.1), and whoever is sent pictures as large as the sender's own road bears would hear
+    and never see. IPv6 knows no such routers.
+    """
+    with contextlib.suppress(OSError):
+        datagrams.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)

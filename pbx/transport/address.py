@@ -4,19 +4,16 @@ in → out: IPv4 peers of a dual-stack socket appear as IPv4 (`::ffff:192.0.2.1`
 their zone (`fe80::1%2`).
 """
 
-import contextlib
 import ipaddress
 import socket
 from typing import Any, Final
+
+from rtp.ports import cut_on_the_road
 
 STREAM_BUFFER: Final = 32 * 1024
 """Bytes the kernel holds per connection and direction; it takes twice that. Left alone it takes megabytes, so that a peer who reads
 nothing is noticed after thousands of answers to it, and thousands of peers cost gigabytes (bars L10). Enough for the largest
 message at once, and for a thousand messages a second over 50 ms."""
-
-IP_MTU_DISCOVER: Final = 10
-IP_PMTUDISC_DONT: Final = 0
-"""Of Linux's ip(7); Python has no names for them."""
 
 _MAPPED: Final = "::ffff:"
 
@@ -85,13 +82,3 @@ def listening(kind: socket.SocketKind, host: str, port: int, name: str | None = 
         shown = f"[{host}]" if family == socket.AF_INET6 else host
         raise OSError(error.errno, f"cannot listen on {name} {shown}:{port}: {error.strerror}") from error
     return bound
-
-
-def cut_on_the_road(datagrams: socket.socket) -> None:
-    """Let routers cut our IPv4 datagrams into fragments (RFC 791 §3.2): Linux forbids it them for whatever fits the first link.
-
-    Where a tunnel on the way takes less (1,280 bytes in many), and its ICMP is filtered, an answer between the two sizes would never
-    arrive, however often it is sent (RFC 2923 §2.1). IPv6 knows no such routers.
-    """
-    with contextlib.suppress(OSError):
-        datagrams.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
